@@ -1,0 +1,44 @@
+# make demo: molecular dynamics of ethanol with a shipped model, with a plot
+# make test: style, types and the quick tests; make test-all: the slow ones too
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+WORKERS ?= 2
+
+.PHONY: demo test test-all lint format clean install
+
+install: $(INSTALLED)
+
+# torch is asked for first and exactly: a plain CPU build at hand is then taken before a larger one is looked for.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	mkdir -p demo
+	$(BIN)/nbody md CH3CH2OH --model organic --temperature 300 --timestep 0.5 --steps 1000 --output demo/ethanol.traj --force
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,47 @@
+"""N-body networks (Kondor 2018) as ASE calculators.
+
+Names are imported on first use, so that `import ase_nbody` loads neither torch nor e3nn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase_nbody.calculator import NBodyCalculator
+    from ase_nbody.models_directory import list_models
+
+    __version__: str
+
+__all__ = ["NBodyCalculator", "__version__", "list_models"]
+
+_MODULES = {"NBodyCalculator": "ase_nbody.calculator", "list_models": "ase_nbody.models_directory"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    if name == "__version__":
+        return _version()
+    if name == "__ase_plugins__":
+        return _plugins()
+    raise AttributeError(f"module 'ase_nbody' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ase_nbody")
+
+
+def _plugins() -> set[Any]:
+    """What ASE's plugin collection (entry points "ase.plugins", experimental in ASE 3.29) finds here."""
+    from ase._4.plugins.plugin import CalculatorPlugin
+
+    source = "Kondor 2018, arXiv:1803.01588"
+    return {CalculatorPlugin("nbody", citation=source, implementation="ase_nbody.calculator.NBodyCalculator")}

@@ -1,0 +1,69 @@
+"""What every architecture is: settings, a network from Graph to atomic energies, and presets."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ase.data import atomic_numbers
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+
+from ase_nbody.graph import Graph
+
+
+class NetworkSettings(BaseModel):
+    """Settings that every architecture has. Frozen; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    elements: tuple[str, ...] = Field(description="chemical symbols the network knows, in the order of its weights")
+    cutoff: float = Field(default=5.0, gt=0, description="largest distance between neighbours, angstrom")
+    average_neighbours: float = Field(
+        default=12.0, gt=0, description="mean number of neighbours in the training data; sums over neighbours are divided by its root"
+    )
+
+    @field_validator("elements")
+    @classmethod
+    def _known_symbols(cls, elements: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [e for e in elements if atomic_numbers.get(e, 0) < 1]
+        if not elements or unknown:
+            raise ValueError(f"elements must be chemical symbols such as 'H', not {unknown or elements}")
+        if len(set(elements)) != len(elements):
+            raise ValueError(f"elements must differ from each other: {elements}")
+        return elements
+
+
+class Network(nn.Module, ABC):
+    """A graph's atomic energies, without units, reference energies or forces.
+
+    The energy of an atom without neighbours is zero. Energies depend on `graph.positions` and `graph.cell`
+    through edge vectors only, so one autograd call gives forces and stress.
+    """
+
+    settings: NetworkSettings
+
+    @abstractmethod
+    def forward(self, graph: Graph) -> Tensor:
+        """Atomic energies, (N,), in units of the potential's energy scale."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An entry of the registry.
+
+    Attributes:
+        name: the word after `--architecture`.
+        source: the publication it follows.
+        settings: its settings class.
+        network: its network class, built from a settings object and a torch.Generator.
+        presets: settings of "small", "medium" and "large".
+    """
+
+    name: str
+    source: str
+    settings: type[NetworkSettings]
+    network: type[Network]
+    presets: Mapping[str, Mapping[str, Any]]

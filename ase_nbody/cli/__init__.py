@@ -1,0 +1,67 @@
+"""The command line `nbody`: one file per command; torch and ASE load when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ase_nbody.cli.evaluate import evaluate
+from ase_nbody.cli.info import info
+from ase_nbody.cli.md import md
+from ase_nbody.cli.models import models
+from ase_nbody.cli.neb import neb
+from ase_nbody.cli.relax import relax
+from ase_nbody.cli.train import train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="nbody",
+    help="N-body networks for atomistic simulation. Energies in eV, lengths in angstrom, times in fs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in (models, info, train, evaluate, md, relax, neb):
+    app.command()(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ase_nbody import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _general(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; errors go to stderr as one paragraph, with exit status 1."""
+    arguments = sys.argv[1:]
+    try:
+        app(args=[a for a in arguments if a != "--debug"], prog_name="nbody")
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        print(error_message(error), file=sys.stderr)
+        sys.exit(1)
+
+
+def error_message(error: Exception) -> str:
+    """One paragraph on an error; the type is named where the message was not written for users."""
+    text = " ".join(str(error).split())
+    from_ase = type(error).__module__.startswith("ase.calculators")
+    if text and (from_ase or isinstance(error, ValueError | OSError)):
+        return f"Error: {text}"
+    return f"Error: {type(error).__name__}: {text} (nbody --debug ... shows where)"

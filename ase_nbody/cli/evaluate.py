@@ -1,0 +1,83 @@
+"""`nbody evaluate`: errors of a model on labelled structures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, Threads
+
+if TYPE_CHECKING:
+    from ase_nbody.data import ErrorReport
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)],
+    data: Annotated[
+        Path, typer.Option(help="Labelled structures: extended XYZ, .traj, .db or any ASE format.", show_default=False)
+    ],
+    json: Annotated[Path | None, typer.Option(help="Write the errors to this JSON file.", show_default=False)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw predictions over labels into this folder.", show_default=False)
+    ] = None,
+    energy_key: Annotated[
+        str | None, typer.Option(help="Name of the energy labels; found by itself if not given.", show_default=False)
+    ] = None,
+    forces_key: Annotated[str | None, typer.Option(help="Name of the force labels.", show_default=False)] = None,
+    stress_key: Annotated[str | None, typer.Option(help="Name of the stress labels.", show_default=False)] = None,
+    device: DeviceName = "auto",
+    dtype: DtypeOption = Dtype.FLOAT64,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Errors of a model on labelled structures: meV, meV/atom, meV/Å and meV/Å³."""
+    from ase_nbody.cli.inputs import calculator, check_outputs
+    from ase_nbody.cli.output import say
+    from ase_nbody.data import evaluate as evaluation_of
+    from ase_nbody.data import parity_plot, read_dataset
+
+    if json is not None:
+        check_outputs([json], force)
+    dataset = read_dataset(data, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
+    say(f"labels: {dataset.found}")
+    report, evaluation = evaluation_of(calculator(model, device, dtype, threads).potential, dataset)
+    _print_report(report)
+    if json is not None:
+        _write_json(report, json)
+        say(f"errors written to {json}")
+    if plot is not None:
+        for path in parity_plot(evaluation, report, plot):
+            say(f"plot            {path}")
+
+
+def _print_report(report: ErrorReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [
+        ("energy, meV", report.energy_mae_mev, report.energy_rmse_mev),
+        ("energy, meV/atom", report.energy_mae_mev_per_atom, report.energy_rmse_mev_per_atom),
+        ("forces, meV/Å", report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom),
+        ("stress, meV/Å³", report.stress_mae_mev_per_cubic_angstrom, report.stress_rmse_mev_per_cubic_angstrom),
+    ]
+    table = Table(title=f"{report.n_structures} structures", title_justify="left")
+    for name in ("quantity", "MAE", "RMSE"):
+        table.add_column(name, justify="left" if name == "quantity" else "right")
+    for name, mae, rmse in rows:
+        if mae is not None and rmse is not None:
+            table.add_row(name, f"{mae:.3f}", f"{rmse:.3f}")
+    Console(highlight=False).print(table)
+
+
+def _write_json(report: ErrorReport, path: Path) -> None:
+    import json
+    import os
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(report.to_json_dict(), indent=2) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""`nbody info`: the card of a model, from its file's header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ase_nbody.model_information import ModelInformation
+
+
+def info(
+    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)],
+) -> None:
+    """Print a model's card: elements, cutoff, data, errors, envelope, units and hash."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ase_nbody.model_information import file_hash, read_information
+    from ase_nbody.models_directory import find_model
+
+    path = find_model(model)
+    information = read_information(path)
+    table = Table(title=f"{information.name} ({information.architecture})", show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(information):
+        table.add_row(name, Text(value))
+    table.add_row("file", Text(str(path)))
+    table.add_row("sha256", Text(file_hash(path)))
+    Console(highlight=False).print(table)
+
+
+def _rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    yield "elements", ", ".join(information.elements)
+    yield "cutoff", f"{information.cutoff:g} Å"
+    yield "method", information.method or "not given"
+    yield "licence", information.licence or "not given"
+    yield "units", _pairs(information.units)
+    energies = {element: f"{energy:.6f} eV" for element, energy in information.reference_energies.items()}
+    yield "isolated atoms", f"{_pairs(energies)} ({information.reference_energies_source})"
+    for file in information.data:
+        yield f"data: {file.role}", f"{file.name}, {file.n_structures} structures, sha256 {file.sha256[:16]}"
+    if information.label_source:
+        yield "labels", information.label_source
+    for name, errors in information.errors.items():
+        yield f"errors: {name}", _pairs(errors)
+    yield from _envelope_rows(information)
+    yield "settings", _pairs(information.settings)
+    yield "training", _pairs(information.training)
+    yield "made with", _pairs(information.made_with)
+    yield "created", f"{information.created or 'not given'}, format {information.format_version}"
+
+
+def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    envelope = information.envelope
+    distances = {pair: f"{distance:.3f} Å" for pair, distance in envelope.closest_distances.items()}
+    yield "closest distances", _pairs(distances)
+    if envelope.force_max is not None:
+        yield "largest force", f"{envelope.force_max:.3g} eV/Å"
+    if envelope.energy_per_atom_range is not None:
+        low, high = envelope.energy_per_atom_range
+        yield "energy per atom", f"{low:.4f} to {high:.4f} eV"
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+    return ", ".join(shown) or "not given"

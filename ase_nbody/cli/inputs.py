@@ -1,0 +1,112 @@
+"""What commands are given: structures, models, and names of files to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.collections import g2
+from ase.data import atomic_numbers
+
+from ase_nbody.calculator import NBodyCalculator
+from ase_nbody.cli.options import Dtype
+
+
+def read_structure(text: str) -> Atoms:
+    """The structure in a file, or a molecule or crystal that ASE knows.
+
+    Args:
+        text: file of any ASE format, `FILE@INDEX` for one frame of several (else the last); or, when there is no
+            such file, an element with a crystal structure ("Si") or a molecule of the G2 set ("CH3CH2OH").
+
+    Raises:
+        ValueError: no such file and no such name, or the file is empty, unreadable or gives several structures.
+    """
+    path = Path(text)
+    if not path.exists():
+        path = Path(text.partition("@")[0])
+    if not path.exists():
+        return _known_structure(text)
+    if path.is_dir() or path.stat().st_size == 0:
+        raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'empty'}; give a file with a structure")
+    try:
+        frames = ase.io.read(text)
+    except Exception as error:  # the readers of ASE's formats raise errors of every kind
+        raise ValueError(
+            f"cannot read a structure from {text} ({type(error).__name__}: {error}); give a file of a format that "
+            "ASE reads, such as .xyz, .cif or .traj"
+        ) from error
+    if not isinstance(frames, Atoms):
+        raise ValueError(f"{text} gives {len(frames)} structures; take one of them, such as {path}@-1")
+    return frames
+
+
+def _known_structure(name: str) -> Atoms:
+    if atomic_numbers.get(name, 0) > 0:
+        try:
+            return _crystal(name)
+        except (ValueError, RuntimeError):  # ASE knows no crystal of this element
+            pass
+    if name in g2.names:
+        return molecule(name)
+    raise ValueError(
+        f"there is no file '{name}', and ASE knows no molecule or crystal of this name; give a file, a molecule such "
+        "as CH3CH2OH (ase.collections.g2.names has all), or an element such as Si"
+    )
+
+
+def _crystal(symbol: str) -> Atoms:
+    try:
+        crystal: Atoms = bulk(symbol, cubic=True)
+    except (ValueError, RuntimeError):  # not every lattice has a cubic cell
+        crystal = bulk(symbol)
+    return crystal
+
+
+def continued_structure(path: Path) -> Atoms:
+    """The last frame of a trajectory of molecular dynamics, with its momenta.
+
+    Raises:
+        ValueError: as read_structure, or the frame has no momenta.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no trajectory {path} to continue")
+    atoms = read_structure(str(path))
+    if not np.any(atoms.get_momenta()):
+        raise ValueError(f"the last frame of {path} has no momenta to continue from; give it as STRUCTURE instead")
+    return atoms
+
+
+def calculator(model: str, device: str, dtype: Dtype, threads: int | None) -> NBodyCalculator:
+    """The calculator that the options of a command ask for."""
+    return NBodyCalculator(model, device=device, dtype=dtype.value, threads=threads)
+
+
+def check_outputs(paths: Iterable[Path], force: bool) -> None:
+    """Refuse to overwrite, and make the folders.
+
+    Raises:
+        FileExistsError: a file is there and `force` is not given.
+        IsADirectoryError: a path is a folder.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+        if path.exists() and not force:
+            raise FileExistsError(f"{path} is there already; give another --output, or --force to overwrite it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def check_trajectory(output: Path, *others: Path, force: bool) -> None:
+    """As check_outputs, for a trajectory and the files written beside it.
+
+    Raises:
+        ValueError: the trajectory does not end in .traj.
+    """
+    if output.suffix != ".traj":
+        raise ValueError(f"--output is a trajectory and ends in .traj, not '{output.name}'")
+    check_outputs((output, *others), force)

@@ -1,0 +1,95 @@
+"""`nbody md`: molecular dynamics with a trajectory, a log and a plot."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ase_nbody.cli.options import (
+    STRUCTURE_HELP,
+    DeviceName,
+    Dtype,
+    DtypeOption,
+    Force,
+    Model,
+    Output,
+    Threads,
+)
+
+
+class Ensemble(StrEnum):
+    """What molecular dynamics keeps constant."""
+
+    NVE = "nve"
+    NVT = "nvt"
+    NPT = "npt"
+
+
+def md(
+    model: Model,
+    output: Output,
+    structure: Annotated[str | None, typer.Argument(help=STRUCTURE_HELP, show_default=False)] = None,
+    ensemble: Annotated[
+        Ensemble, typer.Option(help="nve: velocity Verlet; nvt: Langevin; npt: Langevin with a Langevin barostat.")
+    ] = Ensemble.NVT,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Temperature, K; with nve, of the first velocities.")
+    ] = 300.0,
+    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = 0.5,
+    steps: Annotated[int, typer.Option(min=0, help="Number of steps.")] = 1000,
+    friction: Annotated[float, typer.Option(help="Langevin friction, 1/fs (nvt, npt).")] = 0.01,
+    pressure: Annotated[float, typer.Option(help="Pressure, GPa (npt).")] = 0.0,
+    barostat_time: Annotated[float, typer.Option(help="Time scale of the cell, fs (npt).")] = 1000.0,
+    flexible_cell: Annotated[bool, typer.Option(help="Let the shape of the cell change too (npt).")] = False,
+    supercell: Annotated[tuple[int, int, int], typer.Option(help="Repeat the structure along its cell vectors.")] = (
+        1,
+        1,
+        1,
+    ),
+    interval: Annotated[int, typer.Option(min=1, help="Steps between frames of trajectory and log.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of velocities and thermostat.")] = 0,
+    restart: Annotated[
+        Path | None,
+        typer.Option(
+            help="Continue from the last frame of this trajectory, with its momenta, in place of STRUCTURE.",
+            show_default=False,
+        ),
+    ] = None,
+    stop_outside_envelope: Annotated[
+        bool, typer.Option(help="Stop when atoms come closer than in the model's training data; else warn.")
+    ] = False,
+    device: DeviceName = "auto",
+    dtype: DtypeOption = Dtype.FLOAT64,
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Molecular dynamics: writes OUTPUT.traj, a log OUTPUT.csv and a plot OUTPUT.png."""
+    from ase_nbody.cli.dynamics import run_dynamics
+    from ase_nbody.cli.inputs import calculator, check_trajectory, continued_structure, read_structure
+    from ase_nbody.cli.recorder import DynamicsSettings
+
+    settings = DynamicsSettings(
+        ensemble=ensemble.value,
+        temperature=temperature,
+        timestep=timestep,
+        steps=steps,
+        friction=friction,
+        pressure=pressure,
+        barostat_time=barostat_time,
+        flexible_cell=flexible_cell,
+        interval=interval,
+        seed=seed,
+        stop_outside_envelope=stop_outside_envelope,
+    )
+    if (structure is None) == (restart is None):
+        raise ValueError("give either a STRUCTURE or --restart TRAJECTORY, and not both")
+    if restart is not None and output.resolve() == restart.resolve():
+        raise ValueError(f"{output} is the trajectory being continued; give another name as --output")
+    atoms = continued_structure(restart) if restart is not None else read_structure(str(structure))
+    atoms = atoms.repeat(supercell)
+    check_trajectory(output, output.with_suffix(".csv"), output.with_suffix(".png"), force=force)
+    atoms.calc = calculator(model, device, dtype, threads)
+    run_dynamics(atoms, settings, output, new_velocities=restart is None)

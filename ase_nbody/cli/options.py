@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STRUCTURE_HELP = (
+    "File of any ASE format (FILE@INDEX takes one frame, else the last), or a molecule or crystal known to ASE, "
+    "such as CH3CH2OH or Si, when there is no such file."
+)
+
+
+class Device(StrEnum):
+    """Kind of device that training runs on."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Dtype(StrEnum):
+    """Real numbers of a model."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+Structure = Annotated[str, typer.Argument(help=STRUCTURE_HELP, show_default=False)]
+Model = Annotated[
+    str, typer.Option("--model", help="Name of a shipped model (nbody models), or a model file.", show_default=False)
+]
+Output = Annotated[Path, typer.Option("--output", help="Trajectory to write, *.traj.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
+DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto: a GPU where there is one.")]
+DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="float32 is faster, float64 smoother.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; all if not given.", show_default=False)
+]

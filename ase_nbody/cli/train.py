@@ -1,0 +1,81 @@
+"""`nbody train`: a potential from labelled structures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ase_nbody.cli.options import Device, Dtype, Threads
+
+
+def train(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="YAML file of settings by name; options go before it.", show_default=False),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Labelled structures, any ASE format; repeat to merge files.", show_default=False),
+    ] = None,
+    valid: Annotated[
+        Path | None, typer.Option(help="Validation structures; a part of the data if not given.", show_default=False)
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Structures evaluated at the end.", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option(help="Model file to write, *.safetensors.", show_default=False)] = None,
+    architecture: Annotated[str | None, typer.Option(help="Architecture.", show_default="nbody")] = None,
+    preset: Annotated[str | None, typer.Option(help="small, medium or large network.", show_default="small")] = None,
+    cutoff: Annotated[
+        float | None, typer.Option(help="Largest distance between neighbours, angstrom.", show_default="the preset's")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE, a setting of the architecture; repeatable.", show_default=False),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget on the wall clock, minutes.", show_default="30")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data, in place of --minutes.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Structures per step.", show_default="5")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.", show_default="0.01")] = None,
+    ema_decay: Annotated[
+        float | None, typer.Option(help="Decay per step of the averaged weights.", show_default="0.99")
+    ] = None,
+    energy_weight: Annotated[
+        float | None, typer.Option(help="Weight of squared errors of the energy per atom.", show_default="1")
+    ] = None,
+    forces_weight: Annotated[
+        float | None, typer.Option(help="Weight of squared errors of force components.", show_default="1")
+    ] = None,
+    stress_weight: Annotated[
+        float | None, typer.Option(help="Weight of squared errors of the virial per atom.", show_default="0.1")
+    ] = None,
+    isolated_atoms: Annotated[
+        Path | None, typer.Option(help="Labelled single atoms for the reference energies.", show_default=False)
+    ] = None,
+    energy_key: Annotated[str | None, typer.Option(help="Name of the energy label.", show_default="found")] = None,
+    forces_key: Annotated[str | None, typer.Option(help="Name of the forces label.", show_default="found")] = None,
+    stress_key: Annotated[str | None, typer.Option(help="Name of the stress label.", show_default="found")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Level of theory of the labels, kept in the model file.", show_default=False)
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the model, kept in the model file.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, split and order.", show_default="0")] = None,
+    device: Annotated[Device | None, typer.Option(help="auto: a GPU where there is one.", show_default="auto")] = None,
+    devices: Annotated[int | None, typer.Option(help="Devices that share the work.", show_default="1")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Real numbers in training.", show_default="float32")] = None,
+    threads: Threads = None,
+    force: Annotated[bool, typer.Option("--force", help="Start afresh and overwrite the output.")] = False,
+) -> None:
+    """Train a potential from --data into --output, or as CONFIG says.
+
+    Ctrl-C writes a checkpoint, and the same command resumes. Beside OUTPUT.safetensors stand the history
+    OUTPUT.history.csv and the plot OUTPUT.learning-curve.png.
+    """
+    given: dict[str, Any] = dict(locals())
+    from ase_nbody.cli.training import run_training
+
+    run_training(given)

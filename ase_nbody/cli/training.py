@@ -1,0 +1,62 @@
+"""What `nbody train` does with its options."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import typer
+import yaml
+
+from ase_nbody.training.run import train
+from ase_nbody.training.settings import training_settings
+from ase_nbody.training.stopping import TrainingStoppedError
+
+
+def run_training(options: Mapping[str, Any]) -> None:
+    """Train as the options of the command say; a stop by a signal ends with status 128 + its number.
+
+    Args:
+        options: by name, None where not given.
+
+    Raises:
+        ValueError: an option is wrong, or the training fails.
+    """
+    values = {name: value for name, value in options.items() if value is not None}
+    config, threads = values.pop("config", None), values.pop("threads", None)
+    model = architecture_settings(values.pop("set_", []))
+    if "cutoff" in values:
+        model["cutoff"] = values.pop("cutoff")
+    if model:
+        values["model"] = model
+    if not values["force"]:
+        del values["force"]  # the file decides
+    settings = training_settings(values, config)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
+    except TrainingStoppedError as stopped:
+        typer.echo(str(stopped), err=True)
+        raise typer.Exit(128 + stopped.signal) from None
+
+
+def architecture_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Settings by name from NAME=VALUE, each value read as YAML.
+
+    Raises:
+        ValueError: there is no "=", or the value is no YAML.
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--set takes NAME=VALUE, such as --set channels=32, not '{pair}'")
+        try:
+            settings[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"the value of --set {pair} cannot be read; give a number, a word or a [list]") from None
+    return settings

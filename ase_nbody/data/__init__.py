@@ -1,0 +1,42 @@
+"""Data: reading labelled structures, splits, reference energies, statistics, samples and errors."""
+
+from ase_nbody.data.dataset import Dataset, Labels
+from ase_nbody.data.errors import ErrorReport, Evaluation, error_report, evaluate
+from ase_nbody.data.plots import parity_plot
+from ase_nbody.data.reading import read_dataset, read_structures
+from ase_nbody.data.reference_energies import (
+    is_isolated_atom,
+    isolated_atoms,
+    isolated_energies,
+    reference_energies,
+    without_isolated_atoms,
+)
+from ase_nbody.data.samples import Sample, batch_samples, samples, targets
+from ase_nbody.data.splits import default_validation_size, merge, split
+from ase_nbody.data.statistics import Statistics, statistics
+
+__all__ = [
+    "Dataset",
+    "ErrorReport",
+    "Evaluation",
+    "Labels",
+    "Sample",
+    "Statistics",
+    "batch_samples",
+    "default_validation_size",
+    "error_report",
+    "evaluate",
+    "is_isolated_atom",
+    "isolated_atoms",
+    "isolated_energies",
+    "merge",
+    "parity_plot",
+    "read_dataset",
+    "read_structures",
+    "reference_energies",
+    "samples",
+    "split",
+    "statistics",
+    "targets",
+    "without_isolated_atoms",
+]

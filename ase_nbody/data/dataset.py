@@ -1,0 +1,72 @@
+"""Dataset: structures with reference labels and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Reference labels of one structure with N atoms, None where there is none.
+
+    Attributes:
+        energy: total energy, eV.
+        forces: (N, 3), eV/angstrom.
+        stress: (3, 3), eV/angstrom^3, ASE's sign.
+    """
+
+    energy: float | None = None
+    forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Structures and their labels.
+
+    Attributes:
+        structures: numbers, positions, cell and pbc only: no calculator, info or constraints.
+        labels: labels of each structure.
+        source: the file they come from; several, joined by ", ", after a merge.
+        sha256: hash of that file, in hexadecimal; several, joined by ", ", after a merge.
+        found: one line for the user: which labels were found, where, in how many frames.
+    """
+
+    structures: tuple[Atoms, ...]
+    labels: tuple[Labels, ...]
+    source: str
+    sha256: str
+    found: str
+
+    def __post_init__(self) -> None:
+        if len(self.structures) != len(self.labels):
+            raise ValueError(f"{len(self.structures)} structures cannot have {len(self.labels)} sets of labels")
+
+    def __len__(self) -> int:
+        """Number of structures."""
+        return len(self.structures)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that occur, in the order of their atomic numbers."""
+        numbers = {int(n) for atoms in self.structures for n in atoms.numbers}
+        return tuple(chemical_symbols[n] for n in sorted(numbers))
+
+    def subset(self, indices: Iterable[int]) -> Dataset:
+        """The structures at some indices, in that order.
+
+        Raises:
+            IndexError: an index is out of range.
+        """
+        chosen = list(indices)
+        return replace(
+            self,
+            structures=tuple(self.structures[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+        )

@@ -1,0 +1,165 @@
+"""Errors of a potential on a dataset, in the units and names of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from ase_nbody.data.dataset import Dataset
+from ase_nbody.graph import batch_graphs
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential, predict
+
+Floats = NDArray[np.float64]
+MILLI = 1e3
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labels and predictions side by side, for S structures with N atoms in all; NaN where there is no label.
+
+    Attributes:
+        n_atoms: atoms of each structure, (S,) int64.
+        atomic_numbers: (N,) int64.
+        reference_energies: sum of each structure's isolated-atom energies, (S,), eV.
+        energy_labels: total energies, (S,), eV.
+        energy_predictions: (S,), eV.
+        force_labels: (N, 3), eV/angstrom.
+        force_predictions: (N, 3), eV/angstrom.
+        stress_labels: (S, 3, 3), eV/angstrom^3.
+        stress_predictions: (S, 3, 3), eV/angstrom^3.
+    """
+
+    n_atoms: NDArray[np.int64]
+    atomic_numbers: NDArray[np.int64]
+    reference_energies: Floats
+    energy_labels: Floats
+    energy_predictions: Floats
+    force_labels: Floats
+    force_predictions: Floats
+    stress_labels: Floats
+    stress_predictions: Floats
+
+
+@dataclass(frozen=True)
+class ErrorReport:
+    """Mean absolute and root mean square errors; None where nothing is labelled.
+
+    Energies are of whole structures and per atom, forces and stress over components. Units stand in the names: meV,
+    meV/angstrom, meV/angstrom^3.
+    """
+
+    n_structures: int
+    energy_rmse_mev: float | None
+    energy_mae_mev: float | None
+    energy_rmse_mev_per_atom: float | None
+    energy_mae_mev_per_atom: float | None
+    forces_rmse_mev_per_angstrom: float | None
+    forces_mae_mev_per_angstrom: float | None
+    stress_rmse_mev_per_cubic_angstrom: float | None
+    stress_mae_mev_per_cubic_angstrom: float | None
+    forces_mae_by_element: dict[str, float]
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The report as plain numbers, strings and dictionaries."""
+        return asdict(self)
+
+
+def evaluate(potential: Potential, dataset: Dataset, *, batch_atoms: int = 500) -> tuple[ErrorReport, Evaluation]:
+    """Predictions of a potential for all structures of a dataset, and their errors.
+
+    Args:
+        potential: on its own device and in its own dtype.
+        dataset: labelled structures.
+        batch_atoms: structures are predicted together up to this number of atoms.
+
+    Raises:
+        ValueError: the dataset is empty, or has elements that the potential does not know.
+    """
+    if len(dataset) == 0:
+        raise ValueError("there is nothing to evaluate: the dataset is empty")
+    unknown = sorted(set(dataset.elements) - set(potential.elements))
+    if unknown:
+        raise ValueError(
+            f"{dataset.source} has {', '.join(unknown)}, which the model does not know "
+            f"({', '.join(potential.elements)}); leave these structures out or choose another model"
+        )
+    parts = [_evaluated(potential, dataset.subset(batch)) for batch in _batches(dataset, batch_atoms)]
+    evaluation = Evaluation(
+        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in Evaluation.__dataclass_fields__}
+    )
+    return error_report(evaluation), evaluation
+
+
+def error_report(evaluation: Evaluation) -> ErrorReport:
+    """Errors of predictions, over what is labelled."""
+    energy = evaluation.energy_predictions - evaluation.energy_labels  # (S,)
+    forces = evaluation.force_predictions - evaluation.force_labels  # (N, 3)
+    stress = evaluation.stress_predictions - evaluation.stress_labels  # (S, 3, 3)
+    by_element = {
+        chemical_symbols[z]: _mae(forces[evaluation.atomic_numbers == z]) for z in np.unique(evaluation.atomic_numbers)
+    }
+    return ErrorReport(
+        n_structures=len(energy),
+        energy_rmse_mev=_rmse(energy),
+        energy_mae_mev=_mae(energy),
+        energy_rmse_mev_per_atom=_rmse(energy / evaluation.n_atoms),
+        energy_mae_mev_per_atom=_mae(energy / evaluation.n_atoms),
+        forces_rmse_mev_per_angstrom=_rmse(forces),
+        forces_mae_mev_per_angstrom=_mae(forces),
+        stress_rmse_mev_per_cubic_angstrom=_rmse(stress),
+        stress_mae_mev_per_cubic_angstrom=_mae(stress),
+        forces_mae_by_element={symbol: mae for symbol, mae in by_element.items() if mae is not None},
+    )
+
+
+def _batches(dataset: Dataset, batch_atoms: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    n_atoms = 0
+    for i, atoms in enumerate(dataset.structures):
+        if batch and n_atoms + len(atoms) > batch_atoms:
+            yield batch
+            batch, n_atoms = [], 0
+        batch.append(i)
+        n_atoms += len(atoms)
+    yield batch
+
+
+def _evaluated(potential: Potential, dataset: Dataset) -> Evaluation:
+    graphs = [
+        neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, device=potential.device)
+        for atoms in dataset.structures
+    ]
+    prediction = predict(potential, batch_graphs(graphs))
+    pairs = list(zip(dataset.structures, dataset.labels, strict=True))
+    references = potential.reference_energies
+    return Evaluation(
+        n_atoms=np.array([len(atoms) for atoms, _ in pairs]),
+        atomic_numbers=np.concatenate([atoms.numbers for atoms, _ in pairs]),
+        reference_energies=np.array([sum(references[s] for s in atoms.symbols) for atoms, _ in pairs]),
+        energy_labels=np.array([np.nan if x.energy is None else x.energy for _, x in pairs]),
+        energy_predictions=prediction.energy.cpu().numpy(),
+        force_labels=np.concatenate([np.full((len(a), 3), np.nan) if x.forces is None else x.forces for a, x in pairs]),
+        force_predictions=prediction.forces.detach().double().cpu().numpy(),
+        stress_labels=np.stack([np.full((3, 3), np.nan) if x.stress is None else x.stress for _, x in pairs]),
+        stress_predictions=prediction.stress.detach().double().cpu().numpy(),
+    )
+
+
+def _labelled(differences: Floats) -> Floats:
+    return differences[~np.isnan(differences)]
+
+
+def _rmse(differences: Floats) -> float | None:
+    labelled = _labelled(differences)
+    return float(np.sqrt(np.mean(labelled**2))) * MILLI if labelled.size else None
+
+
+def _mae(differences: Floats) -> float | None:
+    labelled = _labelled(differences)
+    return float(np.mean(np.abs(labelled))) * MILLI if labelled.size else None

@@ -1,0 +1,152 @@
+"""Graph, Targets and Prediction: the only things that travel between the parts; a structure is always a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ase_nbody.kernels.edges import EdgeList
+
+
+@dataclass(frozen=True)
+class Graph:
+    """B structures with N atoms and E neighbour pairs in all. Lengths in angstrom, cell vectors as rows.
+
+    Attributes:
+        atomic_numbers: (N,) int64.
+        positions: (N, 3).
+        cell: (B, 3, 3); zero vectors where a structure has none.
+        pbc: (B, 3) bool.
+        structure: index of the structure of each atom, (N,) int64, ascending.
+        edges: pairs within the cutoff; atom `receivers[e]` is the centre, `senders[e]` its neighbour.
+        shifts: whole cells by which the neighbour is moved, (E, 3), same dtype as positions.
+        groups: group of each atom for fragment schemes, (N,) int64 counted through the batch, or None. Atoms of one
+            group belong to one structure and every number from 0 to the largest occurs.
+    """
+
+    atomic_numbers: Tensor
+    positions: Tensor
+    cell: Tensor
+    pbc: Tensor
+    structure: Tensor
+    edges: EdgeList
+    shifts: Tensor
+    groups: Tensor | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in the batch."""
+        return self.positions.shape[0]
+
+    @property
+    def n_structures(self) -> int:
+        """Number of structures in the batch."""
+        return self.cell.shape[0]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Graph:
+        """The same structures on another device, real numbers in another dtype."""
+        return replace(
+            self,
+            atomic_numbers=self.atomic_numbers.to(device),
+            positions=self.positions.to(device, dtype),
+            cell=self.cell.to(device, dtype),
+            pbc=self.pbc.to(device),
+            structure=self.structure.to(device),
+            edges=self.edges.to(device),
+            shifts=self.shifts.to(device, dtype),
+            groups=None if self.groups is None else self.groups.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Reference labels of a batch; None where the whole batch has none.
+
+    Attributes:
+        energy: (B,) float64, eV.
+        forces: (N, 3), eV/angstrom.
+        stress: (B, 3, 3), eV/angstrom^3, ASE's sign; rows of NaN for structures without.
+    """
+
+    energy: Tensor | None = None
+    forces: Tensor | None = None
+    stress: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a potential says of a batch.
+
+    Attributes:
+        energy: (B,) float64, eV.
+        energies: energy of each atom, reference energy included, (N,) float64, eV.
+        forces: (N, 3), eV/angstrom.
+        stress: (B, 3, 3), eV/angstrom^3, ASE's sign; NaN for structures without a full cell.
+    """
+
+    energy: Tensor
+    energies: Tensor
+    forces: Tensor
+    stress: Tensor
+
+
+def edge_vectors(graph: Graph) -> Tensor:
+    """Vectors from each centre to its neighbour, r_child - r_parent of Kondor 2018 definition 3, (E, 3), angstrom."""
+    vectors = graph.positions[graph.edges.senders] - graph.positions[graph.edges.receivers]
+    cells = graph.cell[graph.structure[graph.edges.receivers]]  # (E, 3, 3)
+    return vectors + torch.bmm(graph.shifts.unsqueeze(1), cells).squeeze(1)
+
+
+def batch_graphs(graphs: Sequence[Graph]) -> Graph:
+    """One graph of several: structures side by side, no edges between them.
+
+    Raises:
+        ValueError: no graph, or some with groups and some without.
+    """
+    if not graphs:
+        raise ValueError("a batch needs at least one structure")
+    if len(graphs) == 1:
+        return graphs[0]
+    grouped = [g.groups is not None for g in graphs]
+    if any(grouped) != all(grouped):
+        raise ValueError("some structures of the batch have groups and some have none; give all or none")
+    atoms = _starts([g.n_atoms for g in graphs])
+    structures = _starts([g.n_structures for g in graphs])
+    return Graph(
+        atomic_numbers=torch.cat([g.atomic_numbers for g in graphs]),
+        positions=torch.cat([g.positions for g in graphs]),
+        cell=torch.cat([g.cell for g in graphs]),
+        pbc=torch.cat([g.pbc for g in graphs]),
+        structure=torch.cat([g.structure + s for g, s in zip(graphs, structures, strict=True)]),
+        edges=_batch_edges([g.edges for g in graphs], atoms),
+        shifts=torch.cat([g.shifts for g in graphs]),
+        groups=_batch_groups(graphs) if all(grouped) else None,
+    )
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    starts = [0]
+    for size in sizes[:-1]:
+        starts.append(starts[-1] + size)
+    return starts
+
+
+def _batch_edges(lists: Sequence[EdgeList], atoms: Sequence[int]) -> EdgeList:
+    edges = _starts([e.n_edges for e in lists])
+    first = lists[0].receiver_offsets[:1]
+    return EdgeList(
+        senders=torch.cat([e.senders + a for e, a in zip(lists, atoms, strict=True)]),
+        receivers=torch.cat([e.receivers + a for e, a in zip(lists, atoms, strict=True)]),
+        receiver_offsets=torch.cat([first, *(e.receiver_offsets[1:] + s for e, s in zip(lists, edges, strict=True))]),
+        sender_order=torch.cat([e.sender_order + s for e, s in zip(lists, edges, strict=True)]),
+        sender_offsets=torch.cat([first, *(e.sender_offsets[1:] + s for e, s in zip(lists, edges, strict=True))]),
+    )
+
+
+def _batch_groups(graphs: Sequence[Graph]) -> Tensor:
+    groups = [g.groups for g in graphs if g.groups is not None]
+    starts = _starts([int(g.max()) + 1 for g in groups])
+    return torch.cat([g + s for g, s in zip(groups, starts, strict=True)])

@@ -1,0 +1,190 @@
+"""ProductTable: the Clebsch-Gordan product of two lists of irreps, as paths and as non-zero entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_nbody.kernels.clebsch_gordan import clebsch_gordan
+from ase_nbody.kernels.irreps import Irrep, Irreps, dimension
+
+Index = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way of multiplying an irrep of the first factor with one of the second.
+
+    Attributes:
+        first: number of the irrep in the first factor.
+        second: number of the irrep in the second factor.
+        irrep: irrep of the result.
+        first_start: where the components of the first irrep begin.
+        second_start: where the components of the second irrep begin.
+        outputs: component of the output for each component of the result, (2l+1,).
+    """
+
+    first: int
+    second: int
+    irrep: Irrep
+    first_start: int
+    second_start: int
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ProductTable:
+    """The product of two covariant states of equal channels, decomposed into irreps path by path.
+
+    The output keeps the fragments of every path apart (Kondor 2018, the matrices F^l of eq. 9): its components are
+    ordered by irrep, then by component m, then by path, so that all fragments of one irrep are one contiguous
+    block (2l+1, paths, channels), ready for the mixing matrix W^l.
+
+    The coefficients of a path have norm sqrt(2l+1), so that factors with components of variance 1 give results with
+    components of variance 1 (e3nn's normalisation="component").
+
+    Attributes:
+        first_irreps: irreps of the first factor.
+        second_irreps: irreps of the second factor.
+        paths: all paths, in the order of the radial weights.
+        output_irreps: irreps of the output, each once, ordered by degree.
+        output_multiplicities: paths that lead to each of them: the type tau' of the product.
+        entry_first, entry_second, entry_output, entry_value, entry_coupling: the non-zero coefficients.
+        coupling_output: output component of each coupling (path, a, o); entries are sums over b of couplings.
+        group_path, group_first, group_start: couplings of equal (path, a) stand together, (groups,), (groups + 1,).
+    """
+
+    first_irreps: Irreps
+    second_irreps: Irreps
+    paths: tuple[Path, ...]
+    output_irreps: Irreps
+    output_multiplicities: tuple[int, ...]
+    entry_first: Index
+    entry_second: Index
+    entry_output: Index
+    entry_value: NDArray[np.float64]
+    entry_coupling: Index
+    coupling_output: Index
+    group_path: Index
+    group_first: Index
+    group_start: Index
+
+    @property
+    def n_first(self) -> int:
+        """Components of one channel of the first factor."""
+        return dimension(self.first_irreps)
+
+    @property
+    def n_second(self) -> int:
+        """Components of one channel of the second factor."""
+        return dimension(self.second_irreps)
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths."""
+        return len(self.paths)
+
+    @property
+    def n_output(self) -> int:
+        """Components of one channel of the output, all paths."""
+        return sum(i.dimension * n for i, n in zip(self.output_irreps, self.output_multiplicities, strict=True))
+
+    @property
+    def output_starts(self) -> tuple[int, ...]:
+        """Where the block (2l+1, paths) of each output irrep begins."""
+        sizes = [i.dimension * n for i, n in zip(self.output_irreps, self.output_multiplicities, strict=True)]
+        return tuple(int(s) for s in np.cumsum([0, *sizes])[:-1])
+
+
+def coefficients(table: ProductTable, path: Path) -> NDArray[np.float64]:
+    """Dense coefficients of one path, (2l1+1, 2l2+1, 2l+1), norm sqrt(2l+1)."""
+    first, second = table.first_irreps[path.first], table.second_irreps[path.second]
+    return _normalised(first, second, path.irrep)
+
+
+def _normalised(first: Irrep, second: Irrep, result: Irrep) -> NDArray[np.float64]:
+    return clebsch_gordan(first.degree, second.degree, result.degree) * np.sqrt(result.dimension)
+
+
+@cache
+def product_table(
+    first_irreps: Irreps, second_irreps: Irreps, output_irreps: Irreps, *, symmetric: bool = False
+) -> ProductTable:
+    """The product of two states, kept to the irreps asked for.
+
+    Args:
+        first_irreps: irreps of the first factor.
+        second_irreps: irreps of the second factor.
+        output_irreps: irreps to keep; those that the product does not contain are left out.
+        symmetric: both factors are the same state, so only one of (i, j) and (j, i) is kept and vanishing
+            antisymmetric paths are left out.
+
+    Raises:
+        ValueError: no path leads to any of the irreps asked for.
+    """
+    found = [
+        (result, i, j)
+        for i, first in enumerate(first_irreps)
+        for j, second in enumerate(second_irreps)
+        for result in first.products(second)
+        if result in output_irreps and not (symmetric and _vanishes_or_repeats(first, i, j, result))
+    ]
+    if not found:
+        raise ValueError(
+            f"the product of {_text(first_irreps)} and {_text(second_irreps)} contains none of {_text(output_irreps)}"
+        )
+    return _table(first_irreps, second_irreps, sorted(found, key=lambda f: (f[0].degree, -f[0].parity)))
+
+
+def _vanishes_or_repeats(first: Irrep, i: int, j: int, result: Irrep) -> bool:
+    """Of two equal factors: (j, i) repeats (i, j), and l x l -> odd is antisymmetric."""
+    return i > j or (i == j and result.degree % 2 == 1)
+
+
+def _text(irreps: Irreps) -> str:
+    return "+".join(str(i) for i in irreps)
+
+
+def _table(first_irreps: Irreps, second_irreps: Irreps, found: list[tuple[Irrep, int, int]]) -> ProductTable:
+    results = list(dict.fromkeys(f[0] for f in found))
+    counts = [sum(f[0] == r for f in found) for r in results]
+    starts = np.cumsum([0, *(r.dimension * n for r, n in zip(results, counts, strict=True))])
+    paths = []
+    for result, count, start in zip(results, counts, starts, strict=False):
+        for number, (_, i, j) in enumerate(f for f in found if f[0] == result):
+            outputs = tuple(int(start) + m * count + number for m in range(result.dimension))
+            paths.append(Path(i, j, result, dimension(first_irreps[:i]), dimension(second_irreps[:j]), outputs))
+    return ProductTable(
+        first_irreps, second_irreps, tuple(paths), tuple(results), tuple(counts), **_entries(first_irreps, second_irreps, paths)
+    )
+
+
+def _entries(first_irreps: Irreps, second_irreps: Irreps, paths: list[Path]) -> dict[str, NDArray[np.generic]]:
+    entries = []  # (path, a, o, b, value)
+    for number, path in enumerate(paths):
+        dense = _normalised(first_irreps[path.first], second_irreps[path.second], path.irrep)
+        for a, b, o in np.argwhere(dense):
+            entries.append((number, path.first_start + a, path.outputs[o], path.second_start + b, dense[a, b, o]))
+    entries.sort(key=lambda e: e[:4])
+    couplings = list(dict.fromkeys(e[:3] for e in entries))
+    groups = list(dict.fromkeys(c[:2] for c in couplings))
+    number_of = {c: n for n, c in enumerate(couplings)}
+    sizes = [sum(c[:2] == g for c in couplings) for g in groups]
+    return {
+        "entry_first": _index(e[1] for e in entries),
+        "entry_second": _index(e[3] for e in entries),
+        "entry_output": _index(e[2] for e in entries),
+        "entry_value": np.array([e[4] for e in entries]),
+        "entry_coupling": _index(number_of[e[:3]] for e in entries),
+        "coupling_output": _index(c[2] for c in couplings),
+        "group_path": _index(g[0] for g in groups),
+        "group_first": _index(g[1] for g in groups),
+        "group_start": np.cumsum([0, *sizes]).astype(np.uint32),
+    }
+
+
+def _index(values: object) -> Index:
+    return np.fromiter(values, dtype=np.uint32)  # type: ignore[call-overload]

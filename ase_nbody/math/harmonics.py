@@ -1,0 +1,43 @@
+"""Real spherical harmonics by the Clebsch-Gordan recursion, in the basis and phases of our own tables."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ase_nbody.kernels.clebsch_gordan import clebsch_gordan
+
+
+def spherical_harmonics(directions: Tensor, max_degree: int) -> Tensor:
+    """Harmonics of degree 0 to max_degree, of mean square one on the sphere.
+
+    Degree 0 is 1, degree 1 is sqrt(3) (x, y, z), and degree l is the part of degree l in the product of degrees l-1
+    and 1, scaled so that the sum of squares is 2l+1. They differ from e3nn's by one sign per degree at most.
+
+    Args:
+        directions: unit vectors, (E, 3).
+        max_degree: the highest degree.
+
+    Returns:
+        (E, (max_degree + 1)^2).
+    """
+    blocks = [torch.ones_like(directions[:, :1])]
+    for degree in range(1, max_degree + 1):
+        outer = blocks[-1].unsqueeze(2) * directions.unsqueeze(1)  # (E, 2l-1, 3)
+        blocks.append(outer.flatten(1) @ _step(degree, directions.dtype, directions.device))
+    return torch.cat(blocks, dim=1)
+
+
+@cache
+def _step(degree: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """From the harmonics of degree l-1 and a unit vector to those of degree l, (3 (2l-1), 2l+1)."""
+    matrix = torch.as_tensor(clebsch_gordan(degree - 1, 1, degree)).flatten(0, 1)
+    pole = torch.zeros(1, 3, dtype=torch.float64)
+    pole[0, 1] = 1.0
+    below = torch.ones(1, 1, dtype=torch.float64)
+    if degree > 1:
+        below = spherical_harmonics(pole, degree - 1)[:, -(2 * degree - 1) :]
+    unscaled = (below.unsqueeze(2) * pole.unsqueeze(1)).flatten(1) @ matrix
+    return (matrix * ((2 * degree + 1) ** 0.5 / unscaled.norm())).to(dtype=dtype, device=device)

@@ -1,0 +1,47 @@
+"""Radial bases and the cutoff envelope."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def polynomial_envelope(distances: Tensor, cutoff: float, power: int) -> Tensor:
+    """The envelope of DimeNet (Gasteiger et al. 2020, arXiv:2003.03123, eq. 8): one at zero, zero from the cutoff on.
+
+    With x = r / cutoff and p = power, u(x) = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2). Value, slope and
+    curvature vanish at the cutoff.
+
+    Args:
+        distances: any shape, angstrom.
+        cutoff: angstrom.
+        power: p, at least 2.
+    """
+    x = (distances / cutoff).clamp(max=1.0)
+    p = float(power)
+    polynomial = (p + 1) * (p + 2) / 2 - x * (p * (p + 2) - x * (p * (p + 1) / 2))
+    return 1 - x**power * polynomial
+
+
+def bessel_basis(distances: Tensor, cutoff: float, n_functions: int) -> Tensor:
+    """Spherical Bessel functions of order zero (arXiv:2003.03123, eq. 7), sqrt(2/c) sin(n pi r / c) / r.
+
+    Args:
+        distances: (E,), angstrom; must be positive.
+        cutoff: c, angstrom.
+        n_functions: n runs from 1 to this number.
+
+    Returns:
+        (E, n_functions), 1/angstrom^(3/2).
+    """
+    orders = torch.arange(1, n_functions + 1, dtype=distances.dtype, device=distances.device)
+    return torch.sin(distances.unsqueeze(1) * (orders * (math.pi / cutoff))) * (
+        math.sqrt(2 / cutoff) / distances.unsqueeze(1)
+    )
+
+
+def inverse_powers(distances: Tensor, powers: tuple[int, ...]) -> Tensor:
+    """The radial factors r^-s of Kondor 2018, eq. 10, (E, len(powers)), angstrom^-s."""
+    return torch.stack([distances**-power for power in powers], dim=1)

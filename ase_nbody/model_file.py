@@ -1,0 +1,204 @@
+"""Model files: one `.safetensors` with the network's tensors and, in its header, everything else as JSON.
+
+Nothing here imports torch until weights are saved or loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ase_nbody.model_information import (
+    HEADER_KEY,
+    SUFFIX,
+    DataFile,
+    Envelope,
+    ModelFileError,
+    ModelInformation,
+    file_hash,
+    package_versions,
+    read_information,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from ase_nbody.architectures.base import Architecture, Network
+    from ase_nbody.potential import Potential
+
+__all__ = [
+    "DataFile",
+    "Envelope",
+    "ModelFileError",
+    "ModelInformation",
+    "file_hash",
+    "load_model",
+    "model_information",
+    "package_versions",
+    "read_information",
+    "save_model",
+]
+
+
+def model_information(
+    potential: Potential, *, name: str, reference_energies_source: str, **fields: Any
+) -> ModelInformation:
+    """The information of a potential, to be saved with it.
+
+    Args:
+        potential: gives architecture, settings, elements, reference energies and scale.
+        name: name of the model.
+        reference_energies_source: where the reference energies come from.
+        **fields: any other field of ModelInformation.
+
+    Raises:
+        ValueError: the network's architecture is not in the registry, or a field is unknown or of a wrong type.
+    """
+    settings = potential.network.settings
+    return ModelInformation(
+        name=name,
+        architecture=_architecture_of(potential.network).name,
+        settings=settings.model_dump(mode="json"),
+        elements=settings.elements,
+        reference_energies={e: float(potential.reference_energies[e]) for e in settings.elements},
+        reference_energies_source=reference_energies_source,
+        energy_scale=float(potential.energy_scale),
+        **{
+            "made_with": package_versions(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **fields,
+        },
+    )
+
+
+def save_model(
+    path: str | os.PathLike[str], potential: Potential, information: ModelInformation, *, force: bool = False
+) -> Path:
+    """Write a model file, under a temporary name first, with the weights in the dtype of the network.
+
+    Args:
+        path: file to write, ending in `.safetensors`.
+        potential: what is saved.
+        information: its header; see model_information.
+        force: overwrite a file that is there.
+
+    Returns:
+        The path written.
+
+    Raises:
+        FileExistsError: the file is there and `force` is not given.
+        FileNotFoundError: its folder is not there.
+        ValueError: another suffix, or the information is not this potential's.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"a model file ends in '{SUFFIX}', not in '{path.suffix}': {path}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for the model file {path.name}; make it first")
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} is there already; choose another name, or overwrite it with force")
+    _check_same(information, model_information(potential, name="", reference_energies_source=""))
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in potential.network.state_dict().items()}
+    with _temporary_name(path) as temporary:
+        save_file(tensors, temporary, metadata={HEADER_KEY: information.model_dump_json()})
+        os.replace(temporary, path)
+    return path
+
+
+def load_model(
+    path: str | os.PathLike[str], *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> tuple[Potential, ModelInformation]:
+    """A model file's potential and its information.
+
+    Args:
+        path: file written by save_model, of this or any earlier format.
+        device: where the network goes.
+        dtype: dtype of the network's parameters; float64 if not given.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: not a model file, damaged, of a newer format, of an unknown architecture or with other tensors.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from ase_nbody.potential import Potential
+
+    information = read_information(path)
+    network = _network(information, path).to(dtype=dtype or torch.float64)
+    tensors = load_file(path)
+    _check_tensors(path, tensors, network.state_dict())
+    network.load_state_dict(tensors)
+    return Potential(network.to(device), information.reference_energies, information.energy_scale), information
+
+
+def _architecture_of(network: Network) -> Architecture:
+    from ase_nbody.architectures import architectures
+
+    for architecture in architectures().values():
+        if type(network) is architecture.network:
+            return architecture
+    raise ValueError(f"{type(network).__name__} is no registered architecture ({', '.join(architectures())})")
+
+
+def _network(information: ModelInformation, path: str | os.PathLike[str]) -> Network:
+    import torch
+
+    from ase_nbody.architectures import architectures
+
+    known = architectures()
+    if information.architecture not in known:
+        raise ModelFileError(
+            f"{path} has architecture '{information.architecture}', which is not in this version of ase_nbody "
+            f"({', '.join(known)}); upgrade ase_nbody"
+        )
+    architecture = known[information.architecture]
+    try:
+        settings = architecture.settings.model_validate(information.settings)
+    except ValidationError as error:
+        raise ModelFileError(
+            f"the settings in {path} do not fit architecture '{architecture.name}': {error}"
+        ) from error
+    build: Callable[..., Network] = architecture.network
+    return build(settings, generator=torch.Generator())
+
+
+def _check_tensors(
+    path: str | os.PathLike[str], found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> None:
+    problems = [f"'{k}' is missing" for k in wanted if k not in found]
+    problems += [f"'{k}' is not part of the network" for k in found if k not in wanted]
+    problems += [
+        f"'{k}' has shape {tuple(found[k].shape)}, not {tuple(wanted[k].shape)}"
+        for k in wanted
+        if k in found and found[k].shape != wanted[k].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise ModelFileError(f"the tensors in {path} do not fit its settings: {shown}")
+
+
+def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
+    fields = ("architecture", "settings", "elements", "reference_energies", "energy_scale", "format_version")
+    differing = [f for f in fields if getattr(given, f) != getattr(actual, f)]
+    if differing:
+        raise ValueError(
+            f"the information is of another potential: {', '.join(differing)} differ; see model_information"
+        )
+
+
+@contextmanager
+def _temporary_name(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

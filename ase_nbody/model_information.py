@@ -1,0 +1,182 @@
+"""What a model file says of its model, read from the file's header alone: no torch is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import struct
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+FORMAT_VERSION = 1
+"""Version of the header's JSON that this package writes."""
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
+
+HEADER_KEY = "ase_nbody"
+SUFFIX = ".safetensors"
+# safetensors refuses longer headers: MAX_HEADER_SIZE in its tensor.rs.
+LONGEST_HEADER = 100_000_000
+
+
+class ModelFileError(ValueError):
+    """A file is not a model of ase_nbody, or not one that this version can read."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataFile(_Record):
+    """A file of structures that a model was trained or tested on."""
+
+    name: str = Field(description="file name without its folder")
+    sha256: str = Field(description="hash of the file's bytes, see file_hash")
+    role: Literal["train", "valid", "test"] = Field(description="what the structures were used for")
+    n_structures: int = Field(ge=0, description="number of structures used")
+
+
+class Envelope(_Record):
+    """What the training data cover."""
+
+    closest_distances: dict[str, float] = Field(
+        default_factory=dict, description="closest distance of each pair of elements, such as 'C-H', angstrom"
+    )
+    force_max: float | None = Field(default=None, description="largest norm of a force on an atom, eV/angstrom")
+    energy_per_atom_range: tuple[float, float] | None = Field(
+        default=None, description="lowest and highest energy per atom, eV"
+    )
+
+
+class ModelInformation(_Record):
+    """What a model file says of its model: all but the weights."""
+
+    format_version: int = Field(default=FORMAT_VERSION, description="version of these fields")
+    name: str = Field(description="name of the model")
+    architecture: str = Field(description="name in the registry of architectures")
+    settings: dict[str, Any] = Field(description="the architecture's settings")
+    elements: tuple[str, ...] = Field(description="chemical symbols the model knows")
+    units: dict[str, str] = Field(default={"energy": "eV", "length": "angstrom"}, description="units of the model")
+    reference_energies: dict[str, float] = Field(description="energy of each isolated element, eV")
+    reference_energies_source: str = Field(description="where the reference energies come from")
+    energy_scale: float = Field(description="eV per unit of the network")
+    method: str | None = Field(default=None, description="level of theory of the labels")
+    licence: str | None = Field(default=None, description="licence of the model")
+    label_source: str | None = Field(default=None, description="where the labels were found in the data")
+    data: tuple[DataFile, ...] = Field(default=(), description="files of structures the model was made with")
+    errors: dict[str, dict[str, Any]] = Field(default_factory=dict, description="errors by set, such as 'valid'")
+    envelope: Envelope = Field(default_factory=Envelope, description="what the training data cover")
+    training: dict[str, Any] = Field(default_factory=dict, description="settings, seconds and command of the training")
+    made_with: dict[str, str] = Field(default_factory=dict, description="versions of the packages that made it")
+    created: str | None = Field(default=None, description="time of making, ISO 8601, UTC")
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance between neighbours, angstrom."""
+        return float(self.settings["cutoff"])
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a model's numbers; packages that are absent are left out."""
+    versions = {"python": platform.python_version()}
+    for package in ("ase_nbody", "torch", "e3nn", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_information(path: str | os.PathLike[str]) -> ModelInformation:
+    """A model file's information, without its weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: not a model file, damaged, or of a newer format.
+    """
+    path = Path(path)
+    metadata = _safetensors_metadata(path)
+    if HEADER_KEY not in metadata:
+        raise ModelFileError(
+            f"{path} is a safetensors file, but not a model of ase_nbody: its header has no '{HEADER_KEY}' "
+            f"(it has {sorted(metadata) or 'no metadata'}); give a file written by nbody train or save_model"
+        )
+    try:
+        return ModelInformation.model_validate(_upgraded(json.loads(metadata[HEADER_KEY]), path))
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise ModelFileError(f"the header of {path} is damaged: {error}") from error
+
+
+def _upgraded(header: Any, path: Path) -> dict[str, Any]:
+    found = header.get("format_version") if isinstance(header, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise ModelFileError(f"the header of {path} is damaged: it has no format version; get the file again")
+    if found > FORMAT_VERSION:
+        made_with = header.get("made_with", {}).get("ase_nbody", "a newer version")
+        raise ModelFileError(
+            f"{path} has model format {found}, made with ase_nbody {made_with}; this version reads formats up to "
+            f"{FORMAT_VERSION}: upgrade ase_nbody"
+        )
+    for step in range(found, FORMAT_VERSION):
+        header = {**UPGRADES[step](header), "format_version": step + 1}
+    return dict(header)
+
+
+def _safetensors_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; format: https://huggingface.co/docs/safetensors/index#format."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model file {path}; nbody models lists the models that are there")
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder; give a model file ending in '{SUFFIX}'")
+    if path.stat().st_size == 0:
+        raise ModelFileError(f"{path} is empty; get or train the model again")
+    _check_is_safetensors(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ModelFileError(f"{path} is truncated or damaged ({error}); get or train the model again") from error
+
+
+def _check_is_safetensors(path: Path) -> None:
+    with open(path, "rb") as file:
+        start = file.read(16)
+    length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else LONGEST_HEADER + 1
+    if length <= LONGEST_HEADER and start[8:9] in (b"{", b""):
+        return
+    raise ModelFileError(
+        f"{path} is not a safetensors file: it looks like {_looks_like(start)}. A model is one '{SUFFIX}' file written "
+        "by nbody train or save_model"
+    )
+
+
+def _looks_like(start: bytes) -> str:
+    if start.startswith(b"PK"):
+        return "a zip archive, such as torch.save writes; pickled models are never loaded"
+    if start.startswith(b"\x80"):
+        return "a pickle, such as old torch.save writes; pickled models are never loaded"
+    if start.startswith(b"\x89HDF"):
+        return "an HDF5 file"
+    if start.startswith(b"\x1f\x8b"):
+        return "a gzip archive"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        return "text"
+    return "binary data of another kind"

@@ -1,0 +1,294 @@
+"""From ase.Atoms to Graph: checked structures, neighbour lists by matscipy, and reuse of a list with a skin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from matscipy.neighbours import neighbour_list
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ase_nbody.graph import Graph
+from ase_nbody.kernels.edges import EdgeList
+
+_SMALLEST_HEIGHT = 0.1  # angstrom between opposite cell faces; real crystals have > 1, and images grow as 1 / height
+_LARGEST_BOX = 100.0  # cutoffs along a direction without pbc: bounds matscipy's memory when atoms have flown away
+_NAMED_ATOMS = 5  # atoms listed in an error message
+
+
+def check_structure(atoms: Atoms, elements: Sequence[str] | None = None) -> None:
+    """Refuse structures that have no energy.
+
+    Args:
+        atoms: the structure; it is only read.
+        elements: chemical symbols a model knows, or None to accept every element.
+
+    Raises:
+        ValueError: there is no atom, a position or the cell is not finite, the cell is degenerate along the
+            directions with pbc, or an element is not among `elements`.
+    """
+    if len(atoms) == 0:
+        raise ValueError("the structure has no atoms; an energy needs at least one")
+    if elements is not None:
+        _check_elements(atoms.numbers, elements)
+    _check_positions(atoms.positions)
+    _check_cell(atoms.cell.array, atoms.pbc)
+
+
+def neighbour_graph(
+    atoms: Atoms,
+    cutoff: float,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    groups: ArrayLike | None = None,
+) -> Graph:
+    """One structure and all its pairs closer than the cutoff, images included.
+
+    Positions are kept as they are, wrapped or not, and shifts belong to them: the vector of an edge is
+    positions[sender] - positions[receiver] + shift @ cell. Edges are sorted by receiver, then sender, then shift.
+
+    Args:
+        atoms: the structure; it is only read. Along directions without pbc its cell vectors may be zero.
+        cutoff: largest distance between neighbours, angstrom.
+        dtype: of positions, cell and shifts.
+        device: where the tensors are put.
+        groups: group of each atom for fragment schemes, (N,) whole numbers from 0 without gaps, or None.
+
+    Returns:
+        A graph of one structure. `graph.cell` is the cell of `atoms`, zero vectors included.
+
+    Raises:
+        ValueError: the cutoff is not positive, the structure fails `check_structure`, or groups do not fit it.
+    """
+    _check_cutoff(cutoff)
+    check_structure(atoms)
+    cell = atoms.cell.array
+    receivers, senders, shifts = _pairs(atoms.positions, cell, atoms.pbc, cutoff)
+    return Graph(
+        atomic_numbers=torch.tensor(atoms.numbers, dtype=torch.int64, device=device),
+        positions=torch.tensor(atoms.positions, dtype=dtype, device=device),
+        cell=torch.tensor(cell[None], dtype=dtype, device=device),
+        pbc=torch.tensor(atoms.pbc[None], dtype=torch.bool, device=device),
+        structure=torch.zeros(len(atoms), dtype=torch.int64, device=device),
+        edges=_edge_list(senders, receivers, len(atoms)).to(device),
+        shifts=torch.tensor(shifts, dtype=dtype, device=device),
+        groups=None if groups is None else _group_tensor(groups, len(atoms), device),
+    )
+
+
+class NeighbourCache:
+    """Graphs of a moving structure from one neighbour list, built with a skin and reused while it is complete.
+
+    Let x0, h0 be positions and cell (rows) when the list was built, h = h0 F the cell now, and x = x0 F + u.
+    An edge with shift S was v0 = x0_j - x0_i + S h0 long and is now v = x_j - x_i + S h = v0 F + u_j - u_i.
+    Hence |v0| = |(v - u_j + u_i) F^-1| <= ||F^-1||_2 (|v| + 2 u_max). Where ||F^-1||_2 (cutoff + 2 u_max) <=
+    cutoff + skin, every pair with |v| < cutoff had |v0| < cutoff + skin: it is in the list, with the same S. Rows of h
+    without pbc carry no shift, so any will do: unit normals of the periodic vectors in h0, and F keeps them.
+
+    Edges between the cutoff and cutoff + skin stay in the graph; cutoff envelopes are zero there.
+
+    Attributes:
+        cutoff: largest distance between neighbours, angstrom, above zero.
+        skin: how much farther the list reaches, angstrom; with zero only the very same structure reuses it.
+        builds: lists built so far.
+        reuses: graphs made from a list built earlier.
+
+    Raises:
+        ValueError: the cutoff is not positive or the skin is negative.
+    """
+
+    def __init__(self, cutoff: float, skin: float) -> None:
+        _check_cutoff(cutoff)
+        if not 0 <= skin < np.inf:
+            raise ValueError(f"the skin is {skin} angstrom; it must be a finite number, zero or more")
+        self.cutoff = cutoff
+        self.skin = skin
+        self.builds = 0
+        self.reuses = 0
+        self._built: _BuiltList | None = None
+
+    def graph(self, atoms: Atoms, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Graph:
+        """The structure as it is now, with every pair closer than the cutoff and perhaps some up to cutoff + skin.
+
+        Args:
+            atoms: the structure; it is only read.
+            dtype: of positions, cell and shifts.
+            device: where the tensors are put.
+
+        Raises:
+            ValueError: the structure fails `check_structure`.
+        """
+        built = self._built
+        made_for = (dtype, torch.device(device))
+        if built is None or built.made_for != made_for or not self._complete(built, atoms):
+            graph = neighbour_graph(atoms, self.cutoff + self.skin, dtype=dtype, device=device)
+            self._built = _built_list(atoms, graph, made_for)
+            self.builds += 1
+            return graph
+        self.reuses += 1
+        return replace(
+            built.graph,
+            positions=torch.tensor(atoms.positions, dtype=dtype, device=device),
+            cell=torch.tensor(atoms.cell.array[None], dtype=dtype, device=device),
+        )
+
+    def _complete(self, built: _BuiltList, atoms: Atoms) -> bool:
+        """Whether the list surely holds every pair closer than the cutoff. NaN anywhere makes it False."""
+        if not (np.array_equal(atoms.numbers, built.numbers) and np.array_equal(atoms.pbc, built.pbc)):
+            return False
+        cell = atoms.cell.array
+        expected, narrowing = built.positions, 1.0
+        if not np.array_equal(cell, built.cell):
+            if not np.isfinite(cell).all():
+                return False
+            deformation = built.inverse_frame @ np.where(built.pbc[:, None], cell, built.frame)  # F
+            expected = built.positions @ deformation
+            narrowing = float(np.linalg.svd(deformation, compute_uv=False)[-1])  # 1 / ||F^-1||_2, 0 if singular
+        displacements = atoms.positions - expected  # (N, 3)
+        largest = float(np.sqrt(np.einsum("nx,nx->n", displacements, displacements).max()))
+        return self.cutoff + 2.0 * largest <= (self.cutoff + self.skin) * narrowing
+
+
+@dataclass(frozen=True)
+class _BuiltList:
+    """The structure a list was built for, and its graph."""
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    frame: NDArray[np.float64]
+    inverse_frame: NDArray[np.floating]
+    graph: Graph
+    made_for: tuple[torch.dtype, torch.device]
+
+
+def _built_list(atoms: Atoms, graph: Graph, made_for: tuple[torch.dtype, torch.device]) -> _BuiltList:
+    frame = _frame(atoms.cell.array, atoms.pbc)
+    return _BuiltList(
+        numbers=atoms.numbers.copy(),
+        positions=atoms.positions.copy(),
+        cell=atoms.cell.array.copy(),
+        pbc=atoms.pbc.copy(),
+        frame=frame,
+        inverse_frame=np.linalg.inv(frame),
+        graph=graph,
+        made_for=made_for,
+    )
+
+
+def _frame(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The cell with unit vectors normal to the periodic ones, and to each other, in place of the others, (3, 3)."""
+    frame = cell.copy()
+    frame[~pbc] = np.linalg.svd(cell[pbc])[2][pbc.sum() :] if pbc.any() else np.eye(3)
+    return frame
+
+
+def _pairs(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Receivers (E,), senders (E,) and shifts (E, 3) of all pairs closer than the cutoff, sorted."""
+    box, origin = _box(positions, cell, pbc, cutoff)
+    receivers, senders, shifts = neighbour_list("ijS", cutoff=cutoff, positions=positions - origin, cell=box, pbc=pbc)
+    shifts = np.where(pbc, shifts, 0)  # older matscipy: not zero outside the box, its issue 313
+    keys = (shifts[:, 2], shifts[:, 1], shifts[:, 0], senders, receivers)
+    order = np.lexsort(tuple(_narrow(key) for key in keys))
+    return receivers[order].astype(np.int64), senders[order].astype(np.int64), shifts[order]
+
+
+def _box(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The non-singular cell matscipy bins atoms in, (3, 3), and its origin, (3,).
+
+    Along directions without pbc it spans the atoms. Atoms outside fall into the outermost bins: none is lost, so the
+    span may be bounded; it then lies around the median, where the atoms that have not flown away are.
+    """
+    box = _frame(cell, pbc)
+    normals = box[~pbc]  # (D, 3)
+    heights = positions @ normals.T  # (N, D)
+    lowest = heights.min(axis=0)
+    extent = heights.max(axis=0) - lowest
+    length = np.clip(extent, cutoff, _LARGEST_BOX * cutoff)
+    start = np.where(extent <= length, lowest, np.median(heights, axis=0) - 0.5 * length)
+    box[~pbc] *= length[:, None]
+    return box, start @ normals
+
+
+def _edge_list(senders: NDArray[np.int64], receivers: NDArray[np.int64], n_atoms: int) -> EdgeList:
+    return EdgeList(
+        senders=torch.from_numpy(senders),
+        receivers=torch.from_numpy(receivers),
+        receiver_offsets=_offsets(receivers, n_atoms),
+        sender_order=torch.from_numpy(np.argsort(_narrow(senders), kind="stable")),
+        sender_offsets=_offsets(senders, n_atoms),
+    )
+
+
+def _offsets(nodes: NDArray[np.int64], n_nodes: int) -> Tensor:
+    offsets = np.zeros(n_nodes + 1, dtype=np.int64)
+    np.cumsum(np.bincount(nodes, minlength=n_nodes), out=offsets[1:])
+    return torch.from_numpy(offsets)
+
+
+def _narrow(numbers: NDArray[np.int64]) -> NDArray[np.int64] | NDArray[np.int16]:
+    """The same numbers in 16 bits where they fit: numpy sorts these by radix, in linear time."""
+    fits = numbers.size and -(2**15) <= numbers.min() and numbers.max() < 2**15
+    return numbers.astype(np.int16) if fits else numbers
+
+
+def _group_tensor(groups: ArrayLike, n_atoms: int, device: torch.device | str) -> Tensor:
+    numbers = np.asarray(groups)
+    if numbers.shape != (n_atoms,) or not np.issubdtype(numbers.dtype, np.integer):
+        raise ValueError(f"groups must be {n_atoms} whole numbers, one per atom, not {numbers.dtype} {numbers.shape}")
+    found = np.unique(numbers)
+    if not np.array_equal(found, np.arange(len(found))):
+        raise ValueError(f"groups must be numbered 0, 1, 2, ... without gaps, not {found.tolist()}")
+    return torch.tensor(numbers, dtype=torch.int64, device=device)
+
+
+def _check_cutoff(cutoff: float) -> None:
+    if not 0 < cutoff < np.inf:
+        raise ValueError(f"the cutoff is {cutoff} angstrom; it must be a finite number above zero")
+
+
+def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None:
+    unknown = [chemical_symbols[n] for n in np.unique(numbers) if chemical_symbols[n] not in elements]
+    if unknown:
+        what = "element {} is" if len(unknown) == 1 else "elements {} are"
+        names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))
+        known = ", ".join(elements)
+        raise ValueError(f"{names} not in this model ({known}); adapt it or choose another: nbody models")
+
+
+def _check_positions(positions: NDArray[np.float64]) -> None:
+    if np.isfinite(positions).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    shown = "; ".join(f"atom {n}: {positions[n].tolist()}" for n in bad[:_NAMED_ATOMS])
+    more = f"; and {len(bad) - _NAMED_ATOMS} more" if len(bad) > _NAMED_ATOMS else ""
+    raise ValueError(
+        f"positions are not finite ({shown}{more}); "
+        "look at the step before: the time step may be too long or atoms may overlap"
+    )
+
+
+def _check_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
+    if not np.isfinite(cell).all():
+        raise ValueError(f"the cell is not finite: {cell.tolist()}; set atoms.cell to numbers in angstrom")
+    if not pbc.any():
+        return
+    frame = _frame(cell, pbc)
+    heights = np.zeros(3) if np.linalg.det(frame) == 0 else 1 / np.linalg.norm(np.linalg.inv(frame), axis=0)
+    if heights[pbc].min() < _SMALLEST_HEIGHT:
+        raise ValueError(
+            f"the cell {cell.tolist()} is degenerate along its periodic directions (pbc={pbc.tolist()}): "
+            f"opposite faces are {heights[pbc].min():.3g} angstrom apart and must be at least {_SMALLEST_HEIGHT}; "
+            "give a full cell, or switch pbc off where there is none, such as atoms.pbc = False for a molecule"
+        )

@@ -1,0 +1,1 @@
+"""The parts of the networks: radial weights, mixing, gates and readout."""

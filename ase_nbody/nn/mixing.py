@@ -1,0 +1,72 @@
+"""Mixing: the learned matrices W^l of Proposition 1, the only weights that act on covariant channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ase_nbody.kernels import Irrep, Irreps, ProductTable
+
+
+class Mixing(nn.Module):
+    """Fragments of equal irrep mixed by one matrix W^l, (F^0 W^0, F^1 W^1, ...) of eq. 9.
+
+    Args:
+        irreps: irreps of the fragments, in the order of their blocks.
+        multiplicities: fragments per channel of each irrep: the type tau' of the product.
+        channels: channels of the fragments.
+        irreps_out: irreps to make; those without fragments are zero.
+        channels_out: channels to make.
+        generator: source of the initial weights, normal with variance 1 / rows.
+    """
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        multiplicities: tuple[int, ...],
+        channels: int,
+        irreps_out: Irreps,
+        channels_out: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.irreps_out = irreps_out
+        self.channels_out = channels_out
+        self.blocks: dict[Irrep, tuple[int, int]] = {}
+        self.weights = nn.ParameterDict()
+        start = 0
+        for irrep, multiplicity in zip(irreps, multiplicities, strict=True):
+            end = start + irrep.dimension * multiplicity
+            if irrep in irreps_out:
+                self.blocks[irrep] = (start, end)
+                rows = multiplicity * channels
+                weight = torch.randn(rows, channels_out, generator=generator) / rows**0.5
+                self.weights[str(irrep)] = nn.Parameter(weight)
+            start = end
+
+    @classmethod
+    def of_product(
+        cls, table: ProductTable, channels: int, irreps_out: Irreps, channels_out: int, generator: torch.Generator
+    ) -> Mixing:
+        """The mixing of all fragments of a product."""
+        return cls(table.output_irreps, table.output_multiplicities, channels, irreps_out, channels_out, generator)
+
+    def forward(self, fragments: Tensor) -> Tensor:
+        """Mixed states.
+
+        Args:
+            fragments: (N, components of all paths, channels), a block (2l+1, paths) per irrep.
+
+        Returns:
+            (N, components of irreps_out, channels_out).
+        """
+        nodes = fragments.shape[0]
+        mixed = []
+        for irrep in self.irreps_out:
+            if irrep in self.blocks:
+                start, end = self.blocks[irrep]
+                rows = fragments[:, start:end].reshape(nodes * irrep.dimension, -1)  # (N (2l+1), paths C)
+                mixed.append((rows @ self.weights[str(irrep)]).view(nodes, irrep.dimension, self.channels_out))
+            else:
+                mixed.append(fragments.new_zeros(nodes, irrep.dimension, self.channels_out))
+        return torch.cat(mixed, dim=1)

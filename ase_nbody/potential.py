@@ -1,0 +1,119 @@
+"""Potential and predict: a network's energies in eV, with forces and stress from one autograd call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from ase.data import atomic_numbers
+from torch import Tensor
+
+from ase_nbody.architectures.base import Network
+from ase_nbody.graph import Graph, Prediction
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A network and what turns its numbers into eV.
+
+    The energy of an atom is reference_energies[element] + energy_scale * network(graph). There is no other additive
+    constant, so an isolated atom has its reference energy.
+
+    Attributes:
+        network: atomic energies, zero for an atom alone.
+        reference_energies: energy of each isolated element, eV.
+        energy_scale: eV per unit of the network.
+    """
+
+    network: Network
+    reference_energies: Mapping[str, float]
+    energy_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        missing = set(self.elements) - set(self.reference_energies)
+        if missing:
+            raise ValueError(f"no reference energy for {sorted(missing)}; give one for each of {self.elements}")
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols the potential knows."""
+        return self.network.settings.elements
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance between neighbours, angstrom."""
+        return self.network.settings.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of the network's parameters."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network's parameters."""
+        return next(self.network.parameters()).device
+
+    def reference_energies_by_number(self) -> Tensor:
+        """Reference energies by atomic number, (119,) float64 on the network's device, NaN where unknown, eV."""
+        table = torch.full((119,), torch.nan, dtype=torch.float64)
+        for symbol, energy in self.reference_energies.items():
+            table[atomic_numbers[symbol]] = energy
+        return table.to(self.device)
+
+
+def predict(
+    potential: Potential,
+    graph: Graph,
+    parameters: Mapping[str, Tensor] | None = None,
+    *,
+    differentiable: bool = False,
+) -> Prediction:
+    """Energy, forces and stress of every structure in a graph.
+
+    Args:
+        potential: network, reference energies and scale.
+        graph: structures on the potential's device and in its dtype.
+        parameters: used in place of the network's own, by name (for adaptation).
+        differentiable: keep the autograd graph, for losses on forces and stress.
+
+    Returns:
+        Energies in eV summed in float64, forces in eV/angstrom, stress in eV/angstrom^3.
+
+    The stress is (1/V) dE/d(strain) with ASE's sign (Knuth et al. 2015, doi 10.1016/j.cpc.2015.01.003): one symmetric
+    strain per structure acts on positions and cell, and autograd differentiates with respect to both.
+    """
+    positions = graph.positions.detach().requires_grad_()
+    full_cell = graph.pbc.all(dim=1)  # (B,)
+    inputs = [positions]
+    strained = replace(graph, positions=positions)
+    if bool(full_cell.any()):
+        strain = torch.zeros_like(graph.cell, requires_grad=True)  # (B, 3, 3)
+        inputs.append(strain)
+        strained = _strained(strained, strain)
+    with torch.enable_grad():
+        scaled = _network_energies(potential, strained, parameters).double() * potential.energy_scale  # (N,)
+        gradients = torch.autograd.grad(scaled.sum(), inputs, create_graph=differentiable)
+    energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
+    if not differentiable:
+        energies = energies.detach()
+    energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
+    stress = torch.full_like(graph.cell, torch.nan)
+    if len(gradients) == 2:
+        volume = torch.linalg.det(graph.cell).abs()[:, None, None]
+        stress = torch.where(full_cell[:, None, None], gradients[1] / volume, stress)
+    return Prediction(energy=energy, energies=energies, forces=-gradients[0], stress=stress)
+
+
+def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:
+    if parameters is None:
+        return potential.network(graph)
+    return torch.func.functional_call(potential.network, dict(parameters), (graph,))
+
+
+def _strained(graph: Graph, strain: Tensor) -> Graph:
+    with torch.enable_grad():
+        symmetric = 0.5 * (strain + strain.transpose(1, 2))
+        positions = graph.positions + torch.bmm(graph.positions.unsqueeze(1), symmetric[graph.structure]).squeeze(1)
+        return replace(graph, positions=positions, cell=graph.cell + torch.bmm(graph.cell, symmetric))

@@ -1,0 +1,1 @@
+"""Training: settings, loss, schedule, checkpoints and one visible loop."""

@@ -1,0 +1,85 @@
+"""What a user sees of a running training: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ase_nbody.training.state import HistoryRow, TrainingState
+
+
+class Display:
+    """Prints one line per validation and, on a terminal, keeps a bar with loss, learning rate and time left.
+
+    Args:
+        console: where to print; standard output if not given.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:5.1f}% · {task.description}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            refresh_per_second=2,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._progress.add_task("first step", total=1.0)
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False)
+
+    def step(self, state: TrainingState, loss: float, learning_rate: float, progress: float) -> None:
+        """Move the bar after a step."""
+        if self._progress.disable:
+            return
+        counters = state.counters
+        left = counters.seconds * (1.0 - progress) / max(progress, 1e-9)
+        words = f"epoch {counters.epoch + 1} · step {counters.step} · loss {loss:.2e} · rate {learning_rate:.1e}"
+        self._progress.update(self._task, completed=progress, description=f"{words} · {_duration(left)} left ·")
+
+    def validation(self, row: HistoryRow, best: bool) -> None:
+        """Print the line of a validation."""
+        left = row.seconds * (1.0 - row.progress) / max(row.progress, 1e-9)
+        words = [
+            f"epoch {row.epoch:7.1f}",
+            f"loss {row.training_loss:9.2e}",
+            *_errors(row),
+            f"rate {row.learning_rate:.1e}",
+            f"{_duration(row.seconds)} done, {_duration(max(left, 0.0))} left",
+        ]
+        self.say(" · ".join(words) + (" · best" if best else ""))
+
+
+def _errors(row: HistoryRow) -> list[str]:
+    words = []
+    if row.energy_mae is not None:
+        words.append(f"energy {1000 * row.energy_mae:8.2f} meV/atom")
+    if row.forces_mae is not None:
+        words.append(f"forces {1000 * row.forces_mae:8.2f} meV/Å")
+    if row.virial_mae is not None:
+        words.append(f"virial {1000 * row.virial_mae:8.2f} meV/atom")
+    return words
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

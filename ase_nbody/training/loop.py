@@ -1,0 +1,192 @@
+"""The loop: steps over shuffled batches until the budget is used up, with validations and checkpoints in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ase_nbody.data.samples import Sample, batch_samples
+from ase_nbody.potential import Potential, predict
+from ase_nbody.training.budget import Budget, Clock
+from ase_nbody.training.checkpoint import save_checkpoint
+from ase_nbody.training.display import Display
+from ase_nbody.training.history import write_history
+from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.schedule import learning_rate_factor
+from ase_nbody.training.settings import TrainingSettings
+from ase_nbody.training.state import HistoryRow, TrainingState
+from ase_nbody.training.stopping import StopRequest, TrainingStoppedError
+from ase_nbody.training.validation import score, validation_errors
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# Validations come after a pass over the data, but not closer than the first and not further apart than the second
+# fraction of the budget.
+CLOSEST_VALIDATIONS = 0.01
+FURTHEST_VALIDATIONS = 0.1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what; it does not change while training.
+
+    Attributes:
+        potential: holds the network that is trained.
+        samples: structures with labels, on the potential's device and in its dtype.
+        validation: batches of validation structures.
+        weights: of the loss.
+        budget: when to end.
+        settings: rates, decay and batch size.
+        origin: what decides the training, for the checkpoint.
+        checkpoint: file of the checkpoint.
+        history: file of the history.
+    """
+
+    potential: Potential
+    samples: Sequence[Sample]
+    validation: Sequence[Sample]
+    weights: LossWeights
+    budget: Budget
+    settings: TrainingSettings
+    origin: Mapping[str, Any]
+    checkpoint: Path
+    history: Path
+
+
+def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display: Display, stop: StopRequest) -> None:
+    """Train from a state until the budget is used up; the state and its checkpoint are changed.
+
+    Raises:
+        TrainingStoppedError: a stop was requested; the checkpoint is written.
+        ValueError: the loss or a gradient is not finite.
+    """
+    counters, settings = state.counters, task.settings
+    n_batches = batches_per_epoch(len(task.samples), settings.batch_size * fabric.world_size)
+    saved = counters.seconds
+    order = epoch_order(len(task.samples), settings.seed, counters.epoch)
+    while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0:
+        rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
+        chosen = order.tensor_split(n_batches)[counters.batch].tensor_split(fabric.world_size)[fabric.global_rank]
+        value = take_step(task, state, chosen, rate, fabric)
+        state.average(settings.ema_decay)
+        counters.advance(value, n_batches)
+        if counters.batch == 0:
+            order = epoch_order(len(task.samples), settings.seed, counters.epoch)
+
+        counters.seconds, stopping = fabric.broadcast((clock.seconds(), stop.signal))
+        progress = task.budget.progress(counters.step, counters.seconds)
+        display.step(state, value, rate, progress)
+        if validation_due(state, progress):
+            validate(task, state, n_batches, rate, progress, display)
+        if fabric.is_global_zero and (stopping or counters.seconds - saved >= settings.checkpoint_seconds):
+            save_checkpoint(task.checkpoint, state, task.origin)
+            saved = counters.seconds
+        if stopping:
+            raise TrainingStoppedError(
+                f"stopped after {counters.step} steps, {progress:.0%} of the budget; the same command without --force "
+                f"resumes from '{task.checkpoint}'",
+                stopping,
+            )
+    if fabric.is_global_zero:
+        save_checkpoint(task.checkpoint, state, task.origin)
+
+
+def batches_per_epoch(n_samples: int, batch_size: int) -> int:
+    """Steps that one pass over the data takes; batches differ in size by at most one."""
+    return math.ceil(n_samples / batch_size)
+
+
+def epoch_order(n_samples: int, seed: int, epoch: int) -> Tensor:
+    """Order of the structures in one pass, (n_samples,) int64; it depends on nothing but the arguments."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+    return torch.randperm(n_samples, generator=generator)
+
+
+def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fabric: Fabric) -> float:
+    """Change the network by one step of the optimizer and return the loss before it.
+
+    Args:
+        task: what is trained.
+        state: network and optimizer.
+        chosen: numbers of the structures of this device, (batch,) int64.
+        rate: learning rate.
+        fabric: averages gradients over devices.
+
+    Raises:
+        ValueError: the loss or its gradient is not finite; the network is left as it was.
+    """
+    batch = batch_samples([task.samples[i] for i in chosen.tolist()])
+    prediction = predict(task.potential, batch.graph, differentiable=True)
+    value = loss(prediction, batch.targets, batch.graph, task.weights)
+    state.optimizer.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    parameters = list(state.network.parameters())
+    if fabric.world_size > 1:
+        average_gradients(parameters, fabric)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, task.settings.gradient_clip)
+    if not math.isfinite(norm.item()):
+        raise ValueError(
+            f"the training diverged in step {state.counters.step + 1}: loss {value.item()}, gradient {norm.item()}. "
+            f"{_advice(task.settings)}, and look for structures with extreme forces; the last checkpoint is kept"
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.step()
+    return value.item()
+
+
+def average_gradients(parameters: Sequence[Tensor], fabric: Fabric) -> None:
+    """Replace the gradients by their mean over the devices, in one exchange."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    mean = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    for parameter, part in zip(parameters, mean.split([g.numel() for g in gradients]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def validation_due(state: TrainingState, progress: float) -> bool:
+    """Whether to validate after this step: at the end, after a pass, or when the last one is long ago."""
+    since = progress - (state.history[-1].progress if state.history else 0.0)
+    at_end_of_pass = state.counters.batch == 0
+    return progress >= 1.0 or since >= (CLOSEST_VALIDATIONS if at_end_of_pass else FURTHEST_VALIDATIONS)
+
+
+def validate(task: Task, state: TrainingState, n_batches: int, rate: float, progress: float, display: Display) -> None:
+    """Add the errors of the averaged weights to the history, and keep these weights if they are the best.
+
+    Raises:
+        ValueError: an error is not finite.
+    """
+    counters = state.counters
+    found = validation_errors(task.potential, task.validation, state.averaged)
+    row = HistoryRow(
+        epoch=counters.epoch + counters.batch / n_batches,
+        step=counters.step,
+        seconds=counters.seconds,
+        progress=progress,
+        learning_rate=rate,
+        training_loss=counters.loss_sum / counters.loss_count,
+        energy_mae=found.energy_mae,
+        forces_mae=found.forces_mae,
+        forces_rmse=found.forces_rmse,
+        virial_mae=found.virial_mae,
+        score=score(found, task.weights),
+    )
+    if not math.isfinite(row.score):
+        raise ValueError(
+            f"the training diverged: validation errors after step {row.step} are not finite. {_advice(task.settings)}"
+        )
+    display.validation(row, best=state.record(row))
+    write_history(task.history, state.history)
+
+
+def _advice(settings: TrainingSettings) -> str:
+    rate = settings.learning_rate
+    return f"Lower the learning rate (now {rate:g}, try {rate / 3:.2g}) and start afresh with --force"

@@ -1,0 +1,138 @@
+"""From settings to data and network: what is read, split and built before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from ase_nbody.architectures import Architecture, Network, NetworkSettings, architectures
+from ase_nbody.data import (
+    Dataset,
+    Statistics,
+    default_validation_size,
+    isolated_energies,
+    merge,
+    read_dataset,
+    reference_energies,
+    split,
+    statistics,
+    without_isolated_atoms,
+)
+from ase_nbody.model_file import DataFile
+from ase_nbody.training.display import Display
+from ase_nbody.training.settings import TrainingSettings
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training learns from and is judged by.
+
+    Attributes:
+        train: structures that are learnt.
+        valid: structures that choose the best weights.
+        test: structures evaluated at the end, or None.
+        references: energy of each isolated element, eV.
+        references_source: where these come from.
+        found: where the labels were found, for each file.
+        files: names and hashes of all files.
+    """
+
+    train: Dataset
+    valid: Dataset
+    test: Dataset | None
+    references: dict[str, float]
+    references_source: str
+    found: str
+    files: tuple[DataFile, ...]
+
+
+def read_training_data(settings: TrainingSettings, display: Display) -> TrainingData:
+    """Read the files, print what labels were found, and split.
+
+    Raises:
+        ValueError: a file cannot be read or has no labels, or other files have elements that the data lack.
+    """
+    merged = merge(parts := [_read(path, settings, display) for path in settings.data])
+    given = None if settings.isolated_atoms is None else isolated_energies(settings.isolated_atoms)
+    references, source = reference_energies(merged, merged.elements, given)
+    display.say(source + ": " + ", ".join(f"{e} {v:.4f} eV" for e, v in references.items()))
+    usable = without_isolated_atoms(merged)
+    if settings.valid is None:
+        train, valid = split(usable, settings.n_valid or default_validation_size(len(usable)), settings.seed)
+    else:
+        train, valid = usable, without_isolated_atoms(_read(settings.valid, settings, display))
+    test = None if settings.test is None else without_isolated_atoms(_read(settings.test, settings, display))
+    for other in (valid, test):
+        _check_elements(other, merged)
+    n_test = 0 if test is None else len(test)
+    display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")
+    files = [DataFile(name=Path(p.source).name, sha256=p.sha256, role="train", n_structures=len(p)) for p in parts]
+    if settings.valid is not None:
+        files.append(DataFile(name=settings.valid.name, sha256=valid.sha256, role="valid", n_structures=len(valid)))
+    if test is not None:
+        files.append(DataFile(name=Path(test.source).name, sha256=test.sha256, role="test", n_structures=len(test)))
+    return TrainingData(train, valid, test, references, source, merged.found, tuple(files))
+
+
+def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Network, Statistics]:
+    """A network of the architecture and preset with random weights, and the statistics of the data at its cutoff.
+
+    Raises:
+        ValueError: the architecture, or one of its settings, is not known.
+    """
+    known = architectures()
+    if settings.architecture not in known:
+        raise ValueError(f"there is no architecture '{settings.architecture}'; known are {', '.join(known)}")
+    architecture = known[settings.architecture]
+    chosen = {"elements": tuple(data.references), **architecture.presets[settings.preset], **settings.model}
+    cutoff = _network_settings(architecture, chosen).cutoff
+    found = statistics(data.train, data.references, cutoff)
+    complete = _network_settings(architecture, {"average_neighbours": max(found.average_neighbours, 1.0), **chosen})
+    build: Callable[..., Network] = architecture.network
+    network = build(complete, generator=torch.Generator().manual_seed(settings.seed))
+    return network.to(DTYPES[settings.dtype]), found
+
+
+def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
+    """What decides a training, as JSON values by name: settings that change its numbers, and hashes of its files."""
+    elsewhere = {
+        *("output", "force", "device", "data", "valid", "test", "isolated_atoms"),
+        *("checkpoint_seconds", "evaluation_batch_size", "method", "licence"),
+    }
+    chosen = settings.model_dump(mode="json", exclude=elsewhere)
+    return {**chosen, "data": data.train.sha256, "valid": data.valid.sha256, "reference_energies": data.references}
+
+
+def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:
+    dataset = read_dataset(
+        path, energy_key=settings.energy_key, forces_key=settings.forces_key, stress_key=settings.stress_key
+    )
+    display.say(f"{path}: {len(dataset)} structures, {dataset.found}")
+    return dataset
+
+
+def _check_elements(other: Dataset | None, merged: Dataset) -> None:
+    unknown = sorted(set(other.elements) - set(merged.elements)) if other is not None else []
+    if other is not None and unknown:
+        raise ValueError(
+            f"{other.source} has {', '.join(unknown)}, which the training data lack ({', '.join(merged.elements)}); "
+            "add structures with these elements to --data, or leave these structures out"
+        )
+
+
+def _network_settings(architecture: Architecture, chosen: dict[str, Any]) -> NetworkSettings:
+    try:
+        return architecture.settings(**chosen)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise ValueError(
+            f"settings of architecture '{architecture.name}': {problems}; it has "
+            f"{', '.join(architecture.settings.model_fields)}"
+        ) from None

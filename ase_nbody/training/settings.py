@@ -1,0 +1,146 @@
+"""TrainingSettings: everything that decides how a potential is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+
+class TrainingSettings(BaseModel):
+    """Settings of one training. Frozen; unknown names are errors.
+
+    The defaults of the optimiser follow MACE's (Batatia et al. 2022, doi 10.48550/arXiv.2206.07697, appendix A.5:
+    AMSGrad, learning rate 0.01, batches of 5, averaged weights, clipped gradients).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: tuple[Path, ...] = Field(min_length=1, description="files to train on; several are merged")
+    valid: Path | None = Field(default=None, description="validation file; none: part of the data is set aside")
+    n_valid: int | None = Field(
+        default=None, ge=1, description="structures set aside for validation without valid; none: a tenth, at most 200"
+    )
+    test: Path | None = Field(default=None, description="file evaluated at the end")
+    isolated_atoms: Path | None = Field(
+        default=None, description="file of labelled single atoms, one per element, for the reference energies"
+    )
+    energy_key: str | None = Field(default=None, description="name of the energy label; none: found in the file")
+    forces_key: str | None = Field(default=None, description="name of the forces label; none: found in the file")
+    stress_key: str | None = Field(default=None, description="name of the stress label; none: found in the file")
+
+    architecture: str = Field(default="nbody", description="name of the architecture")
+    preset: Literal["small", "medium", "large"] = Field(default="small", description="size of the network")
+    model: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the architecture in place of the preset's, such as cutoff (angstrom)",
+    )
+
+    minutes: float | None = Field(
+        default=None, gt=0, description="budget on the wall clock from reading the data on, minutes; 30 without epochs"
+    )
+    epochs: int | None = Field(default=None, ge=1, description="passes over the data, in place of minutes")
+    batch_size: int = Field(default=5, ge=1, description="structures per step and device")
+    evaluation_batch_size: int = Field(default=16, ge=1, description="structures per batch of validation")
+    devices: int = Field(default=1, ge=1, description="devices that share the work")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of the network during training")
+    seed: int = Field(default=0, ge=0, description="decides initial weights, split and order of the structures")
+
+    learning_rate: float = Field(default=0.01, gt=0, description="largest learning rate, reached after the warm-up")
+    warm_up: float = Field(default=0.02, ge=0, lt=1, description="fraction of the budget in which the rate rises")
+    final_learning_rate: float = Field(
+        default=0.001, ge=0, le=1, description="learning rate at the end as a fraction of the largest; a cosine before"
+    )
+    ema_decay: float = Field(default=0.99, ge=0, lt=1, description="decay per step of the averaged weights")
+    gradient_clip: float = Field(default=10.0, gt=0, description="largest norm of the gradient of the loss")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay per step and learning rate")
+
+    energy_weight: float = Field(default=1.0, ge=0, description="weight of squared errors of the energy per atom")
+    forces_weight: float = Field(default=1.0, ge=0, description="weight of squared errors of force components")
+    stress_weight: float = Field(default=0.1, ge=0, description="weight of squared errors of the virial per atom")
+
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="time between checkpoints, seconds")
+    method: str | None = Field(default=None, description="level of theory of the labels, kept in the model file")
+    licence: str | None = Field(default=None, description="licence of the model, kept in the model file")
+    output: Path = Field(description="model file to write, *.safetensors")
+    force: bool = Field(default=False, description="start afresh and overwrite what is there")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_budget(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        if values.get("minutes") is not None and values.get("epochs") is not None:
+            raise ValueError("minutes and epochs were both given; give one of them")
+        if values.get("minutes") is None and values.get("epochs") is None:
+            return {**values, "minutes": 30.0}
+        return values
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _several_files(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("output")
+    @classmethod
+    def _suffix(cls, value: Path) -> Path:
+        if value.suffix != ".safetensors":
+            raise ValueError(f"the output is a model file and must end in .safetensors, not '{value}'")
+        return value
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.energy_weight == self.forces_weight == self.stress_weight == 0:
+            raise ValueError("all weights of the loss are zero; give energy_weight or forces_weight a positive value")
+        return self
+
+
+def training_settings(values: Mapping[str, Any], config: Path | None = None) -> TrainingSettings:
+    """Settings from a YAML file and from values that go before it.
+
+    Args:
+        values: settings by name; None means not given.
+        config: YAML file of settings by name; its relative paths are relative to the working directory.
+
+    Raises:
+        ValueError: a name or value that is not allowed, a setting that is missing, or a file that is no YAML mapping.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    read = {} if config is None else _read_yaml(config)
+    for budget, other in (("minutes", "epochs"), ("epochs", "minutes")):
+        if budget in given and other not in given:
+            read.pop(other, None)
+    if isinstance(read.get("model"), Mapping) and "model" in given:
+        given["model"] = {**read["model"], **given["model"]}
+    try:
+        return TrainingSettings(**{**read, **given})
+    except ValidationError as error:
+        raise ValueError(_readable(error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read the settings file '{path}': {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' is not a YAML file of training settings: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"'{path}' must hold settings such as 'data: frames.xyz', not a {type(content).__name__}")
+    return content
+
+
+def _readable(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"no such setting; known are {', '.join(TrainingSettings.model_fields)}"
+        came = f" (came: {problem['input']!r})" if name and problem["type"] != "missing" else ""
+        lines.append(f"{name}: {message}{came}" if name else message)
+    return "training settings: " + "; ".join(lines)

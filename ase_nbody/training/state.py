@@ -1,0 +1,157 @@
+"""TrainingState: all that changes while training, and its form as tensors and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ase_nbody.architectures.base import Network
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One validation.
+
+    Attributes:
+        epoch: passes over the data, with the part of the current one.
+        step: steps taken.
+        seconds: time spent, seconds.
+        progress: fraction of the budget used.
+        learning_rate: of the last step.
+        training_loss: mean over the steps since the row before.
+        energy_mae: of the validation structures with averaged weights, eV/atom; None without labels, as below.
+        forces_mae: likewise, eV/angstrom.
+        forces_rmse: likewise, eV/angstrom.
+        virial_mae: likewise, of stress times volume per atom, eV.
+        score: what the best weights are chosen by.
+    """
+
+    epoch: float
+    step: int
+    seconds: float
+    progress: float
+    learning_rate: float
+    training_loss: float
+    energy_mae: float | None
+    forces_mae: float | None
+    forces_rmse: float | None
+    virial_mae: float | None
+    score: float
+
+
+@dataclass
+class Counters:
+    """Where a training stands.
+
+    Attributes:
+        epoch: passes over the data that are complete.
+        batch: batches taken of the current pass.
+        step: steps taken.
+        seconds: time spent, seconds.
+        loss_sum: sum of the losses since the last validation.
+        loss_count: number of them.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+
+    def advance(self, loss: float, batches: int) -> None:
+        """Count one step of a pass that has this many batches."""
+        self.step += 1
+        self.batch += 1
+        self.loss_sum += loss
+        self.loss_count += 1
+        if self.batch == batches:
+            self.epoch += 1
+            self.batch = 0
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training.
+
+    Attributes:
+        network: the network that is trained.
+        optimizer: holds the moments of its gradients.
+        averaged: exponential moving average of its parameters, by name.
+        best: averaged parameters with the lowest score so far, by name; empty before the first validation.
+        counters: where the training stands.
+        history: validations so far.
+    """
+
+    network: Network
+    optimizer: torch.optim.Optimizer
+    averaged: dict[str, Tensor]
+    best: dict[str, Tensor] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    history: list[HistoryRow] = field(default_factory=list)
+
+    def average(self, decay: float) -> None:
+        """Move the averaged parameters towards the network's; in the first steps faster than `decay` says.
+
+        The early decay (1 + step) / (10 + step) is TensorFlow's ExponentialMovingAverage with num_updates.
+        """
+        step = self.counters.step
+        weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.averaged.values()), list(self.network.parameters()), weight)
+
+    def record(self, row: HistoryRow) -> bool:
+        """Keep a validation and, if its score is the lowest, the averaged parameters; whether it is the lowest."""
+        lowest = row.score < min((earlier.score for earlier in self.history), default=float("inf"))
+        if lowest:
+            self.best = {name: tensor.clone() for name, tensor in self.averaged.items()}
+        self.history.append(row)
+        self.counters.loss_sum, self.counters.loss_count = 0.0, 0
+        return lowest
+
+
+def initial_state(network: Network, learning_rate: float, weight_decay: float) -> TrainingState:
+    """The state before the first step: AdamW with AMSGrad, averaged parameters equal to the network's."""
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=learning_rate, weight_decay=weight_decay, amsgrad=True, fused=True
+    )
+    averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    return TrainingState(network=network, optimizer=optimizer, averaged=averaged)
+
+
+def state_tensors(state: TrainingState) -> dict[str, Tensor]:
+    """The tensors of a state by name: network, averaged, best and optimizer."""
+    tensors = {}
+    for name, parameter in state.network.named_parameters():
+        tensors[f"network.{name}"] = parameter.detach()
+        for key, value in state.optimizer.state[parameter].items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    tensors.update({f"averaged.{name}": tensor for name, tensor in state.averaged.items()})
+    tensors.update({f"best.{name}": tensor for name, tensor in state.best.items()})
+    return tensors
+
+
+def state_numbers(state: TrainingState) -> dict[str, Any]:
+    """The rest of a state, for JSON."""
+    return {"counters": asdict(state.counters), "history": [asdict(row) for row in state.history]}
+
+
+def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+    """Put the tensors and numbers of an earlier state into this one, which has the same network."""
+    with torch.no_grad():
+        for name, parameter in state.network.named_parameters():
+            parameter.copy_(tensors[f"network.{name}"])
+            state.averaged[name].copy_(tensors[f"averaged.{name}"])
+            state.optimizer.state[parameter] = {
+                key.split(".")[1]: tensor.to(parameter.device)
+                for key, tensor in tensors.items()
+                if key.startswith("optimizer.") and key.split(".", 2)[2] == name
+            }
+    best = {key.removeprefix("best."): tensor for key, tensor in tensors.items() if key.startswith("best.")}
+    state.best = {name: tensor.to(state.averaged[name].device) for name, tensor in best.items()}
+    state.counters = Counters(**numbers["counters"])
+    state.history = [HistoryRow(**row) for row in numbers["history"]]

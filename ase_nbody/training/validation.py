@@ -1,0 +1,68 @@
+"""Errors of the validation structures during training, and the score that best weights are chosen by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ase_nbody.data.samples import Sample
+from ase_nbody.potential import Potential, predict
+from ase_nbody.training.loss import LossWeights, errors
+
+
+@dataclass(frozen=True)
+class ValidationErrors:
+    """Errors over all validation structures; None where there are no labels.
+
+    Attributes:
+        energy_mae: eV/atom.
+        forces_mae: per component, eV/angstrom.
+        forces_rmse: per component, eV/angstrom.
+        virial_mae: stress times volume per atom, per component, eV.
+    """
+
+    energy_mae: float | None
+    forces_mae: float | None
+    forces_rmse: float | None
+    virial_mae: float | None
+
+
+def score(found: ValidationErrors, weights: LossWeights) -> float:
+    """What chooses the best weights: the sum of mean absolute errors over the scale, each times the root of its weight.
+
+    Raises:
+        ValueError: no label of the validation structures has a weight.
+    """
+    terms = [
+        (weights.energy, found.energy_mae),
+        (weights.forces, found.forces_mae),
+        (weights.stress, found.virial_mae),
+    ]
+    counted = [math.sqrt(weight) * error / weights.scale for weight, error in terms if weight and error is not None]
+    if not counted:
+        raise ValueError("none of the labels that the loss weighs is in the validation structures; give other ones")
+    return sum(counted)
+
+
+def validation_errors(
+    potential: Potential, batches: Sequence[Sample], parameters: Mapping[str, Tensor]
+) -> ValidationErrors:
+    """Errors of a potential with the given parameters in place of its network's, over batches of labelled samples."""
+    found = [errors(predict(potential, b.graph, parameters), b.targets, b.graph) for b in batches]
+    energy = torch.cat([f.energy for f in found])
+    forces = torch.cat([f.forces for f in found])
+    virial = torch.cat([f.virial for f in found])
+    return ValidationErrors(
+        energy_mae=_mean(energy.abs()),
+        forces_mae=_mean(forces.abs()),
+        forces_rmse=None if (square := _mean(forces.square())) is None else math.sqrt(square),
+        virial_mae=_mean(virial.abs()),
+    )
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.double().mean().item() if values.numel() else None

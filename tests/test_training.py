@@ -1,0 +1,465 @@
+"""Training: loss, schedule, checkpoints, the loop and the command, on a toy pair network and Lennard-Jones clusters."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+from ase.calculators.singlepoint import SinglePointCalculator
+from rich.console import Console
+from torch import Tensor, nn
+
+from ase_nbody.architectures import Architecture, Network, NetworkSettings
+from ase_nbody.data import Dataset, Sample, read_dataset, samples
+from ase_nbody.graph import Graph, Prediction, Targets, edge_vectors
+from ase_nbody.model_file import load_model, read_information
+from ase_nbody.potential import Potential, predict
+from ase_nbody.training.checkpoint import checkpoint_path
+from ase_nbody.training.display import Display
+from ase_nbody.training.loop import epoch_order
+from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.run import train
+from ase_nbody.training.schedule import learning_rate_factor
+from ase_nbody.training.settings import TrainingSettings, training_settings
+from ase_nbody.training.stopping import StopRequest, TrainingStoppedError
+from ase_nbody.training.validation import ValidationErrors, score
+
+QUIET = Console(file=io.StringIO())
+
+
+class PairSettings(NetworkSettings):
+    """Settings of the toy network."""
+
+    channels: int = 8
+
+
+class PairNetwork(Network):
+    """Atomic energies as sums of a learned function of distances that vanishes smoothly at the cutoff."""
+
+    settings: PairSettings
+
+    def __init__(self, settings: PairSettings, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.settings = settings
+        self.first = nn.Parameter(torch.randn(settings.channels, 8, generator=generator))
+        self.second = nn.Parameter(0.1 * torch.randn(settings.channels, generator=generator))
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Atomic energies, (N,)."""
+        distances = torch.linalg.vector_norm(edge_vectors(graph), dim=1)  # (E,)
+        x = distances / self.settings.cutoff
+        orders = torch.arange(1, 9, device=x.device, dtype=x.dtype)
+        basis = torch.sin(torch.pi * orders * x[:, None]) / x[:, None] * (1 - x[:, None] ** 2) ** 2  # (E, 8)
+        energies = torch.tanh(basis @ self.first.T) @ self.second  # (E,)
+        return energies.new_zeros(graph.n_atoms).index_add(0, graph.edges.receivers, energies)
+
+
+PAIR = Architecture(
+    name="pair",
+    source="made for this test",
+    settings=PairSettings,
+    network=PairNetwork,
+    presets={"small": {"channels": 8}, "medium": {"channels": 16}, "large": {"channels": 32}},
+)
+
+
+@pytest.fixture(autouse=True)
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("ase_nbody.architectures", "ase_nbody.training.prepare"):
+        monkeypatch.setattr(f"{module}.architectures", lambda: {"pair": PAIR})
+
+
+def argon_frames(n: int, seed: int = 0) -> list[Atoms]:
+    """Shaken argon crystals of 4 atoms with Lennard-Jones labels."""
+    generator = np.random.default_rng(seed)
+    frames = []
+    for _ in range(n):
+        atoms = bulk("Ar", "fcc", a=5.3 * generator.uniform(0.97, 1.05), cubic=True)
+        atoms.positions += generator.normal(scale=0.15, size=(4, 3))
+        atoms.calc = LennardJones(sigma=3.4, epsilon=0.1, rc=6.0, smooth=True)
+        results = {
+            "energy": atoms.get_potential_energy(),
+            "forces": atoms.get_forces(),
+            "stress": atoms.get_stress(),
+        }
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    return frames
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 23 labelled frames and an isolated atom."""
+    path = tmp_path_factory.mktemp("data") / "argon.xyz"
+    atom = Atoms("Ar")
+    atom.calc = SinglePointCalculator(atom, energy=0.0, forces=np.zeros((1, 3)))
+    ase.io.write(path, [*argon_frames(23), atom])
+    return path
+
+
+def pair_settings(data: Path, output: Path, **more: Any) -> TrainingSettings:
+    values: dict[str, Any] = {
+        "data": data,
+        "output": output,
+        "architecture": "pair",
+        "model": {"cutoff": 6.0},
+        "device": "cpu",
+        "dtype": "float64",
+        "batch_size": 4,
+        **more,
+    }
+    if "minutes" not in values:
+        values.setdefault("epochs", 6)
+    return training_settings(values)
+
+
+def weights_of(path: Path) -> dict[str, Tensor]:
+    potential, _ = load_model(path)
+    return dict(potential.network.state_dict())
+
+
+class StopAfter(StopRequest):
+    """A stop request that is made in a given step."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    @property
+    def signal(self) -> int:
+        """SIGTERM once the loop has asked often enough."""
+        self.left -= 1
+        return signal.SIGTERM if self.left <= 0 else 0
+
+
+# --- schedule -------------------------------------------------------------------------------------------------------
+
+
+def test_schedule_rises_to_one_and_decays_to_its_end() -> None:
+    assert learning_rate_factor(0.0, 0.1, 0.01) == pytest.approx(0.01)
+    assert learning_rate_factor(0.05, 0.1, 0.0) == pytest.approx(0.5)
+    assert learning_rate_factor(0.1, 0.1, 0.01) == pytest.approx(1.0)
+    assert learning_rate_factor(0.55, 0.1, 0.0) == pytest.approx(0.5)
+    assert learning_rate_factor(1.0, 0.1, 0.01) == learning_rate_factor(1.5, 0.1, 0.01) == pytest.approx(0.01)
+    assert learning_rate_factor(0.0, 0.0, 0.01) == 1.0
+
+
+def test_schedule_never_jumps() -> None:
+    values = [learning_rate_factor(i / 1000, 0.02, 0.001) for i in range(1001)]
+    assert max(abs(b - a) for a, b in zip(values, values[1:], strict=False)) < 0.06
+
+
+# --- loss -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair_batch() -> Graph:
+    """Two structures: 4 atoms in a cell of known volume and 2 atoms without cell."""
+    crystal = bulk("Ar", "fcc", a=5.0, cubic=True)
+    dataset = Dataset(
+        structures=(crystal, Atoms("Ar2", [[0, 0, 0], [0, 0, 3.5]])),
+        labels=read_labels(2),
+        source="made",
+        sha256="",
+        found="",
+    )
+    from ase_nbody.data import batch_samples
+
+    return batch_samples(samples(dataset, 6.0)).graph
+
+
+def read_labels(n: int) -> tuple[Any, ...]:
+    from ase_nbody.data import Labels
+
+    return (Labels(),) * n
+
+
+@pytest.fixture
+def prediction() -> Prediction:
+    forces = torch.arange(18, dtype=torch.float64).view(6, 3).requires_grad_()
+    stress = torch.stack([torch.eye(3).double() / 100, torch.full((3, 3), torch.nan).double()])
+    return Prediction(
+        energy=torch.tensor([8.0, -3.0], dtype=torch.float64, requires_grad=True),
+        energies=torch.zeros(6, dtype=torch.float64),
+        forces=forces,
+        stress=stress,
+    )
+
+
+def test_loss_by_hand_with_missing_labels(pair_batch: Graph, prediction: Prediction) -> None:
+    forces = prediction.forces.detach().clone()
+    forces[:4] -= 2.0
+    forces[4:] = torch.nan
+    stress = torch.full((2, 3, 3), torch.nan, dtype=torch.float64)
+    stress[0] = 0.0
+    targets = Targets(energy=torch.tensor([7.0, torch.nan], dtype=torch.float64), forces=forces, stress=stress)
+    scale = 0.5
+    energy = (1.0 / 4 / scale) ** 2
+    force = (2.0 / scale) ** 2
+    virial = (125.0 / 4 * 0.01 / scale) ** 2 * 3 / 9
+    for weights in ((3.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 7.0), (3.0, 5.0, 7.0)):
+        expected = weights[0] * energy + weights[1] * force + weights[2] * virial
+        found = loss(prediction, targets, pair_batch, LossWeights(*weights, scale))
+        assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_loss_without_labels_is_zero_with_zero_gradient(pair_batch: Graph, prediction: Prediction) -> None:
+    nothing = loss(prediction, Targets(), pair_batch, LossWeights(1.0, 1.0, 1.0, 1.0))
+    nothing.backward()
+    assert nothing.item() == 0.0
+    assert prediction.energy.grad is not None
+    assert not prediction.energy.grad.any()
+
+
+def test_missing_labels_leave_gradients_finite(pair_batch: Graph, prediction: Prediction) -> None:
+    forces = prediction.forces.detach() + 1.0
+    forces[0, 0] = torch.nan
+    targets = Targets(
+        energy=torch.tensor([torch.nan, 0.0], dtype=torch.float64),
+        forces=forces,
+        stress=torch.full((2, 3, 3), torch.nan, dtype=torch.float64),
+    )
+    loss(prediction, targets, pair_batch, LossWeights(1.0, 1.0, 1.0, 1.0)).backward()
+    assert prediction.forces.grad is not None
+    assert prediction.forces.grad.isfinite().all()
+    assert prediction.forces.grad[0, 0] == 0.0
+
+
+def test_score_ignores_what_is_not_labelled_but_not_nan() -> None:
+    weights = LossWeights(energy=4.0, forces=1.0, stress=1.0, scale=2.0)
+    assert score(ValidationErrors(1.0, 3.0, 5.0, None), weights) == pytest.approx(2.0 * 0.5 + 1.5)
+    assert np.isnan(score(ValidationErrors(float("nan"), 3.0, 5.0, None), weights))
+    with pytest.raises(ValueError, match="none of the labels"):
+        score(ValidationErrors(None, None, None, None), weights)
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_settings_from_yaml_and_options(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("data: a.xyz\nepochs: 3\nmodel: {channels: 4, cutoff: 4.0}\noutput: m.safetensors\n")
+    settings = training_settings({"minutes": 2.0, "model": {"cutoff": 6.0}, "seed": None}, config)
+    assert settings.data == (Path("a.xyz"),)
+    assert (settings.minutes, settings.epochs) == (2.0, None)
+    assert dict(settings.model) == {"channels": 4, "cutoff": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"minutes": 1.0, "epochs": 2}, "minutes and epochs"),
+        ({"learning_rate": -1.0}, "learning_rate: .*greater than 0"),
+        ({"chanels": 3}, "chanels: no such setting; known are data"),
+        ({"output": Path("m.pt")}, "must end in .safetensors"),
+        ({"energy_weight": 0, "forces_weight": 0, "stress_weight": 0}, "weights of the loss are zero"),
+    ],
+)
+def test_wrong_settings_are_named(values: Mapping[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        training_settings({"data": "a.xyz", "output": "m.safetensors", **values})
+
+
+def test_thirty_minutes_without_budget() -> None:
+    assert training_settings({"data": "a.xyz", "output": "m.safetensors"}).minutes == 30.0
+
+
+def test_wrong_yaml_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("just words")
+    with pytest.raises(ValueError, match="must hold settings"):
+        training_settings({}, config)
+    with pytest.raises(ValueError, match="cannot read the settings file"):
+        training_settings({}, tmp_path / "absent.yaml")
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def test_epochs_are_shuffled_and_reproducible() -> None:
+    first, again, second = epoch_order(20, 3, 0), epoch_order(20, 3, 0), epoch_order(20, 3, 1)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort().values, torch.arange(20))
+
+
+def test_learns_a_small_set(data: Path, tmp_path: Path) -> None:
+    output = train(pair_settings(data, tmp_path / "m.safetensors", epochs=120, stress_weight=1.0), console=QUIET)
+    with (tmp_path / "m.history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["training_loss"]) < 0.01 * float(rows[0]["training_loss"])
+    assert (tmp_path / "m.learning-curve.png").stat().st_size > 1000
+    potential, information = load_model(output)
+    assert information.errors["valid"]["forces_mae_mev_per_angstrom"] < 0.1 * 1000 * information.energy_scale
+    sample = samples(read_dataset(data), potential.cutoff)[0]
+    assert_labels_are_met(potential, sample, information.energy_scale)
+
+
+def assert_labels_are_met(potential: Potential, sample: Sample, scale: float) -> None:
+    found = predict(potential, sample.graph)
+    assert sample.targets.energy is not None and sample.targets.stress is not None
+    assert abs(found.energy - sample.targets.energy).item() < 0.2 * scale
+    assert (found.stress - sample.targets.stress).abs().max() < 0.2 * sample.targets.stress.abs().max()
+
+
+def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path) -> None:
+    settings = pair_settings(data, tmp_path / "m.safetensors", test=data, method="Lennard-Jones", licence="MIT")
+    output = train(settings, command="nbody train ...", console=QUIET)
+    information = read_information(output)
+    assert information.name == "m"
+    assert information.elements == ("Ar",)
+    assert information.reference_energies == {"Ar": 0.0}
+    assert (information.method, information.licence) == ("Lennard-Jones", "MIT")
+    assert [(f.name, f.role) for f in information.data] == [("argon.xyz", "train"), ("argon.xyz", "test")]
+    assert len(information.data[0].sha256) == 64
+    assert information.label_source is not None and "calculator" in information.label_source
+    assert information.errors["test"]["n_structures"] == 23
+    assert 2.5 < information.envelope.closest_distances["Ar-Ar"] < 3.75
+    assert information.envelope.force_max is not None and information.envelope.force_max > 0
+    assert information.training["command"] == "nbody train ..."
+    assert information.training["epochs"] == 6
+    assert information.training["settings"]["batch_size"] == 4
+    assert information.settings["cutoff"] == 6.0
+    assert not checkpoint_path(output).exists()
+
+
+@pytest.mark.parametrize("steps", [1, 6, 13])
+def test_stopped_and_resumed_ends_as_unbroken(data: Path, tmp_path: Path, steps: int) -> None:
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    train(pair_settings(data, whole), console=QUIET)
+    with pytest.raises(TrainingStoppedError, match="resumes from"):
+        train(pair_settings(data, broken), console=QUIET, stop=StopAfter(steps))
+    assert checkpoint_path(broken).exists() and not broken.exists()
+    train(pair_settings(data, broken), console=QUIET)
+    first, second = weights_of(whole), weights_of(broken)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    timeless = [
+        [[v for k, v in row.items() if "seconds" not in k] for row in csv.DictReader(path.open())]
+        for path in (tmp_path / "whole.history.csv", tmp_path / "broken.history.csv")
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_signal_stops_after_the_step(data: Path, tmp_path: Path) -> None:
+    earlier = signal.getsignal(signal.SIGTERM)
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(TrainingStoppedError) as stopped:
+        train(pair_settings(data, tmp_path / "m.safetensors", minutes=1.0), console=QUIET)
+    timer.join()
+    assert stopped.value.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is earlier
+    assert checkpoint_path(tmp_path / "m.safetensors").exists()
+
+
+def test_minutes_end_in_time_and_count_the_earlier_run(data: Path, tmp_path: Path) -> None:
+    settings = pair_settings(data, tmp_path / "m.safetensors", minutes=2.0 / 60)
+    started = time.monotonic()
+    with pytest.raises(TrainingStoppedError):
+        train(settings, console=QUIET, stop=StopAfter(100))
+    train(settings, console=QUIET)
+    assert time.monotonic() - started < 6.0
+    assert 2.0 <= read_information(settings.output).training["seconds"] < 2.5
+
+
+def test_checkpoint_of_another_training_is_refused(data: Path, tmp_path: Path) -> None:
+    settings = pair_settings(data, tmp_path / "m.safetensors")
+    with pytest.raises(TrainingStoppedError):
+        train(settings, console=QUIET, stop=StopAfter(3))
+    with pytest.raises(ValueError, match=r"seed was 0, now 1.*--force"):
+        train(settings.model_copy(update={"seed": 1}), console=QUIET)
+    train(settings.model_copy(update={"seed": 1, "force": True}), console=QUIET)
+
+
+def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
+    settings = pair_settings(data, tmp_path / "m.safetensors")
+    checkpoint_path(settings.output).write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="cannot be read.*--force"):
+        train(settings, console=QUIET)
+
+
+def test_output_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    settings = pair_settings(data, tmp_path / "m.safetensors")
+    settings.output.write_text("mine")
+    with pytest.raises(FileExistsError, match="--force"):
+        train(settings, console=QUIET)
+    assert settings.output.read_text() == "mine"
+    train(settings.model_copy(update={"force": True}), console=QUIET)
+    assert read_information(settings.output).name == "m"
+
+
+def test_data_without_labels_are_refused(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "bare.xyz", [bulk("Ar", cubic=True)] * 3)
+    with pytest.raises(ValueError, match="no energies or forces found"):
+        train(pair_settings(tmp_path / "bare.xyz", tmp_path / "m.safetensors"), console=QUIET)
+
+
+def test_unknown_names_are_listed(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(ValueError, match="no architecture 'mace'; known are pair"):
+        train(pair_settings(data, output, architecture="mace"), console=QUIET)
+    with pytest.raises(ValueError, match="chanels.*channels"):
+        train(pair_settings(data, output, model={"chanels": 4}), console=QUIET)
+
+
+def test_test_set_with_new_elements_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    frames = argon_frames(2)
+    frames[0].symbols[0] = "Ne"
+    ase.io.write(tmp_path / "test.xyz", frames)
+    with pytest.raises(ValueError, match="Ne, which the training data lack"):
+        train(pair_settings(data, tmp_path / "m.safetensors", test=tmp_path / "test.xyz"), console=QUIET)
+
+
+def test_diverged_training_says_so_and_keeps_the_checkpoint(data: Path, tmp_path: Path) -> None:
+    settings = pair_settings(data, tmp_path / "m.safetensors", learning_rate=1e300, checkpoint_seconds=0.0, epochs=200)
+    with pytest.raises(ValueError, match=r"diverged.*[Ll]ower the learning rate"):
+        train(settings, console=QUIET)
+    assert not settings.output.exists()
+
+
+def test_merged_files_and_a_log_without_terminal(data: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more.xyz"
+    ase.io.write(more, argon_frames(7, seed=1))
+    log = io.StringIO()
+    settings = pair_settings(data, tmp_path / "m.safetensors", epochs=3)
+    train(settings.model_copy(update={"data": (data, more)}), console=Console(file=log, soft_wrap=True, width=200))
+    lines = log.getvalue().splitlines()
+    assert [line for line in lines if "structures to train on" in line] == [
+        "27 structures to train on, 3 for validation, 0 for test"
+    ]
+    assert len([line for line in lines if line.startswith("epoch") and "meV/Å" in line]) == 3
+    assert len(read_information(settings.output).data) == 2
+
+
+def test_terminal_shows_a_bar(data: Path, tmp_path: Path) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=160)
+    train(pair_settings(data, tmp_path / "m.safetensors", epochs=2), console=console)
+    assert "loss" in screen.getvalue()
+    assert "left" in screen.getvalue()
+
+
+def test_missing_device_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda' is not there"):
+        train(pair_settings(data, tmp_path / "m.safetensors", device="cuda"), console=QUIET)
+
+
+def test_display_prints_durations() -> None:
+    log = io.StringIO()
+    Display(Console(file=log)).say("a [line]")
+    assert log.getvalue() == "a [line]\n"
