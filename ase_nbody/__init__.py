@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ase_nbody.calculator import NBodyCalculator
     from ase_nbody.models_directory import list_models
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = ["NBodyCalculator", "__version__", "list_models"]
 
@@ -22,8 +22,6 @@ _MODULES = {"NBodyCalculator": "ase_nbody.calculator", "list_models": "ase_nbody
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
-    if name == "__version__":
-        return _version()
     if name == "__ase_plugins__":
         return _plugins()
     raise AttributeError(f"module 'ase_nbody' has no attribute '{name}'")
@@ -31,12 +29,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("ase_nbody")
 
 
 def _plugins() -> set[Any]:

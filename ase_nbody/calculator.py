@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 from ase.calculators.calculator import (
-    CalculationFailed,
     Calculator,
     CalculatorSetupError,
     Parameters,
@@ -23,21 +22,17 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
-from ase_nbody.graph import Graph, Prediction, batch_graphs
+from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.hessian import hessian
 from ase_nbody.model_file import ModelInformation, load_model
 from ase_nbody.models_directory import find_model
 from ase_nbody.neighbours import NeighbourCache, check_structure, neighbour_graph
 from ase_nbody.potential import Potential, predict
+from ase_nbody.results import Results, results_by_structure
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 ATOMS_PER_BATCH = 1000
 """Atoms in one batch of calculate_many: enough to fill a device, and under 1 GB for the largest preset."""
-
-VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
-"""Rows and columns of a stress in ASE's order xx, yy, zz, yz, xz, xy."""
-
-Results = dict[str, Any]
 
 
 class NBodyCalculator(Calculator):
@@ -216,7 +211,7 @@ class NBodyCalculator(Calculator):
     def _results(self, graph: Graph) -> list[Results]:
         with self._lock, _torch_threads(self.parameters["threads"]):
             self.evaluations += graph.n_structures
-            return _split(predict(self.potential, graph), graph)
+            return results_by_structure(predict(self.potential, graph), graph)
 
     def _graph(self, atoms: Atoms) -> Graph:
         check_structure(atoms, self.potential.elements)
@@ -294,21 +289,3 @@ def _batches(structures: Sequence[Atoms]) -> Iterator[list[int]]:
         n_atoms += len(atoms)
     if batch:
         yield batch
-
-
-def _split(prediction: Prediction, graph: Graph) -> list[Results]:
-    energies = prediction.energies.double().cpu().numpy()
-    forces = prediction.forces.double().cpu().numpy()
-    stresses = prediction.stress.double().cpu().numpy()
-    full_cell = graph.pbc.all(dim=1).tolist()
-    ends = torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()
-    results = []
-    for number, (energy, start, end) in enumerate(zip(prediction.energy.tolist(), [0, *ends[:-1]], ends, strict=True)):
-        if not (np.isfinite(energy) and np.isfinite(forces[start:end]).all()):
-            raise CalculationFailed("the model gives no finite energy and forces; are two atoms at one place?")
-        result: Results = {"energy": energy, "free_energy": energy}
-        result |= {"energies": energies[start:end].copy(), "forces": forces[start:end].copy()}
-        if full_cell[number]:
-            result["stress"] = stresses[number][VOIGT]
-        results.append(result)
-    return results

@@ -96,7 +96,7 @@ def save_model(
         FileNotFoundError: its folder is not there.
         ValueError: another suffix, or the information is not this potential's.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -108,7 +108,8 @@ def save_model(
     _check_same(information, model_information(potential, name="", reference_energies_source=""))
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in potential.network.state_dict().items()}
     with _temporary_name(path) as temporary:
-        save_file(tensors, temporary, metadata={HEADER_KEY: information.model_dump_json()})
+        # Not save_file, which makes files that only their owner can read.
+        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: information.model_dump_json()}))
         os.replace(temporary, path)
     return path
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ase_nbody import __version__
+
 FORMAT_VERSION = 1
 """Version of the header's JSON that this package writes."""
 
@@ -85,8 +87,8 @@ class ModelInformation(_Record):
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a model's numbers; packages that are absent are left out."""
-    versions = {"python": platform.python_version()}
-    for package in ("ase_nbody", "torch", "e3nn", "numpy"):
+    versions = {"ase_nbody": __version__, "python": platform.python_version()}
+    for package in ("torch", "e3nn", "numpy"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

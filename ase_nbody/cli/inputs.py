@@ -52,7 +52,8 @@ def _known_structure(name: str) -> Atoms:
         except (ValueError, RuntimeError):  # ASE knows no crystal of this element
             pass
     if name in g2.names:
-        return molecule(name)
+        known: Atoms = molecule(name)
+        return known
     raise ValueError(
         f"there is no file '{name}', and ASE knows no molecule or crystal of this name; give a file, a molecule such "
         "as CH3CH2OH (ase.collections.g2.names has all), or an element such as Si"

@@ -43,7 +43,9 @@ def md(
     friction: Annotated[float, typer.Option(help="Langevin friction, 1/fs (nvt, npt).")] = 0.01,
     pressure: Annotated[float, typer.Option(help="Pressure, GPa (npt).")] = 0.0,
     barostat_time: Annotated[float, typer.Option(help="Time scale of the cell, fs (npt).")] = 1000.0,
-    flexible_cell: Annotated[bool, typer.Option(help="Let the shape of the cell change too (npt).")] = False,
+    flexible_cell: Annotated[
+        bool, typer.Option("--flexible-cell", help="Let the shape of the cell change too (npt).")
+    ] = False,
     supercell: Annotated[tuple[int, int, int], typer.Option(help="Repeat the structure along its cell vectors.")] = (
         1,
         1,
@@ -59,7 +61,10 @@ def md(
         ),
     ] = None,
     stop_outside_envelope: Annotated[
-        bool, typer.Option(help="Stop when atoms come closer than in the model's training data; else warn.")
+        bool,
+        typer.Option(
+            "--stop-outside-envelope", help="Stop when atoms come closer than in the model's training data; else warn."
+        ),
     ] = False,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,

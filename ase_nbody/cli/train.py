@@ -22,6 +22,10 @@ def train(
     valid: Annotated[
         Path | None, typer.Option(help="Validation structures; a part of the data if not given.", show_default=False)
     ] = None,
+    n_valid: Annotated[
+        int | None,
+        typer.Option(help="Structures set aside for validation without --valid.", show_default="a tenth, at most 200"),
+    ] = None,
     test: Annotated[Path | None, typer.Option(help="Structures evaluated at the end.", show_default=False)] = None,
     output: Annotated[Path | None, typer.Option(help="Model file to write, *.safetensors.", show_default=False)] = None,
     architecture: Annotated[str | None, typer.Option(help="Architecture.", show_default="nbody")] = None,
@@ -76,6 +80,8 @@ def train(
     OUTPUT.history.csv and the plot OUTPUT.learning-curve.png.
     """
     given: dict[str, Any] = dict(locals())
-    from ase_nbody.cli.training import run_training
-
+    try:
+        from ase_nbody.cli.training import run_training
+    except ModuleNotFoundError as error:
+        raise ValueError(f"training needs the package {error.name}: pip install 'ase_nbody[train]'") from error
     run_training(given)

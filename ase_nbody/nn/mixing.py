@@ -32,17 +32,14 @@ class Mixing(nn.Module):
         super().__init__()
         self.irreps_out = irreps_out
         self.channels_out = channels_out
-        self.blocks: dict[Irrep, tuple[int, int]] = {}
+        self.block_of: dict[Irrep, int] = {irrep: number for number, irrep in enumerate(irreps)}
+        self.block_sizes = [i.dimension * n for i, n in zip(irreps, multiplicities, strict=True)]
         self.weights = nn.ParameterDict()
-        start = 0
         for irrep, multiplicity in zip(irreps, multiplicities, strict=True):
-            end = start + irrep.dimension * multiplicity
             if irrep in irreps_out:
-                self.blocks[irrep] = (start, end)
                 rows = multiplicity * channels
                 weight = torch.randn(rows, channels_out, generator=generator) / rows**0.5
                 self.weights[str(irrep)] = nn.Parameter(weight)
-            start = end
 
     @classmethod
     def of_product(
@@ -61,11 +58,11 @@ class Mixing(nn.Module):
             (N, components of irreps_out, channels_out).
         """
         nodes = fragments.shape[0]
+        blocks = fragments.split(self.block_sizes, dim=1)
         mixed = []
         for irrep in self.irreps_out:
-            if irrep in self.blocks:
-                start, end = self.blocks[irrep]
-                rows = fragments[:, start:end].reshape(nodes * irrep.dimension, -1)  # (N (2l+1), paths C)
+            if irrep in self.block_of:
+                rows = blocks[self.block_of[irrep]].reshape(nodes * irrep.dimension, -1)  # (N (2l+1), paths C)
                 mixed.append((rows @ self.weights[str(irrep)]).view(nodes, irrep.dimension, self.channels_out))
             else:
                 mixed.append(fragments.new_zeros(nodes, irrep.dimension, self.channels_out))

@@ -61,7 +61,7 @@ class Task:
 
 
 def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display: Display, stop: StopRequest) -> None:
-    """Train from a state until the budget is used up; the state and its checkpoint are changed.
+    """Train from a state until the budget is used up, one step at least; the state and its checkpoint are changed.
 
     Raises:
         TrainingStoppedError: a stop was requested; the checkpoint is written.
@@ -71,7 +71,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
     n_batches = batches_per_epoch(len(task.samples), settings.batch_size * fabric.world_size)
     saved = counters.seconds
     order = epoch_order(len(task.samples), settings.seed, counters.epoch)
-    while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0:
+    while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0 or counters.step == 0:
         rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
         chosen = order.tensor_split(n_batches)[counters.batch].tensor_split(fabric.world_size)[fabric.global_rank]
         value = take_step(task, state, chosen, rate, fabric)
@@ -147,7 +147,7 @@ def average_gradients(parameters: Sequence[Tensor], fabric: Fabric) -> None:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     mean = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
     assert isinstance(mean, Tensor)
-    for parameter, part in zip(parameters, mean.split([g.numel() for g in gradients]), strict=True):
+    for parameter, part in zip(parameters, torch.split(mean, [g.numel() for g in gradients]), strict=True):
         parameter.grad = part.view_as(parameter)
 
 

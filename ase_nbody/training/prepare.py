@@ -104,7 +104,7 @@ def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str,
     """What decides a training, as JSON values by name: settings that change its numbers, and hashes of its files."""
     elsewhere = {
         *("output", "force", "device", "data", "valid", "test", "isolated_atoms"),
-        *("checkpoint_seconds", "evaluation_batch_size", "method", "licence"),
+        *("checkpoint_seconds", "validation_atoms", "method", "licence"),
     }
     chosen = settings.model_dump(mode="json", exclude=elsewhere)
     return {**chosen, "data": data.train.sha256, "valid": data.valid.sha256, "reference_energies": data.references}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def start_fabric(settings: TrainingSettings) -> Fabric:
 
 
 def energy_scale(found: Statistics) -> float:
-    """eV per unit of the network: the root mean square of the force components, 1 where there are no forces."""
+    """Scale of the network, eV: the root mean square of the force components, 1 where there are no forces."""
     return found.force_rms or 1.0
 
 
@@ -111,14 +112,13 @@ def _task(settings: TrainingSettings, data: TrainingData, potential: Potential, 
         return samples(dataset, potential.cutoff, dtype=DTYPES[settings.dtype], device=fabric.device)
 
     training, validation = prepared(data.train), prepared(data.valid)
-    size = settings.evaluation_batch_size
     global_batch = settings.batch_size * fabric.world_size
     if len(training) < fabric.world_size:
         raise ValueError(f"{len(training)} structures cannot be shared by {fabric.world_size} devices; take fewer")
     return Task(
         potential=potential,
         samples=training,
-        validation=[batch_samples(validation[i : i + size]) for i in range(0, len(validation), size)],
+        validation=_batches(validation, settings.validation_atoms),
         weights=LossWeights(
             settings.energy_weight, settings.forces_weight, settings.stress_weight, potential.energy_scale
         ),
@@ -128,6 +128,15 @@ def _task(settings: TrainingSettings, data: TrainingData, potential: Potential, 
         checkpoint=checkpoint_path(settings.output),
         history=history_path(settings.output),
     )
+
+
+def _batches(several: Sequence[Sample], largest: int) -> list[Sample]:
+    groups: list[list[Sample]] = [[]]
+    for sample in several:
+        if groups[-1] and sum(s.graph.n_atoms for s in groups[-1]) + sample.graph.n_atoms > largest:
+            groups.append([])
+        groups[-1].append(sample)
+    return [batch_samples(group) for group in groups]
 
 
 def _budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:

@@ -44,7 +44,7 @@ class TrainingSettings(BaseModel):
     )
     epochs: int | None = Field(default=None, ge=1, description="passes over the data, in place of minutes")
     batch_size: int = Field(default=5, ge=1, description="structures per step and device")
-    evaluation_batch_size: int = Field(default=16, ge=1, description="structures per batch of validation")
+    validation_atoms: int = Field(default=500, ge=1, description="largest number of atoms in a batch of validation")
     devices: int = Field(default=1, ge=1, description="devices that share the work")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of the network during training")

@@ -1,0 +1,64 @@
+"""Imports go down only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ase_nbody"
+LAYERS = (
+    {"kernels", "math"},
+    {"graph", "neighbours"},
+    {"scheme", "nn"},
+    {"architectures"},
+    {"potential", "model_information", "models_directory", "model_file"},
+    {"data", "training", "meta", "hessian"},
+    {"calculator"},
+    {"cli"},
+)
+LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imported_parts(source: str) -> set[str]:
+    """Parts of the package, such as "nn", that a source file imports, inside functions too."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom) and node.level > 0:
+            raise AssertionError(f"line {node.lineno}: relative import")
+    parts = {m.split(".")[1] for m in modules if m.startswith("ase_nbody.")}
+    return parts & LEVELS.keys()
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_part_has_a_layer():
+    parts = {part_of(p) for p in PACKAGE.rglob("*.py")} - {"__init__"}
+    assert parts <= LEVELS.keys()
+
+
+@pytest.mark.parametrize("part", sorted(LEVELS))
+def test_imports_go_down(part):
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path in PACKAGE.rglob("*.py")
+        if part_of(path) == part
+        for other in imported_parts(path.read_text())
+        if LEVELS[other] > LEVELS[part]
+    ]
+    assert not wrong
+
+
+def test_the_check_sees_imports_in_functions():
+    assert imported_parts("def f():\n    from ase_nbody.cli import app") == {"cli"}
+    assert imported_parts("import ase_nbody.nn.gates\nfrom ase_nbody import potential, list_models") == {
+        "nn",
+        "potential",
+    }
