@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 WORKERS ?= 2
+# One thread for each test process: two processes with two threads each would wait for each other on two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
 
 .PHONY: demo test test-all lint format clean install
 
@@ -30,10 +32,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(PYTEST)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -45,26 +45,24 @@ def list_models(directory: str | os.PathLike[str] | None = None) -> list[ModelEn
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a shipped model, or of a path.
-
-    A name without a folder and a suffix is a shipped model; anything else is a path.
+    """The file of a shipped model, or of a path; a name without a folder is looked for among the shipped models first.
 
     Raises:
-        ValueError: no shipped model has this name.
+        ValueError: no shipped model has this name, and no file here.
         FileNotFoundError: there is no file at this path.
     """
     path = Path(name_or_path).expanduser()
-    if path.suffix == SUFFIX or path.name != os.fspath(name_or_path):
-        if not path.exists():
-            raise FileNotFoundError(f"there is no model file {path}; shipped models: {_names()}")
-        return path
     shipped = models_directory() / f"{path.name}{SUFFIX}"
-    if not shipped.exists():
-        raise ValueError(
-            f"no shipped model is called '{path.name}' (there are: {_names()}); "
-            f"give one of them, or the path of a '{SUFFIX}' file"
-        )
-    return shipped
+    if path.parent == Path() and shipped.exists():
+        return shipped
+    if path.exists():
+        return path
+    if path.parent != Path() or path.suffix == SUFFIX:
+        raise FileNotFoundError(f"there is no model file {path}; shipped models: {_names()}")
+    raise ValueError(
+        f"no shipped model is called '{path.name}' (there are: {_names()}); "
+        f"give one of them, or the path of a '{SUFFIX}' file"
+    )
 
 
 def _names() -> str:

@@ -108,8 +108,10 @@ def predict(
 
 def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:
     if parameters is None:
-        return potential.network(graph)
-    return torch.func.functional_call(potential.network, dict(parameters), (graph,))
+        energies: Tensor = potential.network(graph)
+    else:
+        energies = torch.func.functional_call(potential.network, dict(parameters), (graph,))
+    return energies
 
 
 def _strained(graph: Graph, strain: Tensor) -> Graph:

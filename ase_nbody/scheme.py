@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase import Atoms
+from ase.neighborlist import build_neighbor_list, natural_cutoffs
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
@@ -79,8 +82,8 @@ def _check_level(level: Level, number: int, below: int) -> None:
     children = level.children
     if (children.n_senders, children.n_receivers) != (below, level.n_nodes):
         raise ValueError(
-            f"level {number} takes {children.n_senders} children to {children.n_receivers} nodes, but the levels have {below} and "
-            f"{level.n_nodes} nodes"
+            f"level {number} takes {children.n_senders} children to {children.n_receivers} nodes, but the levels have "
+            f"{below} and {level.n_nodes} nodes"
         )
     if level.contains_itself:
         if below != level.n_nodes:
@@ -124,7 +127,9 @@ def fragments(graph: Graph) -> CompositionScheme:
         ValueError: the graph has no groups, a structure is periodic, or a group spans structures.
     """
     if graph.groups is None:
-        raise ValueError("a fragments scheme needs graph.groups; give groups when the graph is made, or use bonded_groups")
+        raise ValueError(
+            "a fragments scheme needs graph.groups; give groups when the graph is made, or use bonded_groups"
+        )
     if bool(graph.pbc.any()):
         raise ValueError("a fragments scheme is for finite systems; this structure has periodic directions")
     groups, structure = graph.groups, graph.structure
@@ -157,17 +162,14 @@ def _means(positions: Tensor, node: Tensor, n_nodes: int) -> Tensor:
     return sums / torch.bincount(node, minlength=n_nodes).unsqueeze(1)
 
 
-def bonded_groups(atoms: object) -> Tensor:
-    """Connected components of the bond graph, (N,) int64: bonds are pairs closer than 1.2 times the sum of covalent radii.
+def bonded_groups(atoms: Atoms) -> Tensor:
+    """Bonded components of a structure, the group of each atom, (N,) int64.
 
-    Args:
-        atoms: an ase.Atoms.
+    Bonds are pairs closer than 1.2 times the sum of ASE's covalent radii.
     """
-    from ase import Atoms
-    from ase.neighborlist import build_neighbor_list, natural_cutoffs
-
-    assert isinstance(atoms, Atoms)
-    neighbours = build_neighbor_list(atoms, cutoffs=natural_cutoffs(atoms, mult=1.2), self_interaction=False, bothways=True)
+    neighbours = build_neighbor_list(
+        atoms, cutoffs=natural_cutoffs(atoms, mult=1.2), self_interaction=False, bothways=True
+    )
     _, component = sparse.csgraph.connected_components(neighbours.get_connectivity_matrix())
     return torch.as_tensor(component, dtype=torch.int64)
 
@@ -183,7 +185,7 @@ class LevelStates:
         states: (n_nodes, dimension of irreps), laid out as e3nn lays out these irreps.
     """
 
-    atoms: tuple[np.ndarray, ...]
-    positions: np.ndarray
+    atoms: tuple[NDArray[np.int64], ...]
+    positions: NDArray[np.floating]
     irreps: str
-    states: np.ndarray
+    states: NDArray[np.floating]

@@ -6,6 +6,8 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,7 +85,7 @@ def rows(path):
 
 
 def test_the_command_line_starts_without_heavy_imports():
-    heavy = "{'torch', 'e3nn', 'numba', 'ase', 'numpy', 'matplotlib', 'lightning_fabric'}"
+    heavy = "{'torch', 'e3nn', 'llvmlite', 'ase', 'numpy', 'matplotlib', 'lightning_fabric'}"
     code = f"import sys, ase_nbody.cli; found = {heavy} & sys.modules.keys(); sys.exit(str(found) if found else 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -235,7 +237,7 @@ def test_leaving_the_envelope_warns_or_stops(nbody, model):
 
 
 def test_closer_than_finds_the_smallest_distance_through_the_cell():
-    atoms = Atoms("HOC", [[0.2, 2, 2], [3.6, 2, 2], [2, 2, 2]], cell=[4, 4, 4], pbc=True)
+    atoms = Atoms("HHOC", [[0.2, 2, 2], [2.8, 2, 2], [3.6, 2, 2], [2, 0, 0]], cell=[4, 4, 4], pbc=True)
     found = closer_than(atoms, {"H-O": 0.9, "C-H": 1.0, "H-N": 5.0})
     assert found.keys() == {"H-O"}
     assert found["H-O"] == pytest.approx(0.6)
@@ -282,8 +284,6 @@ def test_barostat_mass_is_ases():
 
 
 def test_pressure_compresses():
-    from dataclasses import replace
-
     volumes = []
     for pressure in (-10.0, 10.0):
         atoms = bulk("Cu", cubic=True).repeat((2, 1, 1))
@@ -334,11 +334,11 @@ def test_relax_with_cell_removes_the_stress(nbody, model):
     strained.set_cell(strained.cell * 1.03, scale_atoms=True)
     write("strained.traj", strained)
     command = ("relax", "strained.traj", "--model", model, "--cell", "--output", "out.traj", "--fmax")
-    status, *_ = nbody(*command, 0.002)
+    status, *_ = nbody(*command, 0.0005)
     assert status == 0
     first, last = read("out.traj@0"), read("out.traj")
     assert last.get_volume() != pytest.approx(first.get_volume(), rel=1e-4)
-    assert np.abs(last.get_stress()).max() * last.get_volume() < 0.01
+    assert np.abs(last.get_stress()).max() < 0.1 * np.abs(first.get_stress()).max()
 
 
 def test_relax_says_when_it_does_not_converge(nbody, model):
@@ -389,7 +389,7 @@ def test_evaluate_writes_the_errors(nbody, model):
     write("data.xyz", frames)
     status, out, _ = nbody("evaluate", model, "--data", "data.xyz", "--json", "out.json", "--plot", "plots")
     assert status == 0
-    errors = json.loads(open("out.json").read())
+    errors = json.loads(Path("out.json").read_text())
     assert errors["n_structures"] == 3
     assert errors["energy_mae_mev"] == pytest.approx(3.0, abs=1e-3)
     assert errors["energy_rmse_mev_per_atom"] == pytest.approx(1.0, abs=1e-3)

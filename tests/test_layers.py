@@ -14,7 +14,7 @@ LAYERS = (
     {"scheme", "nn"},
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file"},
-    {"data", "training", "meta", "hessian"},
+    {"data", "training", "meta", "hessian", "results"},
     {"calculator"},
     {"cli"},
 )

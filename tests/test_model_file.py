@@ -275,6 +275,8 @@ def test_models_are_found_by_name_and_by_path(saved, monkeypatch):
     assert [(m.name, m.path, m.information.method) for m in list_models()] == [("test", saved, "PBE/def2-SVP")]
     assert find_model("test") == find_model(saved) == saved
     assert find_model("test.safetensors").resolve() == saved.resolve()
+    Path("old.pt").touch()
+    assert find_model("old.pt").resolve() == saved.parent / "old.pt"
     with pytest.raises(ValueError, match=r"no shipped model is called 'water' \(there are: test\)"):
         find_model("water")
     with pytest.raises(FileNotFoundError, match=r"no model file absent/a\.safetensors; shipped models: test"):
@@ -293,7 +295,7 @@ def test_information_is_read_without_torch(saved):
     script = (
         "import sys; from ase_nbody.model_file import read_information;"
         f"print(read_information({str(saved)!r}).name);"
-        "sys.exit(any(m in sys.modules for m in ('torch', 'e3nn', 'numba')))"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'e3nn', 'llvmlite')))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "test\n", "")

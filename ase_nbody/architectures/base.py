@@ -22,7 +22,9 @@ class NetworkSettings(BaseModel):
     elements: tuple[str, ...] = Field(description="chemical symbols the network knows, in the order of its weights")
     cutoff: float = Field(default=5.0, gt=0, description="largest distance between neighbours, angstrom")
     average_neighbours: float = Field(
-        default=12.0, gt=0, description="mean number of neighbours in the training data; sums over neighbours are divided by its root"
+        default=12.0,
+        gt=0,
+        description="mean number of neighbours in the training data; sums over neighbours are divided by its root",
     )
 
     @field_validator("elements")

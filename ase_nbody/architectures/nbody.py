@@ -37,9 +37,13 @@ class NBodySettings(NetworkSettings):
         default=4, description="2: zeroth-order gates, 3: first-order gates (eq. 11), 4: one more product"
     )
     pairs: bool = Field(default=False, description="add the gate over pairs of children by their distance (eq. 12)")
-    max_degree_edges: int = Field(default=3, ge=1, le=4, description="highest degree of the harmonics of relative vectors")
+    max_degree_edges: int = Field(
+        default=3, ge=1, le=4, description="highest degree of the harmonics of relative vectors"
+    )
     max_degree_states: int = Field(default=1, ge=0, le=4, description="highest degree of the states between levels")
-    max_degree_products: int = Field(default=2, ge=0, le=4, description="highest degree of A x A where it is multiplied again")
+    max_degree_products: int = Field(
+        default=2, ge=0, le=4, description="highest degree of A x A where it is multiplied again"
+    )
     radial: Literal["learned", "strict"] = Field(
         default="learned", description="learned radial functions, or the powers r^-s times the envelope"
     )
@@ -103,7 +107,9 @@ class Gate(nn.Module):
         self.own = Mixing(shape.irreps, (1,) * len(shape.irreps), channels, shape.irreps_out, channels, generator)
         self.own_scale = nn.Parameter(torch.ones(shape.parent_types, channels))
         # 5. readout
-        self.readout = nn.Parameter(0.3 * torch.randn(shape.parent_types, channels, generator=generator) / channels**0.5)
+        self.readout = nn.Parameter(
+            0.3 * torch.randn(shape.parent_types, channels, generator=generator) / channels**0.5
+        )
 
     def forward(
         self, states: Tensor, level: Level, edges: EdgeFunctions, parent_types: Tensor
@@ -175,6 +181,8 @@ class NBodyNetwork(Network):
         generator: source of the initial weights.
     """
 
+    type_of_number: Tensor
+
     def __init__(self, settings: NBodySettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: NBodySettings = settings
@@ -206,7 +214,8 @@ class NBodyNetwork(Network):
         irreps = [SCALARS, *(shape.irreps_out for shape in level_shapes(self.settings))]
         positions = [scheme.atom_positions, *(level.positions for level in scheme.levels)]
         return [
-            _level_states(scheme, number, *content) for number, content in enumerate(zip(positions, irreps, made, strict=True))
+            _level_states(scheme, number, *content)
+            for number, content in enumerate(zip(positions, irreps, made, strict=True))
         ]
 
     def _leaves(self, graph: Graph) -> Tensor:
@@ -222,6 +231,7 @@ class NBodyNetwork(Network):
         results: list[tuple[Tensor, Tensor]] = []
         known: dict[int, EdgeFunctions] = {}
         for level, gate in zip(scheme.levels, self.gates, strict=True):
+            assert isinstance(gate, Gate)
             parent_types = types if level.contains_itself else types.new_ones(level.n_nodes, 1)
             if id(level) not in known:
                 known[id(level)] = _functions(gate, level, types, parent_types)
@@ -244,11 +254,12 @@ def _functions(gate: Gate, level: Level, child_types: Tensor, parent_types: Tens
 
 
 def _shared_by_atoms(node_energies: Tensor, level: Level) -> Tensor:
-    """Energy of each node in equal shares to the atoms it carries; a single atom outside any neighbourhood has none."""
+    """Energy of each node in equal shares to the atoms it carries; a node of one child has none: nothing interacts."""
     if level.contains_itself:
         return node_energies
     carried = torch.bincount(level.node_of_atom, minlength=level.n_nodes)
-    shares = torch.where(carried > 1, node_energies / carried, 0.0)
+    children = level.children.receiver_offsets.diff()
+    shares = torch.where(children > 1, node_energies / carried, 0.0)
     return shares[level.node_of_atom]
 
 

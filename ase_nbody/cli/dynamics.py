@@ -10,8 +10,8 @@ from ase import Atoms, units
 from ase.md.langevin import Langevin
 from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
 
 from ase_nbody.cli.md_report import draw_dynamics, summary
 from ase_nbody.cli.output import progress_bar, say
@@ -116,10 +116,21 @@ def draw_velocities(atoms: Atoms, temperature: float, generator: np.random.Gener
     atoms.set_momenta(generator.standard_normal((len(atoms), 3)) * width[:, None])
     if not at_rest or atoms.constraints:
         return
-    Stationary(atoms, preserve_temperature=False)
-    if not atoms.pbc.any():
-        ZeroRotation(atoms, preserve_temperature=False)
+    atoms.set_momenta(momenta_at_rest(atoms, rotation=not atoms.pbc.any()))
     freedom = degrees_of_freedom(atoms, "nve")
     kinetic = atoms.get_kinetic_energy()
     if freedom and kinetic > 0:
         atoms.set_momenta(atoms.get_momenta() * np.sqrt(0.5 * freedom * units.kB * temperature / kinetic))
+
+
+def momenta_at_rest(atoms: Atoms, *, rotation: bool) -> NDArray[np.float64]:
+    """Momenta less the motion of the whole and, on demand, its rotation, (N, 3); linear molecules and atoms too."""
+    masses = atoms.get_masses()[:, None]
+    momenta = atoms.get_momenta()
+    momenta = momenta - masses * momenta.sum(axis=0) / masses.sum()
+    if not rotation:
+        return np.asarray(momenta)
+    r = atoms.positions - atoms.get_center_of_mass()
+    inertia = np.eye(3) * np.sum(masses * r**2) - (masses * r).T @ r  # (3, 3)
+    angular_velocity = np.linalg.pinv(inertia, rcond=1e-8, hermitian=True) @ np.cross(r, momenta).sum(axis=0)
+    return np.asarray(momenta - masses * np.cross(angular_velocity, r))

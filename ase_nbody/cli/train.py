@@ -47,7 +47,7 @@ def train(
         float | None, typer.Option(help="Decay per step of the averaged weights.", show_default="0.99")
     ] = None,
     energy_weight: Annotated[
-        float | None, typer.Option(help="Weight of squared errors of the energy per atom.", show_default="1")
+        float | None, typer.Option(help="Weight of squared errors of the energy per atom.", show_default="10")
     ] = None,
     forces_weight: Annotated[
         float | None, typer.Option(help="Weight of squared errors of force components.", show_default="1")

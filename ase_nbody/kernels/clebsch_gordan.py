@@ -1,9 +1,9 @@
 """Real Clebsch-Gordan coefficients in e3nn's basis with a phase convention of our own.
 
 e3nn's `wigner_3j` changes sign between releases, and a model file must not. The convention: the first coefficient
-that is not zero, in the order of its three components, is positive. The coefficients were taken from e3nn once (`python -m
-ase_nbody.kernels.clebsch_gordan` writes them again) and are stored beside this file, so that e3nn need not be imported
-to run a model.
+that is not zero, in the order of its three components, is positive. The coefficients were taken from e3nn once
+(`python -m ase_nbody.kernels.clebsch_gordan` writes them again) and are stored beside this file, so that e3nn need not
+be imported to run a model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def with_phase_convention(coefficients: NDArray[np.float64]) -> NDArray[np.float
     """The same coefficients with rounding errors removed and the first one positive, (2l1+1, 2l2+1, 2l3+1)."""
     cleaned = np.where(np.abs(coefficients) > _ZERO, coefficients, 0.0)
     first = cleaned.ravel()[np.flatnonzero(cleaned)[0]]
-    return cleaned * np.sign(first)
+    return np.multiply(cleaned, np.sign(first))
 
 
 @cache
@@ -57,7 +57,8 @@ def from_e3nn(degree1: int, degree2: int, degree3: int) -> NDArray[np.float64]:
 def _write() -> None:
     degrees = range(MAX_DEGREE + 1)
     triples = [(a, b, c) for a in degrees for b in degrees for c in degrees if abs(a - b) <= c <= a + b]
-    np.savez_compressed(_STORED, **{f"{a}{b}{c}": from_e3nn(a, b, c) for a, b, c in triples})
+    arrays = {f"{a}{b}{c}": from_e3nn(a, b, c) for a, b, c in triples}
+    np.savez_compressed(_STORED, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,14 @@ def edge_list(senders: Tensor, receivers: Tensor, n_senders: int, n_receivers: i
         n_receivers: number of parent nodes.
 
     Raises:
-        ValueError: the receivers are not in ascending order, or an index is out of range.
+        ValueError: the receivers are not in ascending order, an index is out of range, or indices are not int64.
     """
     if senders.shape != receivers.shape or senders.dim() != 1:
-        raise ValueError(f"senders and receivers must be two lists of one length, not {senders.shape}, {receivers.shape}")
+        raise ValueError(
+            f"senders and receivers must be two lists of one length, not {senders.shape}, {receivers.shape}"
+        )
+    if senders.dtype != torch.int64 or receivers.dtype != torch.int64:
+        raise ValueError(f"senders and receivers must be int64, not {senders.dtype} and {receivers.dtype}")
     if senders.numel():
         if bool((receivers[1:] < receivers[:-1]).any()):
             raise ValueError("receivers must be ascending: sort the edges by receiver first")
@@ -77,8 +81,8 @@ def edge_list(senders: Tensor, receivers: Tensor, n_senders: int, n_receivers: i
         if int(receivers[0]) < 0 or int(receivers[-1]) >= n_receivers:
             raise ValueError(f"receivers must lie in 0..{n_receivers - 1}")
     return EdgeList(
-        senders=senders,
-        receivers=receivers,
+        senders=senders.contiguous(),
+        receivers=receivers.contiguous(),
         receiver_offsets=_offsets(receivers, n_receivers),
         sender_order=torch.argsort(senders, stable=True),
         sender_offsets=_offsets(senders, n_senders),

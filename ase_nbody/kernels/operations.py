@@ -2,24 +2,23 @@
 
     S(psi, Y, R, G) = sum over edges and entries of c psi[sender, a, k] Y[edge, b] R[edge, p, k] G[receiver, o, k]
 
-`contract` is dS/dG. S is linear in each argument, so its derivatives of any order are again dS/dpsi, dS/dY, dS/dR and dS/dG with
-other arguments. Three autograd functions close the set: the messages, their three gradients at once, and the
-change of both along a tangent; the backward of the last is written with the first two.
+`contract` is dS/dG. S is linear in each argument, so its derivatives of any order are again dS/dpsi, dS/dY, dS/dR and
+dS/dG with other arguments. Three autograd functions close the set: the messages, their three gradients at once, and
+the change of both along a tangent; the backward of the last is written with the first two.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ase_nbody.kernels import cpu, reference
+from ase_nbody.kernels import cpu, cpu_code, reference
 from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.tables import ProductTable
+from ase_nbody.kernels.tables import ProductTable, entries
 
 Backend = Literal["auto", "reference", "cpu"]
 
@@ -35,21 +34,23 @@ def contract(
         radial: radial weight of each path and channel, (E, table.n_paths, C).
         edges: who is whose child.
         table: the product of states and harmonics.
-        backend: "reference" (torch, any device), "cpu" (numba), or "auto": cpu for CPU tensors, else reference.
+        backend: "reference" (torch, any device), "cpu" (compiled kernels), or "auto": cpu for CPU tensors, else reference.
 
     Returns:
         (n_receivers, table.n_output, C).
 
     Raises:
-        ValueError: the shapes do not fit the table, or the back end does not run on the tensors' device.
+        ValueError: the shapes do not fit the table, the dtypes differ, or the back end does not run on the tensors'
+            device.
     """
     expected = [(edges.n_senders, table.n_first), (edges.n_edges, table.n_second), (edges.n_edges, table.n_paths)]
     found = [tuple(t.shape[:2]) for t in (states, harmonics, radial)]
     if found != expected or states.shape[2] != radial.shape[2]:
         raise ValueError(f"states, harmonics and radial have shapes {found}, the edges and the table need {expected}")
+    _check_dtypes(states, harmonics, radial)
     if _chosen(backend, states) == "reference":
         return reference.contract(states, harmonics, radial, edges, table)
-    return _Messages.apply(states, harmonics, radial, edges, table)
+    return _messages((states, harmonics, radial), edges, table)
 
 
 def node_product(first: Tensor, second: Tensor, table: ProductTable, backend: Backend = "auto") -> Tensor:
@@ -65,16 +66,24 @@ def node_product(first: Tensor, second: Tensor, table: ProductTable, backend: Ba
         (N, table.n_output, C).
 
     Raises:
-        ValueError: the shapes do not fit the table, or the back end does not run on the tensors' device.
+        ValueError: the shapes do not fit the table, the dtypes differ, or the back end does not run on the tensors'
+            device.
     """
     if first.shape[1] != table.n_first or second.shape[1] != table.n_second or first.shape[::2] != second.shape[::2]:
         raise ValueError(
             f"the factors have shapes {tuple(first.shape)} and {tuple(second.shape)}, the table needs "
             f"{table.n_first} and {table.n_second} components and equal nodes and channels"
         )
+    _check_dtypes(first, second)
     if _chosen(backend, first) == "reference":
         return reference.node_product(first, second, table)
-    return _Product.apply(first, second, table)
+    product: Tensor = _Product.apply(first, second, table)  # type: ignore[no-untyped-call]
+    return product
+
+
+def _check_dtypes(*tensors: Tensor) -> None:
+    if len({t.dtype for t in tensors}) > 1:
+        raise ValueError(f"the arguments have dtypes {', '.join(str(t.dtype) for t in tensors)}; they must be equal")
 
 
 def _chosen(backend: Backend, states: Tensor) -> str:
@@ -87,44 +96,32 @@ def _chosen(backend: Backend, states: Tensor) -> str:
     return backend
 
 
-@cache
-def _edge_table(table: ProductTable, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    return (
-        table.entry_coupling, table.entry_second, table.entry_value.astype(dtype), table.coupling_output,
-        table.group_path, table.group_first, table.group_start,
-    )  # fmt: skip
-
-
-@cache
-def _node_table(table: ProductTable, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    return table.entry_first, table.entry_second, table.entry_output, table.entry_value.astype(dtype)
-
-
-def _arrays(*tensors: Tensor) -> list[Any]:
-    return [t.detach().contiguous().numpy() for t in tensors]
+def _contiguous(*tensors: Tensor) -> list[Tensor]:
+    return [t.contiguous() for t in tensors]
 
 
 def _edge_work(edges: EdgeList, table: ProductTable, channels: int) -> float:
-    return float(edges.n_edges) * len(table.coupling_output) * channels
+    return float(edges.n_edges) * len(entries(table)) * channels
 
 
 class _Messages(Function):
     """dS/dG."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, harmonics: Tensor, radial: Tensor, edges: EdgeList, table: ProductTable) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, harmonics: Tensor, radial: Tensor, edges: EdgeList, table: ProductTable
+    ) -> Tensor:
         ctx.save_for_backward(states, harmonics, radial)
         ctx.edges, ctx.table = edges, table
         summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
-        arrays = _arrays(edges.receiver_offsets, edges.senders, states, harmonics, radial)
+        tensors = [edges.receiver_offsets, edges.senders, *_contiguous(states, harmonics, radial), summed]
         work = _edge_work(edges, table, states.shape[2])
-        numbers = _edge_table(table, arrays[2].dtype)
-        cpu.run_over_nodes(cpu.messages, arrays[0], edges.n_receivers, work, *arrays, numbers, summed.numpy())
+        cpu.run(cpu_code.messages, table, edges.receiver_offsets, edges.n_receivers, work, tensors)
         return summed
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_Gradients.apply(*ctx.saved_tensors, upstream, ctx.edges, ctx.table), None, None)
+        return (*_gradients((*ctx.saved_tensors, upstream), ctx.edges, ctx.table), None, None)
 
 
 class _Gradients(Function):
@@ -132,20 +129,27 @@ class _Gradients(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, harmonics: Tensor, radial: Tensor, upstream: Tensor, edges: EdgeList, table: ProductTable
+        ctx: Any,
+        states: Tensor,
+        harmonics: Tensor,
+        radial: Tensor,
+        upstream: Tensor,
+        edges: EdgeList,
+        table: ProductTable,
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(states, harmonics, radial, upstream)
         ctx.edges, ctx.table = edges, table
-        results = _empty_like(states, harmonics, radial)
-        arrays = _arrays(edges.sender_offsets, edges.sender_order, edges.receivers, states, harmonics, radial, upstream)
+        d_states, d_harmonics, d_radial = results = _empty_like(states, harmonics, radial)
+        lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
+        tensors = [*lists, *_contiguous(states, harmonics, radial, upstream), *results]
         work = 2 * _edge_work(edges, table, states.shape[2])
-        numbers = _edge_table(table, arrays[3].dtype)
-        cpu.run_over_nodes(cpu.gradients, arrays[0], edges.n_senders, work, *arrays, numbers, *_arrays(*results))
-        return results
+        cpu.run(cpu_code.gradients, table, edges.sender_offsets, edges.n_senders, work, tensors)
+        return d_states, d_harmonics, d_radial
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_Tangents.apply(*ctx.saved_tensors, *tangents, ctx.edges, ctx.table), None, None)
+        changes = _Tangents.apply(*ctx.saved_tensors, *tangents, ctx.edges, ctx.table)  # type: ignore[no-untyped-call]
+        return (*changes, None, None)
 
 
 class _Tangents(Function):
@@ -163,66 +167,46 @@ class _Tangents(Function):
         t_radial: Tensor,
         edges: EdgeList,
         table: ProductTable,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(states, harmonics, radial, upstream, t_states, t_harmonics, t_radial)
         ctx.edges, ctx.table = edges, table
         results = _empty_like(states, harmonics, radial, upstream)
-        tensors = _arrays(states, harmonics, radial)
-        tangents = _arrays(t_states, t_harmonics, t_radial)
+        plain = _contiguous(states, harmonics, radial)
+        tangents = _contiguous(t_states, t_harmonics, t_radial)
         work = 3 * _edge_work(edges, table, states.shape[2])
-        numbers = _edge_table(table, tensors[0].dtype)
-        lists = _arrays(edges.sender_offsets, edges.sender_order, edges.receivers)
-        outputs = _arrays(*results)
-        cpu.run_over_nodes(
-            cpu.tangent_gradients, lists[0], edges.n_senders, work,
-            *lists, *tensors, *_arrays(upstream), *tangents, numbers, *outputs[:3],
-        )  # fmt: skip
-        lists = _arrays(edges.receiver_offsets, edges.senders)
-        cpu.run_over_nodes(
-            cpu.tangent_messages, lists[0], edges.n_receivers, work, *lists, *tensors, *tangents, numbers, outputs[3]
-        )
-        return results
+        lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
+        tensors = [*lists, *plain, upstream.contiguous(), *tangents, *results[:3]]
+        cpu.run(cpu_code.tangent_gradients, table, edges.sender_offsets, edges.n_senders, work, tensors)
+        tensors = [edges.receiver_offsets, edges.senders, *plain, *tangents, results[3]]
+        cpu.run(cpu_code.tangent_messages, table, edges.receiver_offsets, edges.n_receivers, work, tensors)
+        return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor | None, ...]:
-        """The result is linear in psi, Y, R and their tangents pair by pair; each term is one of the two functions above."""
-        states, harmonics, radial, upstream, t_states, t_harmonics, t_radial = ctx.saved_tensors
-        w_states, w_harmonics, w_radial, w_upstream = weights
-        edges, table = ctx.edges, ctx.table
-
-        def gradients(a: Tensor, b: Tensor, c: Tensor, g: Tensor) -> list[Tensor]:
-            return list(_Gradients.apply(a, b, c, g, edges, table))
-
-        def messages(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-            result: Tensor = _Messages.apply(a, b, c, edges, table)
-            return result
-
-        # f = S(psi, Y', R, G) + ... is the sum over all ways of giving one argument its tangent and another its weight.
-        plain, tangent, weight = (
-            (states, harmonics, radial), (t_states, t_harmonics, t_radial), (w_states, w_harmonics, w_radial),
-        )  # fmt: skip
-        d_plain = [torch.zeros_like(t) for t in plain]
-        d_tangent = [torch.zeros_like(t) for t in plain]
+        """Every term of the result is S with one argument's tangent and another's weight, or the weight of G."""
+        plain, upstream, tangents = ctx.saved_tensors[:3], ctx.saved_tensors[3], ctx.saved_tensors[4:]
+        d_plain, d_tangents = ([torch.zeros_like(t) for t in plain] for _ in range(2))
         d_upstream = torch.zeros_like(upstream)
-        for i in range(3):
-            for j in range(3):
-                if i == j:
-                    continue
-                k = 3 - i - j
-                arguments = list(plain)
-                arguments[i], arguments[j] = tangent[i], weight[j]
-                slopes = gradients(*arguments, upstream)
-                d_tangent[i] = d_tangent[i] + slopes[i]
+        for i, j in ((i, j) for i in range(3) for j in range(4) if j != i):
+            arguments = [*plain, upstream]
+            arguments[i], arguments[j] = tangents[i], weights[j]
+            slopes = _gradients(arguments, ctx.edges, ctx.table)
+            d_tangents[i] = d_tangents[i] + slopes[i]
+            for k in {0, 1, 2} - {i, j}:
                 d_plain[k] = d_plain[k] + slopes[k]
-                d_upstream = d_upstream + messages(*arguments)
-            arguments = list(plain)
-            arguments[i] = tangent[i]
-            slopes = gradients(*arguments, w_upstream)
-            d_tangent[i] = d_tangent[i] + slopes[i]
-            for k in range(3):
-                if k != i:
-                    d_plain[k] = d_plain[k] + slopes[k]
-        return (*d_plain, d_upstream, *d_tangent, None, None)
+            if j < 3:
+                d_upstream = d_upstream + _messages(arguments[:3], ctx.edges, ctx.table)
+        return (*d_plain, d_upstream, *d_tangents, None, None)
+
+
+def _messages(arguments: Sequence[Tensor], edges: EdgeList, table: ProductTable) -> Tensor:
+    messages: Tensor = _Messages.apply(*arguments, edges, table)  # type: ignore[no-untyped-call]
+    return messages
+
+
+def _gradients(arguments: Sequence[Tensor], edges: EdgeList, table: ProductTable) -> tuple[Tensor, Tensor, Tensor]:
+    gradients: tuple[Tensor, Tensor, Tensor] = _Gradients.apply(*arguments, edges, table)  # type: ignore[no-untyped-call]
+    return gradients
 
 
 class _Product(Function):
@@ -233,34 +217,35 @@ class _Product(Function):
         ctx.save_for_backward(first, second)
         ctx.table = table
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
-        arrays = _arrays(first, second)
-        _run_product(cpu.products, table, arrays[0], *arrays, _node_table(table, arrays[0].dtype), product.numpy())
+        _run_product(cpu_code.products, table, [*_contiguous(first, second), product])
         return product
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_ProductGradients.apply(*ctx.saved_tensors, upstream, ctx.table), None)
+        first, second = ctx.saved_tensors
+        return (*_product_gradients(first, second, upstream, ctx.table), None)
 
 
 class _ProductGradients(Function):
     """Gradients of the node product with respect to its factors."""
 
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, upstream: Tensor, table: ProductTable) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, upstream: Tensor, table: ProductTable
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(first, second, upstream)
         ctx.table = table
-        results = _empty_like(first, second)
-        arrays = _arrays(first, second, upstream)
-        numbers = _node_table(table, arrays[0].dtype)
-        _run_product(cpu.product_gradients, table, arrays[0], *arrays, numbers, *_arrays(*results))
-        return results
+        d_first, d_second = _empty_like(first, second)
+        _run_product(cpu_code.product_gradients, table, [*_contiguous(first, second, upstream), d_first, d_second])
+        return d_first, d_second
 
     @staticmethod
     def backward(ctx: Any, t_first: Tensor, t_second: Tensor) -> tuple[Tensor | None, ...]:
         first, second, upstream = ctx.saved_tensors
-        d_first, _ = _ProductGradients.apply(first, t_second, upstream, ctx.table)
-        _, d_second = _ProductGradients.apply(t_first, second, upstream, ctx.table)
-        return d_first, d_second, _ProductTangents.apply(first, second, t_first, t_second, ctx.table), None
+        d_first, _ = _product_gradients(first, t_second, upstream, ctx.table)
+        _, d_second = _product_gradients(t_first, second, upstream, ctx.table)
+        d_upstream = _ProductTangents.apply(first, second, t_first, t_second, ctx.table)  # type: ignore[no-untyped-call]
+        return d_first, d_second, d_upstream, None
 
 
 class _ProductTangents(Function):
@@ -273,23 +258,26 @@ class _ProductTangents(Function):
         ctx.save_for_backward(first, second, t_first, t_second)
         ctx.table = table
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
-        arrays = _arrays(first, second, t_first, t_second)
-        numbers = _node_table(table, arrays[0].dtype)
-        _run_product(cpu.product_tangents, table, arrays[0], *arrays, numbers, product.numpy())
+        _run_product(cpu_code.product_tangents, table, [*_contiguous(first, second, t_first, t_second), product])
         return product
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         first, second, t_first, t_second = ctx.saved_tensors
-        d_t_first, d_second = _ProductGradients.apply(t_first, second, upstream, ctx.table)
-        d_first, d_t_second = _ProductGradients.apply(first, t_second, upstream, ctx.table)
+        d_t_first, d_second = _product_gradients(t_first, second, upstream, ctx.table)
+        d_first, d_t_second = _product_gradients(first, t_second, upstream, ctx.table)
         return d_first, d_second, d_t_first, d_t_second, None
 
 
-def _run_product(kernel: Any, table: ProductTable, first: Any, *arguments: Any) -> None:
-    work = 2.0 * first.shape[0] * len(table.entry_value) * first.shape[2]
-    cpu.run_over_nodes(kernel, None, first.shape[0], work, *arguments)
+def _product_gradients(first: Tensor, second: Tensor, upstream: Tensor, table: ProductTable) -> tuple[Tensor, Tensor]:
+    gradients: tuple[Tensor, Tensor] = _ProductGradients.apply(first, second, upstream, table)  # type: ignore[no-untyped-call]
+    return gradients
 
 
-def _empty_like(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors)
+def _run_product(code: cpu.Code, table: ProductTable, tensors: list[Tensor]) -> None:
+    nodes, _, channels = tensors[0].shape
+    cpu.run(code, table, None, nodes, 2.0 * nodes * len(entries(table)) * channels, tensors)
+
+
+def _empty_like(*tensors: Tensor) -> list[Tensor]:
+    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_nbody.kernels.clebsch_gordan import clebsch_gordan
 from ase_nbody.kernels.irreps import Irrep, Irreps, dimension
-
-Index = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,6 @@ class ProductTable:
         paths: all paths, in the order of the radial weights.
         output_irreps: irreps of the output, each once, ordered by degree.
         output_multiplicities: paths that lead to each of them: the type tau' of the product.
-        entry_first, entry_second, entry_output, entry_value, entry_coupling: the non-zero coefficients.
-        coupling_output: output component of each coupling (path, a, o); entries are sums over b of couplings.
-        group_path, group_first, group_start: couplings of equal (path, a) stand together, (groups,), (groups + 1,).
     """
 
     first_irreps: Irreps
@@ -62,15 +58,6 @@ class ProductTable:
     paths: tuple[Path, ...]
     output_irreps: Irreps
     output_multiplicities: tuple[int, ...]
-    entry_first: Index
-    entry_second: Index
-    entry_output: Index
-    entry_value: NDArray[np.float64]
-    entry_coupling: Index
-    coupling_output: Index
-    group_path: Index
-    group_first: Index
-    group_start: Index
 
     @property
     def n_first(self) -> int:
@@ -92,21 +79,33 @@ class ProductTable:
         """Components of one channel of the output, all paths."""
         return sum(i.dimension * n for i, n in zip(self.output_irreps, self.output_multiplicities, strict=True))
 
-    @property
-    def output_starts(self) -> tuple[int, ...]:
-        """Where the block (2l+1, paths) of each output irrep begins."""
-        sizes = [i.dimension * n for i, n in zip(self.output_irreps, self.output_multiplicities, strict=True)]
-        return tuple(int(s) for s in np.cumsum([0, *sizes])[:-1])
+
+class Entry(NamedTuple):
+    """One non-zero coefficient: first[a] second[b] value is added to output[o] of a path."""
+
+    path: int
+    a: int
+    b: int
+    o: int
+    value: float
+
+
+@cache
+def entries(table: ProductTable) -> tuple[Entry, ...]:
+    """All non-zero coefficients, in the order of paths, first, output and second components."""
+    found = []
+    for number, path in enumerate(table.paths):
+        dense = coefficients(table, path)
+        for a, b, o in np.argwhere(dense):
+            first, second = path.first_start + int(a), path.second_start + int(b)
+            found.append(Entry(number, first, second, path.outputs[o], float(dense[a, b, o])))
+    return tuple(sorted(found, key=lambda e: (e.path, e.a, e.o, e.b)))
 
 
 def coefficients(table: ProductTable, path: Path) -> NDArray[np.float64]:
     """Dense coefficients of one path, (2l1+1, 2l2+1, 2l+1), norm sqrt(2l+1)."""
     first, second = table.first_irreps[path.first], table.second_irreps[path.second]
-    return _normalised(first, second, path.irrep)
-
-
-def _normalised(first: Irrep, second: Irrep, result: Irrep) -> NDArray[np.float64]:
-    return clebsch_gordan(first.degree, second.degree, result.degree) * np.sqrt(result.dimension)
+    return clebsch_gordan(first.degree, second.degree, path.irrep.degree) * np.sqrt(path.irrep.dimension)
 
 
 @cache
@@ -157,34 +156,4 @@ def _table(first_irreps: Irreps, second_irreps: Irreps, found: list[tuple[Irrep,
         for number, (_, i, j) in enumerate(f for f in found if f[0] == result):
             outputs = tuple(int(start) + m * count + number for m in range(result.dimension))
             paths.append(Path(i, j, result, dimension(first_irreps[:i]), dimension(second_irreps[:j]), outputs))
-    return ProductTable(
-        first_irreps, second_irreps, tuple(paths), tuple(results), tuple(counts), **_entries(first_irreps, second_irreps, paths)
-    )
-
-
-def _entries(first_irreps: Irreps, second_irreps: Irreps, paths: list[Path]) -> dict[str, NDArray[np.generic]]:
-    entries = []  # (path, a, o, b, value)
-    for number, path in enumerate(paths):
-        dense = _normalised(first_irreps[path.first], second_irreps[path.second], path.irrep)
-        for a, b, o in np.argwhere(dense):
-            entries.append((number, path.first_start + a, path.outputs[o], path.second_start + b, dense[a, b, o]))
-    entries.sort(key=lambda e: e[:4])
-    couplings = list(dict.fromkeys(e[:3] for e in entries))
-    groups = list(dict.fromkeys(c[:2] for c in couplings))
-    number_of = {c: n for n, c in enumerate(couplings)}
-    sizes = [sum(c[:2] == g for c in couplings) for g in groups]
-    return {
-        "entry_first": _index(e[1] for e in entries),
-        "entry_second": _index(e[3] for e in entries),
-        "entry_output": _index(e[2] for e in entries),
-        "entry_value": np.array([e[4] for e in entries]),
-        "entry_coupling": _index(number_of[e[:3]] for e in entries),
-        "coupling_output": _index(c[2] for c in couplings),
-        "group_path": _index(g[0] for g in groups),
-        "group_first": _index(g[1] for g in groups),
-        "group_start": np.cumsum([0, *sizes]).astype(np.uint32),
-    }
-
-
-def _index(values: object) -> Index:
-    return np.fromiter(values, dtype=np.uint32)  # type: ignore[call-overload]
+    return ProductTable(first_irreps, second_irreps, tuple(paths), tuple(results), tuple(counts))

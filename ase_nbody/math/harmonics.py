@@ -31,6 +31,7 @@ def spherical_harmonics(directions: Tensor, max_degree: int) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # a matrix made in inference mode could not be differentiated through later
 def _step(degree: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """From the harmonics of degree l-1 and a unit vector to those of degree l, (3 (2l-1), 2l+1)."""
     matrix = torch.as_tensor(clebsch_gordan(degree - 1, 1, degree)).flatten(0, 1)
@@ -40,4 +41,5 @@ def _step(degree: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     if degree > 1:
         below = spherical_harmonics(pole, degree - 1)[:, -(2 * degree - 1) :]
     unscaled = (below.unsqueeze(2) * pole.unsqueeze(1)).flatten(1) @ matrix
-    return (matrix * ((2 * degree + 1) ** 0.5 / unscaled.norm())).to(dtype=dtype, device=device)
+    scaled: Tensor = matrix * ((2 * degree + 1) ** 0.5 / unscaled.norm())
+    return scaled.to(dtype=dtype, device=device)

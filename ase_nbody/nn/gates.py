@@ -38,7 +38,7 @@ class StrictAggregation(nn.Module):
 
 
 class LearnedAggregation(nn.Module):
-    """Sum over children of R(r) (psi_child x Y(r)): eq. 10 with harmonics of any degree and learned radial functions.
+    """Sum over children of R(r) (psi_child x Y(r)): eq. 10 with learned radial functions and harmonics of any degree.
 
     Args:
         irreps: irreps of the children's states.
@@ -74,8 +74,8 @@ class LearnedAggregation(nn.Module):
 class ManyBody(nn.Module):
     """First-order interactions of the children by factorisation, and the order above by a second product.
 
-    The double sum over children of eq. 11 is the tensor product of two zeroth-order sums A x A, so its cost is linear in
-    the number of children; (A x A) x A adds four-body terms. Each factor has its own mixing.
+    The double sum over children of eq. 11 is the tensor product of two zeroth-order sums A x A, so its cost is linear
+    in the number of children; (A x A) x A adds four-body terms. Each factor has its own mixing.
 
     Args:
         fragments: table of the zeroth-order fragments.
@@ -113,7 +113,7 @@ class ManyBody(nn.Module):
     def forward(self, fragments: Tensor) -> Tensor:
         """States of the parents that come from their children, (parents, components of irreps_out, C)."""
         factor = self.factor(fragments)
-        states = self.linear(factor)
+        states: Tensor = self.linear(factor)
         if self.body_order >= 3:
             pairs = node_product(factor, factor, self.pairs)
             states = states + self.mix_pairs(pairs)
@@ -126,8 +126,8 @@ class ManyBody(nn.Module):
 class PairAggregation(nn.Module):
     """The fragments of eq. 12: for each power s the sum over pairs of children of r_ij^-s (psi_i x psi_j x r_ij).
 
-    The sum over j for each i is a contraction over pairs of siblings, its product with psi_i a node product; each child is
-    weighted by its envelope. The cost is quadratic in the number of children.
+    The sum over j for each i is a contraction over pairs of siblings, its product with psi_i a node product; each child
+    is weighted by its envelope. The cost is quadratic in the number of children.
 
     Args:
         irreps: irreps of the children's states.

@@ -58,7 +58,7 @@ class Mixing(nn.Module):
             (N, components of irreps_out, channels_out).
         """
         nodes = fragments.shape[0]
-        blocks = fragments.split(self.block_sizes, dim=1)
+        blocks = torch.split(fragments, self.block_sizes, dim=1)
         mixed = []
         for irrep in self.irreps_out:
             if irrep in self.block_of:

@@ -48,7 +48,7 @@ class Clock:
     """Time spent, seconds, counted on from an earlier run."""
 
     earlier: float = 0.0
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
 
     def seconds(self) -> float:
         """Time spent in this and the earlier run, seconds."""

@@ -89,11 +89,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
             save_checkpoint(task.checkpoint, state, task.origin)
             saved = counters.seconds
         if stopping:
-            raise TrainingStoppedError(
-                f"stopped after {counters.step} steps, {progress:.0%} of the budget; the same command without --force "
-                f"resumes from '{task.checkpoint}'",
-                stopping,
-            )
+            raise TrainingStoppedError(_how_to_resume(task, counters.step, progress), stopping)
     if fabric.is_global_zero:
         save_checkpoint(task.checkpoint, state, task.origin)
 
@@ -185,6 +181,13 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         )
     display.validation(row, best=state.record(row))
     write_history(task.history, state.history)
+
+
+def _how_to_resume(task: Task, step: int, progress: float) -> str:
+    return (
+        f"stopped after {step} steps, {progress:.0%} of the budget; the same command without --force resumes from "
+        f"'{task.checkpoint}'"
+    )
 
 
 def _advice(settings: TrainingSettings) -> str:

@@ -46,5 +46,5 @@ def main(steps: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=10000, help="steps of 0.5 fs")
+    parser.add_argument("--steps", type=int, default=4000, help="steps of 0.5 fs")
     main(parser.parse_args().steps)

@@ -49,5 +49,5 @@ def main(steps: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2000, help="steps of 2 fs")
+    parser.add_argument("--steps", type=int, default=1000, help="steps of 2 fs")
     main(parser.parse_args().steps)

@@ -1,0 +1,340 @@
+"""The cpu back end's kernels as LLVM code, written out for one product table, dtype and number of channels.
+
+Each kernel runs over receivers, senders or nodes from `begin` to `end` and writes only what belongs to them, so sums
+have one fixed order and no atomics. The table's entries are unrolled and channels run in vectors of 64 bytes. The
+coefficients of an edge are first summed over its harmonics, coupling[a, o] = sum_b c[a, b, o] Y[b], outside the loop
+over channels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.tables import Entry, ProductTable, entries
+
+
+class EdgeTable:
+    """A product table grouped as the edge kernels need it.
+
+    Attributes:
+        terms: of each coupling, the (harmonic, coefficient) pairs.
+        outputs: of each path, its output components.
+        groups: of each path, for each component a of the first factor, its (coupling, output) pairs.
+    """
+
+    def __init__(self, table: ProductTable) -> None:
+        self.table = table
+        self.terms: dict[int, list[tuple[int, float]]] = defaultdict(list)
+        self.outputs = [path.outputs for path in table.paths]
+        self.groups: list[dict[int, list[tuple[int, int]]]] = [defaultdict(list) for _ in table.paths]
+        numbers: dict[tuple[int, int, int], int] = {}
+        for entry in entries(table):
+            key = (entry.path, entry.a, entry.o)
+            if key not in numbers:
+                numbers[key] = len(numbers)
+                self.groups[entry.path][entry.a].append((numbers[key], entry.o))
+            self.terms[numbers[key]].append((entry.b, entry.value))
+
+    def by_harmonic(self, pairs: list[tuple[int, int]]) -> dict[int, list[tuple[float, int]]]:
+        """For each harmonic b the (coefficient, output) pairs among some couplings."""
+        found: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        for coupling, output in pairs:
+            for b, value in self.terms[coupling]:
+                found[b].append((value, output))
+        return found
+
+
+def _couple(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> None:
+    """Write the couplings of one edge to the stack."""
+    scalar = w.shape.scalar
+    values = [w.load_scalar(w.at(harmonics, b)) for b in range(edges.table.n_second)]
+    for coupling, terms in edges.terms.items():
+        total = None
+        for b, value in terms:
+            total = w.fused(values[b], w.literal(value, "scalar"), total, scalar)
+        assert total is not None
+        w.store_scalar(total, w.at(slots, coupling))
+
+
+def _coupling(w: Writer, slots: str, coupling: int) -> str:
+    return w.broadcast(w.load_scalar(w.at(slots, coupling)))
+
+
+def _clear(w: Writer, row: str, components: int) -> None:
+    with w.channels() as k:
+        for component in range(components):
+            w.store(w.zero(), w.at(row, component, k))
+
+
+def messages(table: ProductTable, shape: Shape) -> str:
+    """dS/dG: messages summed over the children of each receiver."""
+    edges = EdgeTable(table)
+    w = Writer("kernel", shape, ["offsets", "senders", "states", "harmonics", "radial", "summed"])
+    slots = w.scratch(len(edges.terms), shape.scalar)
+    with w.loop("%begin", "%end") as n:
+        out = w.row("%summed", n, table.n_output * shape.channels)
+        _clear(w, out, table.n_output)
+        with w.edges("%offsets", n) as e:
+            state = w.row("%states", w.integer("%senders", e), table.n_first * shape.channels)
+            radial = w.row("%radial", e, table.n_paths * shape.channels)
+            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
+            with w.channels() as k:
+                for path, groups in enumerate(edges.groups):
+                    weight = w.load(w.at(radial, path, k))
+                    sums: dict[int, str | None] = dict.fromkeys(edges.outputs[path])
+                    for a, pairs in groups.items():
+                        weighted = w.multiply(w.load(w.at(state, a, k)), weight)
+                        for coupling, output in pairs:
+                            sums[output] = w.fused(_coupling(w, slots, coupling), weighted, sums[output])
+                    _accumulate(w, out, sums, k)
+    return w.text()
+
+
+def tangent_messages(table: ProductTable, shape: Shape) -> str:
+    """Change of `messages` along a tangent of states, harmonics and radial weights."""
+    edges = EdgeTable(table)
+    names = ["offsets", "senders", "states", "harmonics", "radial", "t_states", "t_harmonics", "t_radial", "summed"]
+    w = Writer("kernel", shape, names)
+    slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
+    with w.loop("%begin", "%end") as n:
+        out = w.row("%summed", n, table.n_output * shape.channels)
+        _clear(w, out, table.n_output)
+        with w.edges("%offsets", n) as e:
+            sender = w.integer("%senders", e)
+            state, t_state = (w.row(s, sender, table.n_first * shape.channels) for s in ("%states", "%t_states"))
+            radial, t_radial = (w.row(r, e, table.n_paths * shape.channels) for r in ("%radial", "%t_radial"))
+            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
+            _couple(w, edges, w.row("%t_harmonics", e, table.n_second), t_slots)
+            with w.channels() as k:
+                for path, groups in enumerate(edges.groups):
+                    weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
+                    sums: dict[int, str | None] = dict.fromkeys(edges.outputs[path])
+                    for a, pairs in groups.items():
+                        value, t_value = (w.load(w.at(s, a, k)) for s in (state, t_state))
+                        weighted = w.multiply(value, weight)
+                        t_weighted = w.fused(t_value, weight, w.multiply(value, t_weight))
+                        for coupling, output in pairs:
+                            total = w.fused(_coupling(w, slots, coupling), t_weighted, sums[output])
+                            sums[output] = w.fused(_coupling(w, t_slots, coupling), weighted, total)
+                    _accumulate(w, out, sums, k)
+    return w.text()
+
+
+def _accumulate(w: Writer, row: str, sums: dict[int, str | None], k: str) -> None:
+    for component, total in sums.items():
+        if total is not None:
+            pointer = w.at(row, component, k)
+            w.store(w.add(w.load(pointer), total), pointer)
+
+
+def gradients(table: ProductTable, shape: Shape) -> str:
+    """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
+    edges = EdgeTable(table)
+    names = [
+        "offsets",
+        "order",
+        "receivers",
+        "states",
+        "harmonics",
+        "radial",
+        "upstream",
+        "d_states",
+        "d_harmonics",
+        "d_radial",
+    ]
+    w = Writer("kernel", shape, names)
+    slots = w.scratch(len(edges.terms), shape.scalar)
+    totals = w.scratch(table.n_second, shape.vector)
+    with w.loop("%begin", "%end") as s:
+        state, d_state = (w.row(r, s, table.n_first * shape.channels) for r in ("%states", "%d_states"))
+        _clear(w, d_state, table.n_first)
+        with w.edges("%offsets", s) as i:
+            e = w.integer("%order", i)
+            upstream = w.row("%upstream", w.integer("%receivers", e), table.n_output * shape.channels)
+            radial, d_radial = (w.row(r, e, table.n_paths * shape.channels) for r in ("%radial", "%d_radial"))
+            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
+            _clear_totals(w, totals, table.n_second)
+            with w.channels() as k:
+                values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
+                d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
+                d_harmonics: dict[int, str | None] = dict.fromkeys(range(table.n_second))
+                for path, groups in enumerate(edges.groups):
+                    weight = w.load(w.at(radial, path, k))
+                    pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+                    d_weight: str | None = None
+                    for a, pairs in groups.items():
+                        pulled = _pulled(w, slots, pairs, pulls)
+                        d_values[a] = w.fused(pulled, weight, d_values[a])
+                        d_weight = w.fused(pulled, values[a], d_weight)
+                        _pull_harmonics(w, edges, pairs, pulls, w.multiply(values[a], weight), d_harmonics)
+                    assert d_weight is not None
+                    w.store(d_weight, w.at(d_radial, path, k))
+                _accumulate(w, d_state, d_values, k)
+                _accumulate_totals(w, totals, d_harmonics)
+            _store_totals(w, totals, w.row("%d_harmonics", e, table.n_second), table.n_second)
+    return w.text()
+
+
+def tangent_gradients(table: ProductTable, shape: Shape) -> str:
+    """Change of `gradients` along a tangent of states, harmonics and radial weights."""
+    edges = EdgeTable(table)
+    names = ["offsets", "order", "receivers", "states", "harmonics", "radial", "upstream"]
+    names += ["t_states", "t_harmonics", "t_radial", "d_states", "d_harmonics", "d_radial"]
+    w = Writer("kernel", shape, names)
+    slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
+    totals = w.scratch(table.n_second, shape.vector)
+    with w.loop("%begin", "%end") as s:
+        state, t_state, d_state = (
+            w.row(r, s, table.n_first * shape.channels) for r in ("%states", "%t_states", "%d_states")
+        )
+        _clear(w, d_state, table.n_first)
+        with w.edges("%offsets", s) as i:
+            e = w.integer("%order", i)
+            upstream = w.row("%upstream", w.integer("%receivers", e), table.n_output * shape.channels)
+            radial, t_radial, d_radial = (
+                w.row(r, e, table.n_paths * shape.channels) for r in ("%radial", "%t_radial", "%d_radial")
+            )
+            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
+            _couple(w, edges, w.row("%t_harmonics", e, table.n_second), t_slots)
+            _clear_totals(w, totals, table.n_second)
+            with w.channels() as k:
+                values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
+                t_values = [w.load(w.at(t_state, a, k)) for a in range(table.n_first)]
+                d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
+                d_harmonics: dict[int, str | None] = dict.fromkeys(range(table.n_second))
+                for path, groups in enumerate(edges.groups):
+                    weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
+                    pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+                    d_weight: str | None = None
+                    for a, pairs in groups.items():
+                        pulled, t_pulled = (_pulled(w, s, pairs, pulls) for s in (slots, t_slots))
+                        d_values[a] = w.fused(t_pulled, weight, w.fused(pulled, t_weight, d_values[a]))
+                        d_weight = w.fused(t_pulled, values[a], w.fused(pulled, t_values[a], d_weight))
+                        t_weighted = w.fused(t_values[a], weight, w.multiply(values[a], t_weight))
+                        _pull_harmonics(w, edges, pairs, pulls, t_weighted, d_harmonics)
+                    assert d_weight is not None
+                    w.store(d_weight, w.at(d_radial, path, k))
+                _accumulate(w, d_state, d_values, k)
+                _accumulate_totals(w, totals, d_harmonics)
+            _store_totals(w, totals, w.row("%d_harmonics", e, table.n_second), table.n_second)
+    return w.text()
+
+
+def _pulled(w: Writer, slots: str, pairs: list[tuple[int, int]], pulls: dict[int, str]) -> str:
+    """Upstream gradient pulled back through the couplings of one component."""
+    total = None
+    for coupling, output in pairs:
+        total = w.fused(_coupling(w, slots, coupling), pulls[output], total)
+    assert total is not None
+    return total
+
+
+def _pull_harmonics(
+    w: Writer,
+    edges: EdgeTable,
+    pairs: list[tuple[int, int]],
+    pulls: dict[int, str],
+    weighted: str,
+    totals: dict[int, str | None],
+) -> None:
+    """Add the weighted state times the upstream gradient to each harmonic it goes with."""
+    for b, terms in edges.by_harmonic(pairs).items():
+        inner = None
+        for value, output in terms:
+            inner = w.fused(pulls[output], w.literal(value), inner)
+        assert inner is not None
+        totals[b] = w.fused(weighted, inner, totals[b])
+
+
+def _clear_totals(w: Writer, totals: str, count: int) -> None:
+    for b in range(count):
+        w.store(w.zero(), w.vector_at(totals, b))
+
+
+def _accumulate_totals(w: Writer, totals: str, sums: dict[int, str | None]) -> None:
+    for b, total in sums.items():
+        if total is not None:
+            w.store(w.add(w.load(w.vector_at(totals, b)), total), w.vector_at(totals, b))
+
+
+def _store_totals(w: Writer, totals: str, row: str, count: int) -> None:
+    for b in range(count):
+        w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.at(row, b))
+
+
+def products(table: ProductTable, shape: Shape) -> str:
+    """Channel-wise product of the states of each node."""
+    w = Writer("kernel", shape, ["first", "second", "product"])
+    with w.loop("%begin", "%end") as n:
+        first, second, out = _node_rows(w, table, n, "%first", "%second", "%product")
+        with w.channels() as k:
+            left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
+            right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
+            _store_products(w, table, out, k, lambda a, b: w.multiply(left[a], right[b]))
+    return w.text()
+
+
+def product_tangents(table: ProductTable, shape: Shape) -> str:
+    """Change of `products` along a tangent of both factors."""
+    w = Writer("kernel", shape, ["first", "second", "t_first", "t_second", "product"])
+    with w.loop("%begin", "%end") as n:
+        first, second, out = _node_rows(w, table, n, "%first", "%second", "%product")
+        t_first, t_second, _ = _node_rows(w, table, n, "%t_first", "%t_second", "%product")
+        with w.channels() as k:
+            left, t_left = ([w.load(w.at(r, a, k)) for a in range(table.n_first)] for r in (first, t_first))
+            right, t_right = ([w.load(w.at(r, b, k)) for b in range(table.n_second)] for r in (second, t_second))
+            _store_products(
+                w, table, out, k, lambda a, b: w.fused(t_left[a], right[b], w.multiply(left[a], t_right[b]))
+            )
+    return w.text()
+
+
+def product_gradients(table: ProductTable, shape: Shape) -> str:
+    """Gradients of `products` with respect to both factors."""
+    w = Writer("kernel", shape, ["first", "second", "upstream", "d_first", "d_second"])
+    with w.loop("%begin", "%end") as n:
+        first, second, upstream = _node_rows(w, table, n, "%first", "%second", "%upstream")
+        d_first, d_second, _ = _node_rows(w, table, n, "%d_first", "%d_second", "%upstream")
+        with w.channels() as k:
+            left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
+            right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
+            d_left: list[str | None] = [None] * table.n_first
+            d_right: list[str | None] = [None] * table.n_second
+            for output, terms in _by_output(table).items():
+                pull = w.load(w.at(upstream, output, k))
+                for _, a, b, _, value in terms:
+                    scaled = w.multiply(pull, w.literal(value))
+                    d_left[a] = w.fused(scaled, right[b], d_left[a])
+                    d_right[b] = w.fused(scaled, left[a], d_right[b])
+            for row, totals in ((d_first, d_left), (d_second, d_right)):
+                for component, total in enumerate(totals):
+                    w.store(total or w.zero(), w.at(row, component, k))
+    return w.text()
+
+
+def _node_rows(w: Writer, table: ProductTable, n: str, first: str, second: str, output: str) -> tuple[str, str, str]:
+    sizes = (table.n_first, table.n_second, table.n_output)
+    rows = [w.row(r, n, size * w.shape.channels) for r, size in zip((first, second, output), sizes, strict=True)]
+    return rows[0], rows[1], rows[2]
+
+
+def _by_output(table: ProductTable) -> dict[int, list[Entry]]:
+    found: dict[int, list[Entry]] = defaultdict(list)
+    for entry in entries(table):
+        found[entry.o].append(entry)
+    return found
+
+
+def _store_products(w: Writer, table: ProductTable, row: str, k: str, pair: Callable[[int, int], str]) -> None:
+    """Store every output component as a sum of coefficients times products of pairs, each pair made once."""
+    known: dict[tuple[int, int], str] = {}
+    for output, terms in _by_output(table).items():
+        total = None
+        for _, a, b, _, value in terms:
+            if (a, b) not in known:
+                known[a, b] = pair(a, b)
+            total = w.fused(known[a, b], w.literal(value), total)
+        assert total is not None
+        w.store(total, w.at(row, output, k))

@@ -1,0 +1,183 @@
+"""Writer: the text of an LLVM function, with vectors of channels and counted loops."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+VECTOR_BYTES = 64
+_FAST = "contract reassoc nsz"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Numbers that a kernel is written out for.
+
+    Attributes:
+        bits: 32 or 64, of the floating-point type.
+        channels: of states and radial weights.
+    """
+
+    bits: int
+    channels: int
+
+    @property
+    def scalar(self) -> str:
+        """LLVM's name of the floating-point type."""
+        return "float" if self.bits == 32 else "double"
+
+    @property
+    def width(self) -> int:
+        """Channels in one vector: the largest power of two that divides the channels and fits 64 bytes."""
+        width = VECTOR_BYTES * 8 // self.bits
+        while self.channels % width:
+            width //= 2
+        return width
+
+    @property
+    def vector(self) -> str:
+        """LLVM's name of the vector type."""
+        return f"<{self.width} x {self.scalar}>"
+
+    @property
+    def reduction(self) -> str:
+        """LLVM's name of the sum over a vector."""
+        return f"llvm.vector.reduce.fadd.v{self.width}f{self.bits}"
+
+
+class Writer:
+    """Lines of one LLVM function, with fresh names and counted loops.
+
+    Args:
+        name: of the function.
+        shape: its numbers.
+        pointers: names of its pointer arguments, after begin and end.
+    """
+
+    def __init__(self, name: str, shape: Shape, pointers: Sequence[str]) -> None:
+        self.shape = shape
+        reduction = f"declare {shape.scalar} @{shape.reduction}({shape.scalar}, {shape.vector})"
+        self.lines = [
+            f"define void @{name}(i64 %begin, i64 %end, {', '.join(f'ptr %{p}' for p in pointers)}) {{",
+            "entry:",
+        ]
+        self.block = "entry"
+        self._declaration = reduction
+        self._names = 0
+
+    def text(self) -> str:
+        """The finished function."""
+        return "\n".join([*self.lines, "  ret void", "}", self._declaration, ""])
+
+    def fresh(self, expression: str) -> str:
+        """A new name for the value of an expression."""
+        self._names += 1
+        self.lines.append(f"  %v{self._names} = {expression}")
+        return f"%v{self._names}"
+
+    @contextmanager
+    def loop(self, first: str, last: str) -> Iterator[str]:
+        """Write the lines inside for each whole number from first to last - 1, whose name is given."""
+        self._names += 1
+        n, before = self._names, self.block
+        slot = len(self.lines) + 2
+        self.lines += [f"  br label %head{n}", f"head{n}:", "", f"  %go{n} = icmp slt i64 %i{n}, {last}"]
+        self.lines += [f"  br i1 %go{n}, label %body{n}, label %exit{n}", f"body{n}:"]
+        self.block = f"body{n}"
+        yield f"%i{n}"
+        self.lines += [f"  %next{n} = add i64 %i{n}, 1", f"  br label %head{n}", f"exit{n}:"]
+        self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self.block} ]"
+        self.block = f"exit{n}"
+
+    @contextmanager
+    def channels(self) -> Iterator[str]:
+        """Loop over vectors of channels, giving the first channel of each."""
+        with self.loop("0", str(self.shape.channels // self.shape.width)) as number:
+            yield self.fresh(f"mul i64 {number}, {self.shape.width}")
+
+    @contextmanager
+    def edges(self, offsets: str, node: str) -> Iterator[str]:
+        """Loop over the places of one node's edges in CSR order."""
+        first, last = self.integer(offsets, node), self.integer(offsets, self.fresh(f"add i64 {node}, 1"))
+        with self.loop(first, last) as place:
+            yield place
+
+    def integer(self, array: str, index: str) -> str:
+        """Element of an int64 array."""
+        return self.fresh(f"load i64, ptr {self.fresh(f'getelementptr i64, ptr {array}, i64 {index}')}")
+
+    def row(self, array: str, index: str, length: int) -> str:
+        """Pointer to row `index` of an array of rows of `length` reals."""
+        offset = self.fresh(f"mul i64 {index}, {length}")
+        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {array}, i64 {offset}")
+
+    def at(self, row: str, component: int, start: str | None = None) -> str:
+        """Pointer to a channel vector: component of a state row that begins at channel `start`; a scalar's without."""
+        length = self.shape.channels if start is not None else 1
+        base = row if start is None else self.fresh(f"getelementptr {self.shape.scalar}, ptr {row}, i64 {start}")
+        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {base}, i64 {component * length}")
+
+    def vector_at(self, slots: str, number: int) -> str:
+        """Pointer to a vector in scratch space."""
+        return self.fresh(f"getelementptr {self.shape.vector}, ptr {slots}, i64 {number}")
+
+    def load(self, pointer: str) -> str:
+        """Vector at a pointer."""
+        return self.fresh(f"load {self.shape.vector}, ptr {pointer}, align {self.shape.bits // 8}")
+
+    def store(self, value: str, pointer: str) -> None:
+        """Write a vector."""
+        self.lines.append(f"  store {self.shape.vector} {value}, ptr {pointer}, align {self.shape.bits // 8}")
+
+    def load_scalar(self, pointer: str) -> str:
+        """Number at a pointer."""
+        return self.fresh(f"load {self.shape.scalar}, ptr {pointer}")
+
+    def store_scalar(self, value: str, pointer: str) -> None:
+        """Write a number."""
+        self.lines.append(f"  store {self.shape.scalar} {value}, ptr {pointer}")
+
+    def broadcast(self, scalar: str) -> str:
+        """Vector of one number."""
+        kind, width = self.shape.vector, self.shape.width
+        first = self.fresh(f"insertelement {kind} poison, {self.shape.scalar} {scalar}, i64 0")
+        return self.fresh(f"shufflevector {kind} {first}, {kind} poison, <{width} x i32> zeroinitializer")
+
+    def literal(self, value: float, kind: str | None = None) -> str:
+        """A constant number, or vector of it."""
+        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.shape.bits == 32 else value
+        number = f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
+        if kind == "scalar":
+            return number
+        return "<" + ", ".join([f"{self.shape.scalar} {number}"] * self.shape.width) + ">"
+
+    def multiply(self, a: str, b: str, kind: str | None = None) -> str:
+        """Product a b."""
+        return self.fresh(f"fmul {_FAST} {kind or self.shape.vector} {a}, {b}")
+
+    def add(self, a: str, b: str, kind: str | None = None) -> str:
+        """Sum a + b."""
+        return self.fresh(f"fadd {_FAST} {kind or self.shape.vector} {a}, {b}")
+
+    def fused(self, a: str, b: str, c: str | None, kind: str | None = None) -> str:
+        """The value a b + c, or a b where there is no c yet."""
+        product = self.multiply(a, b, kind)
+        return product if c is None else self.add(product, c, kind)
+
+    def zero(self) -> str:
+        """Vector of zeros."""
+        return "zeroinitializer"
+
+    def total(self, vector: str) -> str:
+        """Sum over a vector."""
+        scalar = self.shape.scalar
+        start = self.literal(0.0, "scalar")
+        return self.fresh(
+            f"call {_FAST} {scalar} @{self.shape.reduction}({scalar} {start}, {self.shape.vector} {vector})"
+        )
+
+    def scratch(self, count: int, kind: str) -> str:
+        """Space for `count` values on the stack."""
+        return self.fresh(f"alloca [{count} x {kind}], align 64")
