@@ -22,7 +22,7 @@ def chain(n_atoms: int = 7) -> Graph:
 
 
 def water_dimer() -> Atoms:
-    """Two waters 3 angstrom apart, atoms of the second first and interleaved with the first one's."""
+    """Two waters 3 angstrom apart, their atoms in turns."""
     first, second = molecule("H2O"), molecule("H2O")
     second.translate([0.3, 0.2, 3.0])
     return (second + first)[[0, 3, 1, 4, 2, 5]]
@@ -192,7 +192,7 @@ def test_fragments_by_groups_of_the_user():
 
 
 def test_fragments_without_groups_are_refused():
-    with pytest.raises(ValueError, match="needs graph.groups"):
+    with pytest.raises(ValueError, match=r"needs graph\.groups"):
         fragments(chain())
 
 

@@ -335,7 +335,7 @@ def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path) -> None:
     assert [(f.name, f.role) for f in information.data] == [("argon.xyz", "train"), ("argon.xyz", "test")]
     assert len(information.data[0].sha256) == 64
     assert information.label_source is not None and "calculator" in information.label_source
-    assert information.errors["test"]["n_structures"] == 23
+    assert information.errors["test argon.xyz"]["n_structures"] == 23
     assert 2.5 < information.envelope.closest_distances["Ar-Ar"] < 3.75
     assert information.envelope.force_max is not None and information.envelope.force_max > 0
     assert information.training["command"] == "nbody train ..."

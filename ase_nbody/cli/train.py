@@ -26,7 +26,9 @@ def train(
         int | None,
         typer.Option(help="Structures set aside for validation without --valid.", show_default="a tenth, at most 200"),
     ] = None,
-    test: Annotated[Path | None, typer.Option(help="Structures evaluated at the end.", show_default=False)] = None,
+    test: Annotated[
+        list[Path] | None, typer.Option(help="Structures evaluated at the end; repeatable.", show_default=False)
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Model file to write, *.safetensors.", show_default=False)] = None,
     architecture: Annotated[str | None, typer.Option(help="Architecture.", show_default="nbody")] = None,
     preset: Annotated[str | None, typer.Option(help="small, medium or large network.", show_default="small")] = None,

@@ -23,7 +23,8 @@ def with_phase_convention(coefficients: NDArray[np.float64]) -> NDArray[np.float
     """The same coefficients with rounding errors removed and the first one positive, (2l1+1, 2l2+1, 2l3+1)."""
     cleaned = np.where(np.abs(coefficients) > _ZERO, coefficients, 0.0)
     first = cleaned.ravel()[np.flatnonzero(cleaned)[0]]
-    return np.multiply(cleaned, np.sign(first))
+    signed: NDArray[np.float64] = cleaned * np.sign(first)
+    return signed
 
 
 @cache

@@ -34,7 +34,7 @@ def contract(
         radial: radial weight of each path and channel, (E, table.n_paths, C).
         edges: who is whose child.
         table: the product of states and harmonics.
-        backend: "reference" (torch, any device), "cpu" (compiled kernels), or "auto": cpu for CPU tensors, else reference.
+        backend: "reference" (torch, any device), "cpu" (compiled kernels), or "auto": cpu for tensors on the CPU.
 
     Returns:
         (n_receivers, table.n_output, C).

@@ -105,7 +105,9 @@ def entries(table: ProductTable) -> tuple[Entry, ...]:
 def coefficients(table: ProductTable, path: Path) -> NDArray[np.float64]:
     """Dense coefficients of one path, (2l1+1, 2l2+1, 2l+1), norm sqrt(2l+1)."""
     first, second = table.first_irreps[path.first], table.second_irreps[path.second]
-    return clebsch_gordan(first.degree, second.degree, path.irrep.degree) * np.sqrt(path.irrep.dimension)
+    unit = clebsch_gordan(first.degree, second.degree, path.irrep.degree)
+    scaled: NDArray[np.float64] = unit * np.sqrt(path.irrep.dimension)
+    return scaled
 
 
 @cache

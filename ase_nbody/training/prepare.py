@@ -37,7 +37,7 @@ class TrainingData:
     Attributes:
         train: structures that are learnt.
         valid: structures that choose the best weights.
-        test: structures evaluated at the end, or None.
+        tests: structures evaluated at the end, by file.
         references: energy of each isolated element, eV.
         references_source: where these come from.
         found: where the labels were found, for each file.
@@ -46,7 +46,7 @@ class TrainingData:
 
     train: Dataset
     valid: Dataset
-    test: Dataset | None
+    tests: tuple[Dataset, ...]
     references: dict[str, float]
     references_source: str
     found: str
@@ -68,17 +68,16 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         train, valid = split(usable, settings.n_valid or default_validation_size(len(usable)), settings.seed)
     else:
         train, valid = usable, without_isolated_atoms(_read(settings.valid, settings, display))
-    test = None if settings.test is None else without_isolated_atoms(_read(settings.test, settings, display))
-    for other in (valid, test):
+    tests = tuple(without_isolated_atoms(_read(path, settings, display)) for path in settings.test)
+    for other in (valid, *tests):
         _check_elements(other, merged)
-    n_test = 0 if test is None else len(test)
+    n_test = sum(len(test) for test in tests)
     display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")
     files = [DataFile(name=Path(p.source).name, sha256=p.sha256, role="train", n_structures=len(p)) for p in parts]
     if settings.valid is not None:
         files.append(DataFile(name=settings.valid.name, sha256=valid.sha256, role="valid", n_structures=len(valid)))
-    if test is not None:
-        files.append(DataFile(name=Path(test.source).name, sha256=test.sha256, role="test", n_structures=len(test)))
-    return TrainingData(train, valid, test, references, source, merged.found, tuple(files))
+    files += [DataFile(name=Path(t.source).name, sha256=t.sha256, role="test", n_structures=len(t)) for t in tests]
+    return TrainingData(train, valid, tests, references, source, merged.found, tuple(files))
 
 
 def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Network, Statistics]:
@@ -118,9 +117,9 @@ def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:
     return dataset
 
 
-def _check_elements(other: Dataset | None, merged: Dataset) -> None:
-    unknown = sorted(set(other.elements) - set(merged.elements)) if other is not None else []
-    if other is not None and unknown:
+def _check_elements(other: Dataset, merged: Dataset) -> None:
+    unknown = sorted(set(other.elements) - set(merged.elements))
+    if unknown:
         raise ValueError(
             f"{other.source} has {', '.join(unknown)}, which the training data lack ({', '.join(merged.elements)}); "
             "add structures with these elements to --data, or leave these structures out"

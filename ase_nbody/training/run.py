@@ -159,8 +159,8 @@ def _finish(
         for name, parameter in state.network.named_parameters():
             parameter.copy_(state.best[name])
     reports = {"valid": evaluate(task.potential, data.valid)[0]}
-    if data.test is not None:
-        reports["test"] = evaluate(task.potential, data.test)[0]
+    for test in data.tests:
+        reports[f"test {Path(test.source).name}"] = evaluate(task.potential, test)[0]
     information = model_information(
         task.potential,
         name=settings.output.stem,

@@ -24,7 +24,7 @@ class TrainingSettings(BaseModel):
     n_valid: int | None = Field(
         default=None, ge=1, description="structures set aside for validation without valid; none: a tenth, at most 200"
     )
-    test: Path | None = Field(default=None, description="file evaluated at the end")
+    test: tuple[Path, ...] = Field(default=(), description="files evaluated at the end, each by itself")
     isolated_atoms: Path | None = Field(
         default=None, description="file of labelled single atoms, one per element, for the reference energies"
     )
@@ -80,7 +80,7 @@ class TrainingSettings(BaseModel):
             return {**values, "minutes": 30.0}
         return values
 
-    @field_validator("data", mode="before")
+    @field_validator("data", "test", mode="before")
     @classmethod
     def _several_files(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str | Path) else value

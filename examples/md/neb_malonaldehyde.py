@@ -31,16 +31,12 @@ def main(steps: int) -> None:
     images = [reactant, *(reactant.copy() for _ in range(5)), product]
     for image in images:
         image.calc = calculator
-    band = NEB(
-        images,
-        climb=True,
-        method="improvedtangent",
-        allow_shared_calculator=True,
-        remove_rotation_and_translation=True,
-    )
+    band = NEB(images, method="improvedtangent", allow_shared_calculator=True, remove_rotation_and_translation=True)
     band.interpolate("idpp")
-    with FIRE(band, logfile=None) as optimizer:
-        converged = optimizer.run(fmax=0.03, steps=steps)
+    for climb, fmax in ((False, 0.15), (True, 0.03)):
+        band.climb = climb
+        with FIRE(band, logfile=None) as optimizer:
+            converged = optimizer.run(fmax=fmax, steps=steps)
     energies = np.array([image.get_potential_energy() for image in images])
     energies -= energies[0]
     print("energies along the path (eV):", energies.round(4))

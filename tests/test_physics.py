@@ -1,0 +1,619 @@
+"""The physics list of DESIGN section 4, over every architecture and the variants of the N-body network.
+
+Each law is a function that takes a potential and returns by how much it is broken; deliberately broken networks at the end of this
+file show that each of them notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.build import bulk, fcc111, molecule
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+from toy_network import ToyNetwork, ToySettings
+from wigner import INVERSION, REFLECTION, ROTATION, wigner
+
+from ase_nbody.architectures import architectures
+from ase_nbody.calculator import NBodyCalculator
+from ase_nbody.graph import Graph, Prediction, batch_graphs, edge_vectors
+from ase_nbody.hessian import hessian
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential, predict
+from ase_nbody.scheme import bonded_groups
+
+# Tolerances in eV, eV/angstrom and eV/angstrom^3. In float32 the largest deviations seen are five times smaller.
+SYMMETRY_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+FORCE_TOLERANCE = 1e-6
+STRESS_TOLERANCE = 1e-7
+HESSIAN_TOLERANCE = 1e-5  # eV/angstrom^2
+SUM_TOLERANCE = 1e-9  # eV, of 1e4 eV summed in float64
+NVE_SCALE = 0.1  # makes forces of random networks as soft as an intermolecular potential
+
+STEP = 1e-3  # angstrom, or strain: of five-point differences, whose error goes with its fourth power
+STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))  # Abramowitz and Stegun, table 25.2
+
+CUTOFF = 3.0  # angstrom
+REFERENCE_ENERGIES = {"H": -13.6, "C": -1030.0, "O": -2042.0}  # eV
+SMALL = {"channels": 4, "radial_width": 6, "bessel_functions": 4, "max_degree_edges": 2}
+BOTH_DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+# --- potentials ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An architecture and the settings that differ from its tiny preset."""
+
+    architecture: str
+    settings: dict[str, object]
+
+    @property
+    def finite_systems_only(self) -> bool:
+        return self.settings.get("scheme") == "fragments"
+
+    def potential(self, dtype: torch.dtype = torch.float64, seed: int = 0, scale: float = 1.0) -> Potential:
+        architecture = architectures()[self.architecture]
+        tiny = {name: value for name, value in SMALL.items() if name in architecture.settings.model_fields}
+        chosen = {**architecture.presets["small"], **tiny, **self.settings}
+        settings = architecture.settings(elements=tuple(REFERENCE_ENERGIES), cutoff=CUTOFF, **chosen)
+        network = architecture.network(settings, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed + 1)
+        for parameter in network.parameters():  # trained networks have biases, new ones have zeros
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+        return Potential(network.to(dtype), REFERENCE_ENERGIES, scale)
+
+
+VARIANTS = {name: Variant(name, {}) for name in architectures()} | {
+    "nbody, strict": Variant("nbody", {"radial": "strict"}),
+    "nbody, pairs": Variant("nbody", {"pairs": True, "body_order": 2}),
+    "nbody, 2 bodies": Variant("nbody", {"body_order": 2}),
+    "nbody, 3 bodies, 3 levels": Variant("nbody", {"body_order": 3, "levels": 3}),
+    "nbody, quadrupoles": Variant("nbody", {"max_degree_states": 2}),
+    "nbody, fragments": Variant("nbody", {"scheme": "fragments"}),
+    "nbody, fragments, strict pairs": Variant("nbody", {"scheme": "fragments", "radial": "strict", "pairs": True}),
+}
+PERIODIC = {name: variant for name, variant in VARIANTS.items() if not variant.finite_systems_only}
+EVERY = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+EVERY_PERIODIC = pytest.mark.parametrize("variant", PERIODIC.values(), ids=PERIODIC)
+
+
+def needs_groups(potential: Potential) -> bool:
+    return getattr(potential.network.settings, "scheme", None) == "fragments"
+
+
+def graph_of(potential: Potential, atoms: Atoms) -> Graph:
+    """The structure's graph; groups, where the network needs them, are those stored in it, or its molecules."""
+    groups = atoms.arrays.get("groups", bonded_groups(atoms)) if needs_groups(potential) else None
+    return neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, groups=groups)
+
+
+def evaluated(potential: Potential, *structures: Atoms) -> Prediction:
+    return predict(potential, batch_graphs([graph_of(potential, atoms) for atoms in structures]))
+
+
+# --- structures ------------------------------------------------------------------------------------------------------
+
+
+def with_groups(atoms: Atoms) -> Atoms:
+    """The same, with its molecules as groups that stay when atoms move."""
+    atoms.set_array("groups", np.asarray(bonded_groups(atoms)))
+    return atoms
+
+
+def rattled(atoms: Atoms, size: float = 0.05, seed: int = 0) -> Atoms:
+    atoms.positions += np.random.default_rng(seed).normal(scale=size, size=atoms.positions.shape)
+    return atoms
+
+
+def water_dimer() -> Atoms:
+    first, second = molecule("H2O"), molecule("H2O")
+    second.rotate(50, "x")
+    second.translate([0.4, 0.3, 2.2])
+    return with_groups(rattled(first + second))
+
+
+def methanol() -> Atoms:
+    return with_groups(rattled(molecule("CH3OH")))
+
+
+def crystal() -> Atoms:
+    """Two atoms in a primitive cell, smaller than the cutoff."""
+    atoms = bulk("C", "diamond", a=3.4)
+    atoms.symbols[1] = "O"
+    return rattled(atoms)
+
+
+def triclinic() -> Atoms:
+    atoms = crystal()
+    atoms.set_cell(atoms.cell.array @ [[1.0, 0.08, -0.05], [0.03, 0.95, 0.1], [0.02, 0.0, 1.06]], scale_atoms=True)
+    return atoms
+
+
+def left_handed() -> Atoms:
+    atoms = triclinic()
+    atoms.set_cell(atoms.cell.array[[1, 0, 2]])
+    assert np.linalg.det(atoms.cell.array) < 0
+    return atoms
+
+
+def slab() -> Atoms:
+    atoms = fcc111("C", size=(1, 1, 3), a=3.0, vacuum=3.0)
+    atoms.symbols[2] = "H"
+    return rattled(atoms)
+
+
+def transformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:
+    """The structure and its cell after x -> matrix x."""
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ matrix.T)
+    turned.positions = atoms.positions @ matrix.T
+    return turned
+
+
+# --- laws: each returns by how much it is broken ---------------------------------------------------------------------
+
+
+def largest(*differences: Tensor | np.ndarray | float) -> float:
+    return max(float(np.abs(np.asarray(d)).max(initial=0.0)) for d in differences)
+
+
+def change_under(potential: Potential, atoms: Atoms, matrix: np.ndarray) -> float:
+    """Energy stays, forces and stress turn with the structure."""
+    before, after = evaluated(potential, atoms), evaluated(potential, transformed(atoms, matrix))
+    turn = torch.as_tensor(matrix, dtype=potential.dtype)
+    stress = torch.nan_to_num(after.stress - turn @ before.stress @ turn.T)
+    energies = after.energies - before.energies
+    return largest(after.energy - before.energy, energies, after.forces - before.forces @ turn.T, stress)
+
+
+def change_by_translation(potential: Potential, atoms: Atoms) -> float:
+    moved = atoms.copy()
+    moved.translate([0.37, -1.21, 2.9])
+    return difference(evaluated(potential, moved), evaluated(potential, atoms))
+
+
+def difference(one: Prediction, other: Prediction) -> float:
+    stress = torch.nan_to_num(one.stress - other.stress)
+    return largest(one.energy - other.energy, one.energies - other.energies, one.forces - other.forces, stress)
+
+
+def change_by_permutation(potential: Potential, atoms: Atoms) -> float:
+    order = np.random.default_rng(1).permutation(len(atoms))
+    before, after = evaluated(potential, atoms), evaluated(potential, atoms[order])
+    expected = replace(before, energies=before.energies[order], forces=before.forces[order])
+    return difference(after, expected)
+
+
+def net_force_and_torque(potential: Potential, atoms: Atoms) -> float:
+    forces = evaluated(potential, atoms).forces.double().numpy()
+    torque = np.cross(atoms.positions, forces).sum(axis=0)
+    return largest(forces.sum(axis=0), torque if not atoms.pbc.any() else 0.0)
+
+
+def force_error(potential: Potential, atoms: Atoms) -> float:
+    """Forces against differences of energies."""
+    displaced = []
+    for component in range(3 * len(atoms)):
+        for steps, _ in STENCIL:
+            displaced.append(atoms.copy())
+            displaced[-1].positions.reshape(-1)[component] += steps * STEP
+    energies = evaluated(potential, *displaced).energy.reshape(len(atoms), 3, len(STENCIL))
+    slopes = energies @ torch.tensor([w for _, w in STENCIL], dtype=torch.float64) / STEP
+    return largest(evaluated(potential, atoms).forces.double() + slopes)
+
+
+def stress_error(potential: Potential, atoms: Atoms) -> float:
+    """Stress against differences of energies under symmetric strain, positions scaled with the cell."""
+    strained, expected = [], torch.zeros(3, 3, dtype=torch.float64)
+    directions = [(i, j) for i in range(3) for j in range(i, 3)]
+    for i, j in directions:
+        for steps, _ in STENCIL:
+            strain = np.zeros((3, 3))
+            strain[i, j] += 0.5 * steps * STEP
+            strain[j, i] += 0.5 * steps * STEP
+            strained.append(transformed(atoms, np.eye(3) + strain))
+    energies = evaluated(potential, *strained).energy.reshape(len(directions), len(STENCIL))
+    slopes = energies @ torch.tensor([w for _, w in STENCIL], dtype=torch.float64) / STEP / atoms.get_volume()
+    for (i, j), slope in zip(directions, slopes, strict=True):
+        expected[i, j] = expected[j, i] = slope
+    return largest(evaluated(potential, atoms).stress[0].double() - expected)
+
+
+def roughness_at_cutoff(potential: Potential) -> float:
+    """Jumps of E, F and dF/dr as an atom passes the cutoff of two others: relative to those ten times farther out.
+
+    Through a cutoff where value, slope and curvature vanish they fall at least ten times; of a jump they do not.
+    """
+    coarse, fine = jumps_at_cutoff(potential, 1e-2), jumps_at_cutoff(potential, 1e-3)
+    floor = 1e-9
+    return largest((fine - floor).clip(min=0) / np.maximum(coarse, floor))
+
+
+def jumps_at_cutoff(potential: Potential, width: float) -> np.ndarray:
+    """Changes of E, F and dF/dr over 2 `width` around the cutoff, (3,)."""
+    base = Atoms("COH", positions=[(0, 0, 0), (0, 1.3, 0), (0, 0, 0)])
+    structures = []
+    for shift in (-1.0, -0.98, 0.98, 1.0):
+        atoms = base.copy()
+        atoms.positions[2, 0] = potential.cutoff + shift * width
+        structures.append(atoms)
+    found = evaluated(potential, *structures)
+    forces = found.forces.reshape(4, 9).double().numpy()
+    slopes = (forces[[1, 3]] - forces[[0, 2]]) / (0.02 * width)
+    energy_jump = float(abs(found.energy[1] - found.energy[2]))
+    return np.array([energy_jump, np.abs(forces[1] - forces[2]).max(), np.abs(slopes[1] - slopes[0]).max()])
+
+
+def interaction_of_an_atom_alone(potential: Potential) -> float:
+    """Energy beyond the reference energy, forces and stress of one atom, free and in a large cell."""
+    found = []
+    for symbol, energy in REFERENCE_ENERGIES.items():
+        for cell in (None, [20.0, 21.0, 22.0]):
+            atoms = Atoms(symbol, positions=[(0.1, 0.2, 0.3)], cell=cell, pbc=cell is not None)
+            if cell is not None and needs_groups(potential):
+                continue
+            alone = evaluated(potential, atoms)
+            found += [alone.energy - energy, alone.forces, torch.nan_to_num(alone.stress)]
+    return largest(*found)
+
+
+def interaction_of_far_fragments(potential: Potential) -> float:
+    near, far = methanol(), with_groups(rattled(molecule("H2O"), seed=3))
+    far.translate([40.0, 10.0, -20.0])
+    together, alone = evaluated(potential, with_groups(near + far)), evaluated(potential, near, far)
+    return largest(
+        together.energy - alone.energy.sum(), together.forces - alone.forces, together.energies - alone.energies
+    )
+
+
+def supercell_error(potential: Potential, atoms: Atoms) -> float:
+    repeats = (2, 1, 3)
+    one, many = evaluated(potential, atoms), evaluated(potential, atoms.repeat(repeats))
+    forces, energies = one.forces.repeat(6, 1), one.energies.repeat(6)
+    return largest(
+        (many.energy - 6 * one.energy) / 6, many.forces - forces, many.energies - energies, many.stress - one.stress
+    )
+
+
+def change_by_moving_cells(potential: Potential, atoms: Atoms) -> float:
+    """Atoms wrapped, or moved by up to five cells."""
+    moved, wrapped = atoms.copy(), atoms.copy()
+    moved.positions += np.random.default_rng(2).integers(-5, 6, size=(len(atoms), 3)) * atoms.pbc @ atoms.cell.array
+    moved.positions[0] += 5 * atoms.pbc @ atoms.cell.array
+    wrapped.positions += 0.5 * atoms.cell.array[0]
+    shifted = wrapped.copy()
+    wrapped.wrap()
+    before = evaluated(potential, atoms)
+    return max(
+        difference(evaluated(potential, moved), before),
+        difference(evaluated(potential, wrapped), evaluated(potential, shifted)),
+    )
+
+
+def sum_error(potential: Potential, *structures: Atoms) -> float:
+    found = evaluated(potential, *structures)
+    sizes = [len(atoms) for atoms in structures]
+    sums = torch.stack([part.sum() for part in found.energies.split(sizes)])
+    return largest(sums - found.energy)
+
+
+def batch_error(potential: Potential, *structures: Atoms) -> float:
+    together = evaluated(potential, *structures)
+    singles = [evaluated(potential, atoms) for atoms in structures]
+    joined = Prediction(
+        *(torch.cat([getattr(s, n) for s in singles]) for n in ("energy", "energies", "forces", "stress"))
+    )
+    assert bool((torch.isnan(joined.stress) == torch.isnan(together.stress)).all())
+    return difference(together, joined)
+
+
+def hessian_errors(potential: Potential, atoms: Atoms) -> tuple[float, float]:
+    """Asymmetry, and deviation from differences of forces."""
+    exact = hessian(potential, graph_of(potential, atoms))
+    displaced = []
+    for component in range(3 * len(atoms)):
+        for steps, _ in STENCIL:
+            displaced.append(atoms.copy())
+            displaced[-1].positions.reshape(-1)[component] += steps * STEP
+    forces = evaluated(potential, *displaced).forces.reshape(3 * len(atoms), len(STENCIL), -1)
+    weights = torch.tensor([w for _, w in STENCIL], dtype=torch.float64)
+    slopes = -torch.einsum("isj,s->ij", forces, weights) / STEP
+    return largest(exact - exact.T), largest(exact - slopes)
+
+
+def total_energies(potential: Potential, atoms: Atoms, timestep: float, duration: float) -> np.ndarray:
+    """Total energy along NVE dynamics, once per time step in fs, eV."""
+    moving = atoms.copy()
+    moving.calc = NBodyCalculator(potential, device="cpu", skin=1.0)
+    MaxwellBoltzmannDistribution(moving, temperature_K=300, rng=np.random.default_rng(4))
+    dynamics = VelocityVerlet(moving, timestep=timestep * units.fs)
+    energies = [moving.get_total_energy() for _ in dynamics.irun(round(duration / timestep))]
+    return np.array(energies)
+
+
+def nve_figures(
+    potential: Potential, atoms: Atoms, timestep: float = 1.0, duration: float = 100.0
+) -> tuple[float, float]:
+    """Ratio of the energy fluctuations of a time step and its half, and drift over the run relative to fluctuation."""
+    coarse = total_energies(potential, atoms, timestep, duration)
+    fine = total_energies(potential, atoms, timestep / 2, duration)
+    slope = np.polyfit(np.linspace(0, 1, len(fine)), fine, 1)[0]
+    return float(coarse.std() / fine.std()), float(abs(slope) / fine.std())
+
+
+# --- the laws hold ---------------------------------------------------------------------------------------------------
+
+
+@BOTH_DTYPES
+@pytest.mark.parametrize("matrix", [ROTATION, INVERSION, REFLECTION], ids=["rotation", "inversion", "reflection"])
+@EVERY
+def test_rotation_and_reflection(variant, matrix, dtype):
+    potential = variant.potential(dtype)
+    for atoms in (water_dimer(), *(() if variant.finite_systems_only else (triclinic(), slab()))):
+        assert change_under(potential, atoms, matrix) < SYMMETRY_TOLERANCE[dtype]
+
+
+@BOTH_DTYPES
+@EVERY
+def test_translation_and_permutation(variant, dtype):
+    potential = variant.potential(dtype)
+    for atoms in (water_dimer(), *(() if variant.finite_systems_only else (triclinic(), slab()))):
+        assert change_by_translation(potential, atoms) < SYMMETRY_TOLERANCE[dtype]
+        assert change_by_permutation(potential, atoms) < SYMMETRY_TOLERANCE[dtype]
+        assert net_force_and_torque(potential, atoms) < SYMMETRY_TOLERANCE[dtype]
+
+
+@EVERY
+def test_potentials_are_worth_testing(variant):
+    """Forces of the random networks are of the order of real ones: a tolerance means something."""
+    assert 0.1 < largest(evaluated(variant.potential(), water_dimer()).forces) < 100
+
+
+@EVERY
+def test_forces_are_the_slope_of_the_energy(variant):
+    assert force_error(variant.potential(), water_dimer()) < FORCE_TOLERANCE
+
+
+@pytest.mark.parametrize("structure", [slab, triclinic, left_handed])
+@EVERY_PERIODIC
+def test_forces_and_stress_of_periodic_structures(variant, structure):
+    potential, atoms = variant.potential(), structure()
+    assert force_error(potential, atoms) < FORCE_TOLERANCE
+    if atoms.pbc.all():
+        assert largest(evaluated(potential, atoms).stress) > 1e-3
+        assert stress_error(potential, atoms) < STRESS_TOLERANCE
+    else:
+        assert bool(evaluated(potential, atoms).stress.isnan().all())
+
+
+@EVERY_PERIODIC
+def test_energy_force_and_slope_are_smooth_through_the_cutoff(variant):
+    assert roughness_at_cutoff(variant.potential()) < 0.2
+
+
+@BOTH_DTYPES
+@EVERY
+def test_an_atom_alone_has_its_reference_energy_and_no_force(variant, dtype):
+    assert interaction_of_an_atom_alone(variant.potential(dtype)) == 0.0
+
+
+@BOTH_DTYPES
+@EVERY
+def test_far_fragments_add(variant, dtype):
+    assert interaction_of_far_fragments(variant.potential(dtype)) < SYMMETRY_TOLERANCE[dtype]
+
+
+@BOTH_DTYPES
+@EVERY_PERIODIC
+def test_supercell_is_as_many_cells(variant, dtype):
+    assert supercell_error(variant.potential(dtype), triclinic()) < SYMMETRY_TOLERANCE[dtype]
+
+
+@BOTH_DTYPES
+@EVERY_PERIODIC
+def test_wrapping_and_whole_cells_change_nothing(variant, dtype):
+    for atoms in (triclinic(), slab()):
+        assert change_by_moving_cells(variant.potential(dtype), atoms) < SYMMETRY_TOLERANCE[dtype]
+
+
+@BOTH_DTYPES
+@EVERY
+def test_batch_is_its_structures_and_energies_sum_to_the_energy(variant, dtype):
+    structures = [water_dimer(), Atoms("H"), methanol()]
+    if not variant.finite_systems_only:
+        structures += [triclinic(), slab(), left_handed()]
+    potential = variant.potential(dtype)
+    assert batch_error(potential, *structures) < SYMMETRY_TOLERANCE[dtype]
+    assert sum_error(potential, *structures) < SUM_TOLERANCE
+
+
+@BOTH_DTYPES
+@pytest.mark.parametrize("matrix", [ROTATION, INVERSION, REFLECTION], ids=["rotation", "inversion", "reflection"])
+@EVERY
+def test_states_turn_with_the_structure(variant, matrix, dtype):
+    potential = variant.potential(dtype)
+    if not hasattr(potential.network, "states"):
+        pytest.skip("this architecture has no composition scheme")
+    atoms = water_dimer() if variant.finite_systems_only else slab()
+    before = potential.network.states(graph_of(potential, atoms))
+    after = potential.network.states(graph_of(potential, transformed(atoms, matrix)))
+    degrees = set()
+    for one, other in zip(before, after, strict=True):
+        degrees |= {part.split("x")[1][0] for part in one.irreps.split("+")}
+        turned = one.states @ wigner(one.irreps, matrix).numpy().T
+        assert largest(other.states - turned) < SYMMETRY_TOLERANCE[dtype]
+        assert largest(other.positions - one.positions @ matrix.T) < SYMMETRY_TOLERANCE[dtype]
+        assert all(np.array_equal(a, b) for a, b in zip(one.atoms, other.atoms, strict=True))
+        assert one.states.dtype == (np.float64 if dtype == torch.float64 else np.float32)
+    assert largest(before[1].states) > 0.1 and "1" in degrees
+
+
+@EVERY
+def test_states_name_the_subsystems(variant):
+    potential = variant.potential()
+    if not hasattr(potential.network, "states"):
+        pytest.skip("this architecture has no composition scheme")
+    levels = potential.network.states(graph_of(potential, water_dimer()))
+    assert [atoms.tolist() for atoms in levels[0].atoms] == [[n] for n in range(6)]
+    if variant.finite_systems_only:
+        assert [atoms.tolist() for atoms in levels[1].atoms] == [[0, 1, 2], [3, 4, 5]]
+        assert [atoms.tolist() for atoms in levels[2].atoms] == [list(range(6))]
+    for level in levels:
+        dimension = sum(
+            int(n) * (2 * int(irrep[0]) + 1) for n, irrep in (p.split("x") for p in level.irreps.split("+"))
+        )
+        assert level.states.shape == (len(level.atoms), dimension) and level.positions.shape == (len(level.atoms), 3)
+
+
+@EVERY
+def test_hessian_is_symmetric_and_the_slope_of_the_forces(variant):
+    asymmetry, error = hessian_errors(variant.potential(), methanol())
+    assert asymmetry < SYMMETRY_TOLERANCE[torch.float64]
+    assert error < HESSIAN_TOLERANCE
+
+
+@EVERY
+def test_nve_energy_fluctuates_with_the_square_of_the_time_step_and_does_not_drift(variant):
+    ratio, drift = nve_figures(variant.potential(scale=NVE_SCALE), water_dimer())
+    assert ratio == pytest.approx(4.0, rel=0.15)
+    assert drift < 1.5
+
+
+# --- the laws notice -------------------------------------------------------------------------------------------------
+
+
+class BrokenNetwork(ToyNetwork):
+    """A network with one fault: atomic energies changed by a function of graph and energies."""
+
+    def __init__(self, fault: Callable[[Graph, Tensor], Tensor], cutoff: float = CUTOFF) -> None:
+        settings = ToySettings(elements=tuple(REFERENCE_ENERGIES), cutoff=cutoff)
+        super().__init__(settings, generator=torch.Generator().manual_seed(0))
+        self.fault = fault
+
+    def forward(self, graph: Graph) -> Tensor:
+        return self.fault(graph, super().forward(graph))
+
+
+def broken(fault: Callable[[Graph, Tensor], Tensor]) -> Potential:
+    return Potential(BrokenNetwork(fault), REFERENCE_ENERGIES)
+
+
+def over_receivers(graph: Graph, values: Tensor) -> Tensor:
+    return values.new_zeros(graph.n_atoms).index_add(0, graph.edges.receivers, values)
+
+
+def inside(graph: Graph, power: int) -> Tensor:
+    """(1 - r / cutoff)^power of each edge."""
+    return (1 - edge_vectors(graph).norm(dim=1) / CUTOFF).clamp(min=0) ** power
+
+
+def sees_the_x_axis(graph: Graph, energies: Tensor) -> Tensor:
+    return energies + over_receivers(graph, edge_vectors(graph)[:, 0] ** 2 * inside(graph, 4))
+
+
+def sees_handedness(graph: Graph, energies: Tensor) -> Tensor:
+    """A triple product of three weighted sums over neighbours, which changes sign in a mirror."""
+    vectors = edge_vectors(graph)
+    sums = [
+        vectors.new_zeros(graph.n_atoms, 3).index_add(0, graph.edges.receivers, vectors * inside(graph, p)[:, None])
+        for p in (3, 4, 5)
+    ]
+    return energies + (torch.linalg.cross(sums[0], sums[1]) * sums[2]).sum(dim=1)
+
+
+def sees_the_origin(graph: Graph, energies: Tensor) -> Tensor:
+    return energies + 0.1 * graph.positions.square().sum(dim=1)
+
+
+def sees_the_order(graph: Graph, energies: Tensor) -> Tensor:
+    return energies * torch.arange(1, graph.n_atoms + 1)
+
+
+def sees_the_size(graph: Graph, energies: Tensor) -> Tensor:
+    """Not extensive: the energy goes with the square of the number of atoms."""
+    sizes = torch.bincount(graph.structure)[graph.structure]
+    return energies * sizes
+
+
+def sees_the_batch(graph: Graph, energies: Tensor) -> Tensor:
+    return energies * graph.n_structures
+
+
+def ends_at_the_cutoff(power: int) -> Callable[[Graph, Tensor], Tensor]:
+    """Power 0 jumps at the cutoff, 1 has a jump of the force, 2 of its slope."""
+    return lambda graph, energies: energies + over_receivers(graph, inside_or_not(graph) * inside(graph, power))
+
+
+def inside_or_not(graph: Graph) -> Tensor:
+    return (edge_vectors(graph).norm(dim=1) < CUTOFF).to(graph.positions.dtype)
+
+
+def has_a_constant(graph: Graph, energies: Tensor) -> Tensor:
+    return energies + 1e-3
+
+
+def forgets_a_derivative(graph: Graph, energies: Tensor) -> Tensor:
+    """Half of the energy is cut off from autograd."""
+    return 0.5 * energies + 0.5 * energies.detach()
+
+
+def forgets_the_shifts(graph: Graph, energies: Tensor) -> Tensor:
+    vectors = graph.positions[graph.edges.senders] - graph.positions[graph.edges.receivers]
+    return energies + 0.1 * over_receivers(graph, torch.sin(vectors.square().sum(dim=1)) * inside(graph, 4))
+
+
+FAULTS: list[tuple[Callable[[Graph, Tensor], Tensor], Callable[[Potential], float], float]] = [
+    (sees_the_x_axis, lambda p: change_under(p, water_dimer(), ROTATION), 1e-10),
+    (sees_the_x_axis, lambda p: net_force_and_torque(p, water_dimer()), 1e-10),
+    (sees_handedness, lambda p: change_under(p, methanol(), REFLECTION), 1e-10),
+    (sees_the_origin, lambda p: change_by_translation(p, water_dimer()), 1e-10),
+    (sees_the_order, lambda p: change_by_permutation(p, water_dimer()), 1e-10),
+    (sees_the_size, interaction_of_far_fragments, 1e-10),
+    (sees_the_size, lambda p: supercell_error(p, triclinic()), 1e-10),
+    (sees_the_batch, lambda p: batch_error(p, water_dimer(), methanol()), 1e-10),
+    (ends_at_the_cutoff(0), roughness_at_cutoff, 0.2),
+    (ends_at_the_cutoff(1), roughness_at_cutoff, 0.2),
+    (ends_at_the_cutoff(2), roughness_at_cutoff, 0.2),
+    (has_a_constant, interaction_of_an_atom_alone, 1e-10),
+    (forgets_a_derivative, lambda p: force_error(p, water_dimer()), FORCE_TOLERANCE),
+    (forgets_a_derivative, lambda p: stress_error(p, triclinic()), STRESS_TOLERANCE),
+    (forgets_the_shifts, lambda p: change_by_moving_cells(p, triclinic()), 1e-10),
+]
+
+
+@pytest.mark.parametrize(("fault", "law", "tolerance"), FAULTS)
+def test_broken_networks_are_found(fault, law, tolerance):
+    assert law(broken(fault)) > 10 * tolerance if tolerance < 0.1 else law(broken(fault)) > 2 * tolerance
+
+
+def test_a_sound_network_passes_every_one_of_these_laws():
+    sound = broken(lambda graph, energies: energies)
+    for _, law, tolerance in FAULTS:
+        assert law(sound) < tolerance
+
+
+def test_handedness_is_no_fault_of_rotation():
+    """The laws are separate: this network turns as it should and fails in the mirror alone."""
+    assert change_under(broken(sees_handedness), methanol(), ROTATION) < SYMMETRY_TOLERANCE[torch.float64]
+
+
+def test_non_conservative_forces_drift():
+    """Forces that are not the slope of the energy by a few percent are found by NVE."""
+
+    def slightly(graph: Graph, energies: Tensor) -> Tensor:
+        return 0.9 * energies + 0.1 * energies.detach()
+
+    ratio, _ = nve_figures(replace(broken(slightly), energy_scale=NVE_SCALE), water_dimer())
+    assert ratio != pytest.approx(4.0, rel=0.15)
+    ratio, drift = nve_figures(replace(broken(lambda _, e: e), energy_scale=NVE_SCALE), water_dimer())
+    assert ratio == pytest.approx(4.0, rel=0.15) and drift < 1.5
