@@ -1,5 +1,6 @@
 # make demo: molecular dynamics of ethanol with a shipped model, with a plot
 # make test: style, types and the quick tests; make test-all: the slow ones too
+# make cards: models/*.md and the table of models in README.md, from the model files; make figures: docs/*.png
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -11,7 +12,7 @@ WORKERS ?= 2
 # One thread for each test process: two processes with two threads each would wait for each other on two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
 
-.PHONY: demo test test-all lint format clean install
+.PHONY: demo test test-all lint format cards figures clean install
 
 install: $(INSTALLED)
 
@@ -40,6 +41,20 @@ test-all: lint
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+cards: $(INSTALLED)
+	set -e; for file in models/*.safetensors; do \
+	  $(BIN)/nbody info $$file --markdown > $${file%.safetensors}.md.new; \
+	  mv $${file%.safetensors}.md.new $${file%.safetensors}.md; \
+	done
+	$(BIN)/nbody models --markdown > README.table
+	sed -e '/<!-- models:begin -->/r README.table' -e '/<!-- models:begin -->/,/<!-- models:end -->/{/<!-- models:/!d;}' \
+	  README.md > README.new
+	mv README.new README.md
+	rm README.table
+
+figures: $(INSTALLED)
+	$(BIN)/python benchmarks/figures/composition_scheme.py
 
 clean:
 	rm -rf demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -168,7 +168,7 @@ def bonded_groups(atoms: Atoms) -> Tensor:
     Bonds are pairs closer than 1.2 times the sum of ASE's covalent radii.
     """
     neighbours = build_neighbor_list(
-        atoms, cutoffs=natural_cutoffs(atoms, mult=1.2), self_interaction=False, bothways=True
+        atoms, cutoffs=natural_cutoffs(atoms, mult=1.2), skin=0.0, self_interaction=False, bothways=True
     )
     _, component = sparse.csgraph.connected_components(neighbours.get_connectivity_matrix())
     return torch.as_tensor(component, dtype=torch.int64)

@@ -10,7 +10,7 @@ from wigner import INVERSION, REFLECTION, ROTATION, wigner
 
 from ase_nbody.kernels.clebsch_gordan import MAX_DEGREE, clebsch_gordan, from_e3nn, with_phase_convention
 from ase_nbody.math import spherical_harmonics
-from ase_nbody.math.harmonics import _step
+from ase_nbody.math.harmonics import harmonic_steps
 
 TOLERANCE = 1e-12  # coefficients and harmonics are of order one, in float64
 SINGLE_TOLERANCE = 2e-6  # the same in float32
@@ -183,7 +183,7 @@ def test_no_directions_have_no_harmonics():
 
 
 def test_harmonics_first_made_in_inference_mode_can_be_differentiated_later():
-    _step.cache_clear()
+    harmonic_steps.cache_clear()
     vectors = directions(3)
     with torch.inference_mode():
         spherical_harmonics(vectors, 2)

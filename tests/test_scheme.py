@@ -167,6 +167,12 @@ def test_bonded_groups_of_atoms_that_are_not_bonded():
     assert bonded_groups(molecule("C6H6")).tolist() == [0] * 12
 
 
+def test_bonds_end_at_1_2_times_the_sum_of_covalent_radii():
+    """H and O: 1.2 (0.31 + 0.66) = 1.164 angstrom, so hydrogen bonds are none."""
+    for distance, expected in ((1.16, [0, 0]), (1.17, [0, 1])):
+        assert bonded_groups(Atoms("OH", positions=[(0, 0, 0), (0, 0, distance)])).tolist() == expected
+
+
 def test_fragments_of_a_water_dimer():
     atoms = water_dimer()
     made = fragments(neighbour_graph(atoms, 4.0, groups=bonded_groups(atoms)))

@@ -28,9 +28,9 @@ from typer.testing import CliRunner
 from ase_nbody.architectures import Architecture, Network, NetworkSettings
 from ase_nbody.cli import app
 from ase_nbody.cli.training import architecture_settings
-from ase_nbody.data import Dataset, Sample, read_dataset, samples
+from ase_nbody.data import Dataset, Sample, evaluate, read_dataset, samples, without_isolated_atoms
 from ase_nbody.graph import Graph, Prediction, Targets, edge_vectors
-from ase_nbody.model_file import load_model, read_information
+from ase_nbody.model_file import file_hash, load_model, model_information, read_information, save_model
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
@@ -485,6 +485,118 @@ def test_missing_device_is_named(data: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="'cuda' is not there"):
         train(pair_settings(data, tmp_path / "m.safetensors", device="cuda"), console=QUIET)
+
+
+# --- starting from a model ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def started_from(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two passes whose reference energy and energy scale no fit to the data gives."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("ase_nbody.architectures", "ase_nbody.training.prepare"):
+            patch.setattr(f"{module}.architectures", lambda: {"pair": PAIR})
+        folder = tmp_path_factory.mktemp("start")
+        trained = train(pair_settings(data, folder / "trained.safetensors", epochs=2), console=QUIET)
+        potential, _ = load_model(trained)
+        changed = Potential(potential.network, {"Ar": 0.03125}, 0.75)
+        information = model_information(changed, name="first", reference_energies_source="chosen")
+        return save_model(folder / "first.safetensors", changed, information)
+
+
+def start_settings(start: Path, data: Path, output: Path, **more: Any) -> TrainingSettings:
+    values = {"data": data, "output": output, "device": "cpu", "dtype": "float64", "batch_size": 4, "epochs": 6}
+    return training_settings({**values, "start": str(start), **more})
+
+
+def test_start_takes_over_network_energies_and_scale(data: Path, tmp_path: Path, started_from: Path) -> None:
+    settings = start_settings(started_from, data, tmp_path / "m.safetensors", test=data, learning_rate=1e-300)
+    output = train(settings, console=QUIET)
+    first, second = load_model(started_from)[0], load_model(output)[0]
+    for name, tensor in first.network.state_dict().items():
+        torch.testing.assert_close(second.network.state_dict()[name], tensor, rtol=1e-14, atol=0)
+    expected = evaluate(first, without_isolated_atoms(read_dataset(data)))[0]
+    found = read_information(output).errors["test argon.xyz"]
+    for quantity in ("energy_mae_mev", "forces_mae_mev_per_angstrom", "stress_mae_mev_per_cubic_angstrom"):
+        assert found[quantity] == pytest.approx(expected.to_json_dict()[quantity], rel=1e-9)
+
+
+def test_training_from_a_start_is_validated_first_and_never_ends_worse(
+    data: Path, tmp_path: Path, started_from: Path
+) -> None:
+    output = train(start_settings(started_from, data, tmp_path / "m.safetensors", learning_rate=1e3), console=QUIET)
+    rows = timeless_history(tmp_path / "m.history.csv")
+    assert rows[0][:2] == ["0.0", "0"]
+    first, last = weights_of(started_from), weights_of(output)
+    assert all(torch.equal(first[name], last[name]) for name in first)
+    better = train(start_settings(started_from, data, tmp_path / "better.safetensors"), console=QUIET)
+    with (tmp_path / "better.history.csv").open() as file:
+        scores = [float(row["score"]) for row in csv.DictReader(file)]
+    assert min(scores) < 0.9 * scores[0]
+    assert any(not torch.equal(first[name], tensor) for name, tensor in weights_of(better).items())
+
+
+def test_model_file_says_what_it_started_from(data: Path, tmp_path: Path, started_from: Path) -> None:
+    settings = start_settings(started_from, data, tmp_path / "m.safetensors", epochs=1)
+    information = read_information(train(settings, console=QUIET))
+    assert information.training["settings"]["start"] == str(started_from)
+    assert information.training["start"] == {"name": "first", "sha256": file_hash(started_from), "data": []}
+    assert information.reference_energies == {"Ar": 0.03125}
+    assert information.reference_energies_source == "chosen, taken over from first"
+    assert information.energy_scale == 0.75
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+def test_training_from_a_start_resumes(data: Path, tmp_path: Path, started_from: Path, steps: int) -> None:
+    whole, broken = (start_settings(started_from, data, tmp_path / f"{n}.safetensors") for n in ("whole", "broken"))
+    train(whole, console=QUIET)
+    with pytest.raises(TrainingStoppedError):
+        train(broken, console=QUIET, stop=StopAfter(steps))
+    train(broken, console=QUIET)
+    first, second = weights_of(whole.output), weights_of(broken.output)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert timeless_history(tmp_path / "whole.history.csv") == timeless_history(tmp_path / "broken.history.csv")
+
+
+def test_checkpoint_from_another_start_is_refused(data: Path, tmp_path: Path, started_from: Path) -> None:
+    settings = start_settings(started_from, data, tmp_path / "m.safetensors")
+    with pytest.raises(TrainingStoppedError):
+        train(settings, console=QUIET, stop=StopAfter(3))
+    potential, information = load_model(started_from)
+    other = save_model(tmp_path / "other.safetensors", potential, information.model_copy(update={"name": "other"}))
+    with pytest.raises(ValueError, match=r"start was .*, now .*--force"):
+        train(settings.model_copy(update={"start": str(other)}), console=QUIET)
+
+
+def test_start_must_know_the_elements(tmp_path: Path, started_from: Path) -> None:
+    frames = argon_frames(4)
+    frames[0].symbols[0] = "Ne"
+    ase.io.write(tmp_path / "neon.xyz", frames)
+    with pytest.raises(ValueError, match=r"neon.xyz has Ne, which the start '.*first.safetensors' lacks \(Ar\)"):
+        train(start_settings(started_from, tmp_path / "neon.xyz", tmp_path / "m.safetensors"), console=QUIET)
+
+
+@pytest.mark.parametrize(
+    "conflict", [{"architecture": "pair"}, {"preset": "small"}, {"model": {"cutoff": 5.0}}, {"isolated_atoms": "a.xyz"}]
+)
+def test_start_leaves_nothing_of_the_network_to_choose(data: Path, tmp_path: Path, conflict: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"start 'organic' decides .*leave out {next(iter(conflict))}"):
+        training_settings({"data": data, "output": tmp_path / "m.safetensors", "start": "organic", **conflict})
+
+
+def test_absent_start_is_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no shipped model is called 'inorganic'"):
+        train(start_settings(Path("inorganic"), data, tmp_path / "m.safetensors"), console=QUIET)
+
+
+def test_command_starts_from_a_model(data: Path, tmp_path: Path, started_from: Path) -> None:
+    options = ["--data", str(data), "--start", str(started_from), "--device", "cpu", "--epochs", "1"]
+    output = tmp_path / "m.safetensors"
+    result = CliRunner().invoke(app, ["train", *options, "--output", str(output)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert read_information(output).training["start"]["name"] == "first"
+    refused = CliRunner().invoke(app, ["train", *options, "--cutoff", "5", "--output", str(tmp_path / "n.safetensors")])
+    assert refused.exit_code != 0
 
 
 # --- command --------------------------------------------------------------------------------------------------------

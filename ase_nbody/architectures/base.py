@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from ase_nbody.graph import Graph
+from ase_nbody.kernels import EdgeList
 
 
 class NetworkSettings(BaseModel):
@@ -38,6 +39,23 @@ class NetworkSettings(BaseModel):
         return elements
 
 
+@dataclass(frozen=True)
+class EdgeGradients:
+    """Atomic energies and their gradients, in units of the potential's energy scale.
+
+    Attributes:
+        energies: (N,).
+        edges: the edges that act, some or all of the graph's.
+        vectors: their vectors, (E, 3), angstrom.
+        gradients: of the summed energy by these vectors, (E, 3), 1/angstrom.
+    """
+
+    energies: Tensor
+    edges: EdgeList
+    vectors: Tensor
+    gradients: Tensor
+
+
 class Network(nn.Module, ABC):
     """A graph's atomic energies, without units, reference energies or forces.
 
@@ -50,6 +68,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,), in units of the potential's energy scale."""
+
+    def edge_gradients(self, graph: Graph) -> EdgeGradients | None:
+        """Energies and gradients without autograd, where an architecture has a faster way; None where it has not."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, Network, NetworkSettings
+from ase_nbody.architectures.base import Architecture, EdgeGradients, Network, NetworkSettings
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
@@ -199,6 +199,12 @@ class NBodyNetwork(Network):
         for level, (_, node_energies) in zip(scheme.levels, self._levels(graph, scheme), strict=True):
             energies = energies + _shared_by_atoms(node_energies, level)
         return energies
+
+    def edge_gradients(self, graph: Graph) -> EdgeGradients | None:
+        """Energies and gradients by a backward pass written by hand, on the CPU and for practical networks."""
+        from ase_nbody.architectures.nbody_forces import NBodyForces
+
+        return NBodyForces(self)(graph) if NBodyForces.serves(self) else None
 
     def scheme(self, graph: Graph) -> CompositionScheme:
         """The composition scheme of a graph."""

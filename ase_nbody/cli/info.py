@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,17 +14,28 @@ if TYPE_CHECKING:
 
 def info(
     model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the card as Markdown.")] = False,
 ) -> None:
     """Print a model's card: elements, cutoff, data, errors, envelope, units and hash."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from ase_nbody.cli.card import card
     from ase_nbody.model_information import file_hash, read_information
     from ase_nbody.models_directory import find_model
 
     path = find_model(model)
     information = read_information(path)
+    if markdown:
+        typer.echo(card(information, path.name, file_hash(path)), nl=False)
+    else:
+        _print_table(information, path)
+
+
+def _print_table(information: ModelInformation, path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ase_nbody.model_information import file_hash
+
     table = Table(title=f"{information.name} ({information.architecture})", show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

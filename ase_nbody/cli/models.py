@@ -12,12 +12,19 @@ def models(
     directory: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="Folder to look in, besides the shipped models.")
     ] = Path("."),
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the shipped models with their errors, as a Markdown table.")
+    ] = False,
 ) -> None:
     """List the shipped models and those in a folder."""
+    from ase_nbody.cli.card import models_table
     from ase_nbody.cli.output import say
     from ase_nbody.model_information import SUFFIX
-    from ase_nbody.models_directory import models_directory
+    from ase_nbody.models_directory import list_models, models_directory
 
+    if markdown:
+        typer.echo(models_table({entry.name: entry.information for entry in list_models()}), nl=False)
+        return
     shipped = sorted(models_directory().glob(f"*{SUFFIX}"))
     local = sorted(p for p in directory.glob(f"*{SUFFIX}") if p.resolve() not in {s.resolve() for s in shipped})
     for path in shipped:

@@ -30,6 +30,14 @@ def train(
         list[Path] | None, typer.Option(help="Structures evaluated at the end; repeatable.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Model file to write, *.safetensors.", show_default=False)] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Model file or shipped model to go on from: network, weights, reference energies and energy scale are "
+            "its own, so --architecture, --preset, --set, --cutoff and --isolated-atoms cannot be given.",
+            show_default="random weights",
+        ),
+    ] = None,
     architecture: Annotated[str | None, typer.Option(help="Architecture.", show_default="nbody")] = None,
     preset: Annotated[str | None, typer.Option(help="small, medium or large network.", show_default="small")] = None,
     cutoff: Annotated[

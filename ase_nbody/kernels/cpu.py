@@ -35,7 +35,14 @@ _engines: list[Any] = []  # own the machine code for as long as the process live
 
 
 def run(
-    code: Code, table: ProductTable, offsets: Tensor | None, n_nodes: int, work: float, tensors: list[Tensor]
+    code: Code,
+    table: ProductTable,
+    offsets: Tensor | None,
+    n_nodes: int,
+    work: float,
+    tensors: list[Tensor],
+    *,
+    blocked: bool = False,
 ) -> None:
     """Run a kernel over all nodes, in as many threads as torch uses where the work is worth it.
 
@@ -46,9 +53,9 @@ def run(
         n_nodes: number of nodes.
         work: multiply-adds in all.
         tensors: its arguments, contiguous; the last one or ones are written. All real ones have one dtype.
+        blocked: states come as one tensor per irrep.
     """
-    output = tensors[-1]
-    kernel = _compiled(code, table, output.dtype, _channels(tensors))
+    kernel = _compiled(code, table, tensors[-1].dtype, _channels(tensors), blocked)
     pointers = [t.data_ptr() for t in tensors]
     threads = min(torch.get_num_threads(), int(work / SMALLEST_SHARE) or 1, max(n_nodes, 1))
     if threads == 1:
@@ -81,10 +88,8 @@ def _pool(process: int, workers: int) -> ThreadPoolExecutor:
 
 
 @cache
-def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int) -> Callable[..., None]:
-    bits = torch.finfo(dtype).bits
-    shape = Shape(bits, channels)
-    text = code(table, shape)
+def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int, blocked: bool) -> Callable[..., None]:
+    text = code(table, Shape(torch.finfo(dtype).bits, channels, blocked))
     with _compiling:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()

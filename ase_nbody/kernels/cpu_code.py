@@ -10,9 +10,42 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
 from ase_nbody.kernels.tables import Entry, ProductTable, entries
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Components of each block of the factors and of the output, and of the radial weights."""
+
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    output: tuple[int, ...]
+    radial: tuple[int, ...]
+
+
+def block_sizes(table: ProductTable, blocked: bool) -> Sizes:
+    """One block per irrep, or one block for all."""
+    if not blocked:
+        return Sizes((table.n_first,), (table.n_second,), (table.n_output,), (table.n_paths,))
+    outputs = zip(table.output_irreps, table.output_multiplicities, strict=True)
+    return Sizes(
+        tuple(irrep.dimension for irrep in table.first_irreps),
+        tuple(irrep.dimension for irrep in table.second_irreps),
+        tuple(irrep.dimension * paths for irrep, paths in outputs),
+        (table.n_paths,),
+    )
+
+
+def _writer(table: ProductTable, shape: Shape, names: str) -> tuple[Writer, Sizes]:
+    """A writer for a kernel of these arguments: states by their names have blocks, other arrays have none."""
+    sizes = block_sizes(table, shape.blocked)
+    parts = {"states": sizes.first, "first": sizes.first, "second": sizes.second, "radial": sizes.radial}
+    parts |= {"summed": sizes.output, "product": sizes.output, "upstream": sizes.output}
+    arguments = {name: len(parts.get(name.removeprefix("t_").removeprefix("d_"), ())) for name in names.split()}
+    return Writer("kernel", shape, arguments), sizes
 
 
 class EdgeTable:
@@ -49,37 +82,37 @@ class EdgeTable:
 def _couple(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> None:
     """Write the couplings of one edge to the stack."""
     scalar = w.shape.scalar
-    values = [w.load_scalar(w.at(harmonics, b)) for b in range(edges.table.n_second)]
+    values = [w.load_scalar(w.scalar_at(harmonics, b)) for b in range(edges.table.n_second)]
     for coupling, terms in edges.terms.items():
         total = None
         for b, value in terms:
             total = w.fused(values[b], w.literal(value, "scalar"), total, scalar)
         assert total is not None
-        w.store_scalar(total, w.at(slots, coupling))
+        w.store_scalar(total, w.scalar_at(slots, coupling))
 
 
 def _coupling(w: Writer, slots: str, coupling: int) -> str:
-    return w.broadcast(w.load_scalar(w.at(slots, coupling)))
+    return w.broadcast(w.load_scalar(w.scalar_at(slots, coupling)))
 
 
-def _clear(w: Writer, row: str, components: int) -> None:
+def _clear(w: Writer, rows: Rows) -> None:
     with w.channels() as k:
-        for component in range(components):
-            w.store(w.zero(), w.at(row, component, k))
+        for component in range(sum(rows.sizes)):
+            w.store(w.zero(), w.at(rows, component, k))
 
 
 def messages(table: ProductTable, shape: Shape) -> str:
     """dS/dG: messages summed over the children of each receiver."""
     edges = EdgeTable(table)
-    w = Writer("kernel", shape, ["offsets", "senders", "states", "harmonics", "radial", "summed"])
+    w, sizes = _writer(table, shape, "offsets senders states harmonics radial summed")
     slots = w.scratch(len(edges.terms), shape.scalar)
     with w.loop("%begin", "%end") as n:
-        out = w.row("%summed", n, table.n_output * shape.channels)
-        _clear(w, out, table.n_output)
+        out = w.rows("%summed", n, sizes.output)
+        _clear(w, out)
         with w.edges("%offsets", n) as e:
-            state = w.row("%states", w.integer("%senders", e), table.n_first * shape.channels)
-            radial = w.row("%radial", e, table.n_paths * shape.channels)
-            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
+            state = w.rows("%states", w.integer("%senders", e), sizes.first)
+            radial = w.rows("%radial", e, sizes.radial)
+            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight = w.load(w.at(radial, path, k))
@@ -95,18 +128,18 @@ def messages(table: ProductTable, shape: Shape) -> str:
 def tangent_messages(table: ProductTable, shape: Shape) -> str:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    names = ["offsets", "senders", "states", "harmonics", "radial", "t_states", "t_harmonics", "t_radial", "summed"]
-    w = Writer("kernel", shape, names)
+    names = "offsets senders states harmonics radial t_states t_harmonics t_radial summed"
+    w, sizes = _writer(table, shape, names)
     slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
     with w.loop("%begin", "%end") as n:
-        out = w.row("%summed", n, table.n_output * shape.channels)
-        _clear(w, out, table.n_output)
+        out = w.rows("%summed", n, sizes.output)
+        _clear(w, out)
         with w.edges("%offsets", n) as e:
             sender = w.integer("%senders", e)
-            state, t_state = (w.row(s, sender, table.n_first * shape.channels) for s in ("%states", "%t_states"))
-            radial, t_radial = (w.row(r, e, table.n_paths * shape.channels) for r in ("%radial", "%t_radial"))
-            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
-            _couple(w, edges, w.row("%t_harmonics", e, table.n_second), t_slots)
+            state, t_state = (w.rows(s, sender, sizes.first) for s in ("%states", "%t_states"))
+            radial, t_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%t_radial"))
+            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+            _couple(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
@@ -122,7 +155,7 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
     return w.text()
 
 
-def _accumulate(w: Writer, row: str, sums: dict[int, str | None], k: str) -> None:
+def _accumulate(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> None:
     for component, total in sums.items():
         if total is not None:
             pointer = w.at(row, component, k)
@@ -132,29 +165,18 @@ def _accumulate(w: Writer, row: str, sums: dict[int, str | None], k: str) -> Non
 def gradients(table: ProductTable, shape: Shape) -> str:
     """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
     edges = EdgeTable(table)
-    names = [
-        "offsets",
-        "order",
-        "receivers",
-        "states",
-        "harmonics",
-        "radial",
-        "upstream",
-        "d_states",
-        "d_harmonics",
-        "d_radial",
-    ]
-    w = Writer("kernel", shape, names)
+    names = "offsets order receivers states harmonics radial upstream d_states d_harmonics d_radial"
+    w, sizes = _writer(table, shape, names)
     slots = w.scratch(len(edges.terms), shape.scalar)
     totals = w.scratch(table.n_second, shape.vector)
     with w.loop("%begin", "%end") as s:
-        state, d_state = (w.row(r, s, table.n_first * shape.channels) for r in ("%states", "%d_states"))
-        _clear(w, d_state, table.n_first)
+        state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%d_states"))
+        _clear(w, d_state)
         with w.edges("%offsets", s) as i:
             e = w.integer("%order", i)
-            upstream = w.row("%upstream", w.integer("%receivers", e), table.n_output * shape.channels)
-            radial, d_radial = (w.row(r, e, table.n_paths * shape.channels) for r in ("%radial", "%d_radial"))
-            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
+            upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
+            radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%d_radial"))
+            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
                 values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
@@ -173,31 +195,26 @@ def gradients(table: ProductTable, shape: Shape) -> str:
                     w.store(d_weight, w.at(d_radial, path, k))
                 _accumulate(w, d_state, d_values, k)
                 _accumulate_totals(w, totals, d_harmonics)
-            _store_totals(w, totals, w.row("%d_harmonics", e, table.n_second), table.n_second)
+            _store_totals(w, totals, w.scalars("%d_harmonics", e, table.n_second), table.n_second)
     return w.text()
 
 
 def tangent_gradients(table: ProductTable, shape: Shape) -> str:
     """Change of `gradients` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    names = ["offsets", "order", "receivers", "states", "harmonics", "radial", "upstream"]
-    names += ["t_states", "t_harmonics", "t_radial", "d_states", "d_harmonics", "d_radial"]
-    w = Writer("kernel", shape, names)
+    names = "offsets order receivers states harmonics radial upstream t_states t_harmonics t_radial"
+    w, sizes = _writer(table, shape, names + " d_states d_harmonics d_radial")
     slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
     totals = w.scratch(table.n_second, shape.vector)
     with w.loop("%begin", "%end") as s:
-        state, t_state, d_state = (
-            w.row(r, s, table.n_first * shape.channels) for r in ("%states", "%t_states", "%d_states")
-        )
-        _clear(w, d_state, table.n_first)
+        state, t_state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%t_states", "%d_states"))
+        _clear(w, d_state)
         with w.edges("%offsets", s) as i:
             e = w.integer("%order", i)
-            upstream = w.row("%upstream", w.integer("%receivers", e), table.n_output * shape.channels)
-            radial, t_radial, d_radial = (
-                w.row(r, e, table.n_paths * shape.channels) for r in ("%radial", "%t_radial", "%d_radial")
-            )
-            _couple(w, edges, w.row("%harmonics", e, table.n_second), slots)
-            _couple(w, edges, w.row("%t_harmonics", e, table.n_second), t_slots)
+            upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
+            radial, t_radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%t_radial", "%d_radial"))
+            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+            _couple(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
                 values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
@@ -218,7 +235,7 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> str:
                     w.store(d_weight, w.at(d_radial, path, k))
                 _accumulate(w, d_state, d_values, k)
                 _accumulate_totals(w, totals, d_harmonics)
-            _store_totals(w, totals, w.row("%d_harmonics", e, table.n_second), table.n_second)
+            _store_totals(w, totals, w.scalars("%d_harmonics", e, table.n_second), table.n_second)
     return w.text()
 
 
@@ -261,14 +278,14 @@ def _accumulate_totals(w: Writer, totals: str, sums: dict[int, str | None]) -> N
 
 def _store_totals(w: Writer, totals: str, row: str, count: int) -> None:
     for b in range(count):
-        w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.at(row, b))
+        w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.scalar_at(row, b))
 
 
 def products(table: ProductTable, shape: Shape) -> str:
     """Channel-wise product of the states of each node."""
-    w = Writer("kernel", shape, ["first", "second", "product"])
+    w, sizes = _writer(table, shape, "first second product")
     with w.loop("%begin", "%end") as n:
-        first, second, out = _node_rows(w, table, n, "%first", "%second", "%product")
+        first, second, out = _node_rows(w, sizes, n, "%first", "%second", "%product")
         with w.channels() as k:
             left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
             right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
@@ -278,10 +295,10 @@ def products(table: ProductTable, shape: Shape) -> str:
 
 def product_tangents(table: ProductTable, shape: Shape) -> str:
     """Change of `products` along a tangent of both factors."""
-    w = Writer("kernel", shape, ["first", "second", "t_first", "t_second", "product"])
+    w, sizes = _writer(table, shape, "first second t_first t_second product")
     with w.loop("%begin", "%end") as n:
-        first, second, out = _node_rows(w, table, n, "%first", "%second", "%product")
-        t_first, t_second, _ = _node_rows(w, table, n, "%t_first", "%t_second", "%product")
+        first, second, out = _node_rows(w, sizes, n, "%first", "%second", "%product")
+        t_first, t_second, _ = _node_rows(w, sizes, n, "%t_first", "%t_second", "%product")
         with w.channels() as k:
             left, t_left = ([w.load(w.at(r, a, k)) for a in range(table.n_first)] for r in (first, t_first))
             right, t_right = ([w.load(w.at(r, b, k)) for b in range(table.n_second)] for r in (second, t_second))
@@ -293,10 +310,10 @@ def product_tangents(table: ProductTable, shape: Shape) -> str:
 
 def product_gradients(table: ProductTable, shape: Shape) -> str:
     """Gradients of `products` with respect to both factors."""
-    w = Writer("kernel", shape, ["first", "second", "upstream", "d_first", "d_second"])
+    w, sizes = _writer(table, shape, "first second upstream d_first d_second")
     with w.loop("%begin", "%end") as n:
-        first, second, upstream = _node_rows(w, table, n, "%first", "%second", "%upstream")
-        d_first, d_second, _ = _node_rows(w, table, n, "%d_first", "%d_second", "%upstream")
+        first, second, upstream = _node_rows(w, sizes, n, "%first", "%second", "%upstream")
+        d_first, d_second, _ = _node_rows(w, sizes, n, "%d_first", "%d_second", "%upstream")
         with w.channels() as k:
             left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
             right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
@@ -314,10 +331,8 @@ def product_gradients(table: ProductTable, shape: Shape) -> str:
     return w.text()
 
 
-def _node_rows(w: Writer, table: ProductTable, n: str, first: str, second: str, output: str) -> tuple[str, str, str]:
-    sizes = (table.n_first, table.n_second, table.n_output)
-    rows = [w.row(r, n, size * w.shape.channels) for r, size in zip((first, second, output), sizes, strict=True)]
-    return rows[0], rows[1], rows[2]
+def _node_rows(w: Writer, sizes: Sizes, n: str, first: str, second: str, output: str) -> tuple[Rows, Rows, Rows]:
+    return w.rows(first, n, sizes.first), w.rows(second, n, sizes.second), w.rows(output, n, sizes.output)
 
 
 def _by_output(table: ProductTable) -> dict[int, list[Entry]]:
@@ -327,7 +342,7 @@ def _by_output(table: ProductTable) -> dict[int, list[Entry]]:
     return found
 
 
-def _store_products(w: Writer, table: ProductTable, row: str, k: str, pair: Callable[[int, int], str]) -> None:
+def _store_products(w: Writer, table: ProductTable, row: Rows, k: str, pair: Callable[[int, int], str]) -> None:
     """Store every output component as a sum of coefficients times products of pairs, each pair made once."""
     known: dict[tuple[int, int], str] = {}
     for output, terms in _by_output(table).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,10 +18,12 @@ class Shape:
     Attributes:
         bits: 32 or 64, of the floating-point type.
         channels: of states and radial weights.
+        blocked: states come as one array (N, components, C) per irrep instead of one for all.
     """
 
     bits: int
     channels: int
+    blocked: bool = False
 
     @property
     def scalar(self) -> str:
@@ -47,17 +49,35 @@ class Shape:
         return f"llvm.vector.reduce.fadd.v{self.width}f{self.bits}"
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Pointers to one node's row in each block of a state, and the components of each block."""
+
+    pointers: list[str]
+    sizes: tuple[int, ...]
+
+    def find(self, component: int) -> tuple[str, int]:
+        """Pointer to the block of a component, and the component's number within it."""
+        for pointer, size in zip(self.pointers, self.sizes, strict=True):
+            if component < size:
+                return pointer, component
+            component -= size
+        raise IndexError(component)
+
+
 class Writer:
     """Lines of one LLVM function, with fresh names and counted loops.
 
     Args:
         name: of the function.
         shape: its numbers.
-        pointers: names of its pointer arguments, after begin and end.
+        arguments: names of its pointer arguments after begin and end, and how many blocks each has; 0 for an array that
+            is no state.
     """
 
-    def __init__(self, name: str, shape: Shape, pointers: Sequence[str]) -> None:
+    def __init__(self, name: str, shape: Shape, arguments: Mapping[str, int]) -> None:
         self.shape = shape
+        pointers = [f"{a}{n}" for a, blocks in arguments.items() for n in (range(blocks) if blocks else [""])]
         reduction = f"declare {shape.scalar} @{shape.reduction}({shape.scalar}, {shape.vector})"
         self.lines = [
             f"define void @{name}(i64 %begin, i64 %end, {', '.join(f'ptr %{p}' for p in pointers)}) {{",
@@ -108,16 +128,33 @@ class Writer:
         """Element of an int64 array."""
         return self.fresh(f"load i64, ptr {self.fresh(f'getelementptr i64, ptr {array}, i64 {index}')}")
 
-    def row(self, array: str, index: str, length: int) -> str:
-        """Pointer to row `index` of an array of rows of `length` reals."""
+    def rows(self, array: str, index: str, sizes: tuple[int, ...]) -> Rows:
+        """Pointers to row `index` of each block of a state.
+
+        Args:
+            array: name of the argument; its blocks are array0, array1, ...
+            index: of the node or edge.
+            sizes: components of each block.
+        """
+        pointers = []
+        for number, size in enumerate(sizes):
+            pointers.append(self.scalars(f"{array}{number}", index, size * self.shape.channels))
+        return Rows(pointers, sizes)
+
+    def scalars(self, array: str, index: str, length: int) -> str:
+        """Pointer to row `index` of an array of rows of `length` numbers."""
         offset = self.fresh(f"mul i64 {index}, {length}")
         return self.fresh(f"getelementptr {self.shape.scalar}, ptr {array}, i64 {offset}")
 
-    def at(self, row: str, component: int, start: str | None = None) -> str:
-        """Pointer to a channel vector: component of a state row that begins at channel `start`; a scalar's without."""
-        length = self.shape.channels if start is not None else 1
-        base = row if start is None else self.fresh(f"getelementptr {self.shape.scalar}, ptr {row}, i64 {start}")
-        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {base}, i64 {component * length}")
+    def at(self, rows: Rows, component: int, channel: str) -> str:
+        """Pointer to the vector of a component that begins at a channel."""
+        pointer, within = rows.find(component)
+        start = self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {channel}")
+        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {start}, i64 {within * self.shape.channels}")
+
+    def scalar_at(self, pointer: str, number: int) -> str:
+        """Pointer to a number of a row or of scratch space."""
+        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {number}")
 
     def vector_at(self, slots: str, number: int) -> str:
         """Pointer to a vector in scratch space."""

@@ -24,22 +24,22 @@ def spherical_harmonics(directions: Tensor, max_degree: int) -> Tensor:
         (E, (max_degree + 1)^2).
     """
     blocks = [torch.ones_like(directions[:, :1])]
-    for degree in range(1, max_degree + 1):
+    for step in harmonic_steps(max_degree, directions.dtype, directions.device):
         outer = blocks[-1].unsqueeze(2) * directions.unsqueeze(1)  # (E, 2l-1, 3)
-        blocks.append(outer.flatten(1) @ _step(degree, directions.dtype, directions.device))
+        blocks.append(outer.flatten(1) @ step)
     return torch.cat(blocks, dim=1)
 
 
 @cache
-@torch.inference_mode(False)  # a matrix made in inference mode could not be differentiated through later
-def _step(degree: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """From the harmonics of degree l-1 and a unit vector to those of degree l, (3 (2l-1), 2l+1)."""
-    matrix = torch.as_tensor(clebsch_gordan(degree - 1, 1, degree)).flatten(0, 1)
-    pole = torch.zeros(1, 3, dtype=torch.float64)
-    pole[0, 1] = 1.0
+@torch.inference_mode(False)  # matrices made in inference mode could not be differentiated through later
+def harmonic_steps(max_degree: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """For each degree l from 1 on, from harmonics of degree l-1 and a unit vector to degree l, (3 (2l-1), 2l+1)."""
+    steps: list[Tensor] = []
+    pole = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
     below = torch.ones(1, 1, dtype=torch.float64)
-    if degree > 1:
-        below = spherical_harmonics(pole, degree - 1)[:, -(2 * degree - 1) :]
-    unscaled = (below.unsqueeze(2) * pole.unsqueeze(1)).flatten(1) @ matrix
-    scaled: Tensor = matrix * ((2 * degree + 1) ** 0.5 / unscaled.norm())
-    return scaled.to(dtype=dtype, device=device)
+    for degree in range(1, max_degree + 1):
+        matrix = torch.as_tensor(clebsch_gordan(degree - 1, 1, degree)).flatten(0, 1)
+        outer = (below.unsqueeze(2) * pole.unsqueeze(1)).flatten(1)
+        steps.append(matrix * ((2 * degree + 1) ** 0.5 / (outer @ matrix).norm()))
+        below = outer @ steps[-1]
+    return tuple(step.to(dtype=dtype, device=device) for step in steps)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
 
-_SILU_GAIN = 1.6768  # 1 / root mean square of silu(x) for normal x, e3nn's normalize2mom
+SILU_GAIN = 1.6768  # 1 / root mean square of silu(x) for normal x, e3nn's normalize2mom
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class LearnedRadial(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.n_bessel, self.n_paths, self.cutoff = n_bessel, n_paths, cutoff
+        self.n_bessel, self.n_paths, self.channels, self.cutoff = n_bessel, n_paths, channels, cutoff
         self.first = nn.Parameter(torch.randn(n_types * n_bessel, hidden, generator=generator) / n_bessel**0.5)
         self.first_bias = nn.Parameter(torch.zeros(n_types, hidden))
         self.second = nn.Parameter(torch.randn(hidden, hidden, generator=generator) / hidden**0.5)
@@ -90,7 +90,7 @@ class LearnedRadial(nn.Module):
         """Radial weights R, (E, paths, C)."""
         basis = bessel_basis(edges.distances, self.cutoff, self.n_bessel) * self.cutoff**0.5  # (E, B)
         by_type = (edges.types.unsqueeze(2) * basis.unsqueeze(1)).flatten(1)  # (E, T B)
-        hidden = functional.silu(by_type @ self.first + edges.types @ self.first_bias) * _SILU_GAIN
-        hidden = functional.silu(torch.addmm(self.second_bias, hidden, self.second)) * _SILU_GAIN
+        hidden = functional.silu(by_type @ self.first + edges.types @ self.first_bias) * SILU_GAIN
+        hidden = functional.silu(torch.addmm(self.second_bias, hidden, self.second)) * SILU_GAIN
         weights = (hidden * edges.envelope.unsqueeze(1)) @ self.last
-        return weights.view(len(weights), self.n_paths, -1)
+        return weights.view(len(weights), self.n_paths, self.channels)

@@ -63,6 +63,8 @@ class Task:
 def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display: Display, stop: StopRequest) -> None:
     """Train from a state until the budget is used up, one step at least; the state and its checkpoint are changed.
 
+    The weights of a start are validated before the first step, and stay the best until others are better.
+
     Raises:
         TrainingStoppedError: a stop was requested; the checkpoint is written.
         ValueError: the loss or a gradient is not finite.
@@ -71,6 +73,8 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
     n_batches = batches_per_epoch(len(task.samples), settings.batch_size * fabric.world_size)
     saved = counters.seconds
     order = epoch_order(len(task.samples), settings.seed, counters.epoch)
+    if settings.start is not None and counters.step == 0:
+        validate(task, state, n_batches, 0.0, 0.0, display)
     while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0 or counters.step == 0:
         rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
         chosen = order.tensor_split(n_batches)[counters.batch].tensor_split(fabric.world_size)[fabric.global_rank]
@@ -168,7 +172,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         seconds=counters.seconds,
         progress=progress,
         learning_rate=rate,
-        training_loss=counters.loss_sum / counters.loss_count,
+        training_loss=counters.loss_sum / counters.loss_count if counters.loss_count else math.nan,
         energy_mae=found.energy_mae,
         forces_mae=found.forces_mae,
         forces_rmse=found.forces_rmse,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ase_nbody.data import (
 from ase_nbody.model_file import DataFile
 from ase_nbody.training.display import Display
 from ase_nbody.training.settings import TrainingSettings
+from ase_nbody.training.start import Start, read_start
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -42,6 +43,7 @@ class TrainingData:
         references_source: where these come from.
         found: where the labels were found, for each file.
         files: names and hashes of all files.
+        start: model that the training begins with; None: random weights.
     """
 
     train: Dataset
@@ -51,17 +53,19 @@ class TrainingData:
     references_source: str
     found: str
     files: tuple[DataFile, ...]
+    start: Start | None = None
 
 
 def read_training_data(settings: TrainingSettings, display: Display) -> TrainingData:
     """Read the files, print what labels were found, and split.
 
     Raises:
-        ValueError: a file cannot be read or has no labels, or other files have elements that the data lack.
+        ValueError: a file cannot be read or has no labels, other files have elements that the data lack, or the data
+            have elements that the start lacks.
     """
+    start = None if settings.start is None else read_start(settings.start, DTYPES[settings.dtype])
     merged = merge(parts := [_read(path, settings, display) for path in settings.data])
-    given = None if settings.isolated_atoms is None else isolated_energies(settings.isolated_atoms)
-    references, source = reference_energies(merged, merged.elements, given)
+    references, source = _references(settings, merged, start)
     display.say(source + ": " + ", ".join(f"{e} {v:.4f} eV" for e, v in references.items()))
     usable = without_isolated_atoms(merged)
     if settings.valid is None:
@@ -70,22 +74,25 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         train, valid = usable, without_isolated_atoms(_read(settings.valid, settings, display))
     tests = tuple(without_isolated_atoms(_read(path, settings, display)) for path in settings.test)
     for other in (valid, *tests):
-        _check_elements(other, merged)
+        _check_elements(other, references, "the training data lack", "add structures with these elements to --data")
     n_test = sum(len(test) for test in tests)
     display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")
     files = [DataFile(name=Path(p.source).name, sha256=p.sha256, role="train", n_structures=len(p)) for p in parts]
     if settings.valid is not None:
         files.append(DataFile(name=settings.valid.name, sha256=valid.sha256, role="valid", n_structures=len(valid)))
     files += [DataFile(name=Path(t.source).name, sha256=t.sha256, role="test", n_structures=len(t)) for t in tests]
-    return TrainingData(train, valid, tests, references, source, merged.found, tuple(files))
+    return TrainingData(train, valid, tests, references, source, merged.found, tuple(files), start)
 
 
 def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Network, Statistics]:
-    """A network of the architecture and preset with random weights, and the statistics of the data at its cutoff.
+    """The start's network, or one of the architecture and preset with random weights; and statistics at its cutoff.
 
     Raises:
         ValueError: the architecture, or one of its settings, is not known.
     """
+    if data.start is not None:
+        started = data.start.potential.network
+        return started, statistics(data.train, data.references, started.settings.cutoff)
     known = architectures()
     if settings.architecture not in known:
         raise ValueError(f"there is no architecture '{settings.architecture}'; known are {', '.join(known)}")
@@ -102,11 +109,17 @@ def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Netwo
 def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:
     """What decides a training, as JSON values by name: settings that change its numbers, and hashes of its files."""
     elsewhere = {
-        *("output", "force", "device", "data", "valid", "test", "isolated_atoms"),
+        *("output", "force", "device", "data", "valid", "test", "isolated_atoms", "start"),
         *("checkpoint_seconds", "validation_atoms", "method", "licence"),
     }
     chosen = settings.model_dump(mode="json", exclude=elsewhere)
-    return {**chosen, "data": data.train.sha256, "valid": data.valid.sha256, "reference_energies": data.references}
+    return {
+        **chosen,
+        "data": data.train.sha256,
+        "valid": data.valid.sha256,
+        "reference_energies": data.references,
+        "start": None if data.start is None else data.start.sha256,
+    }
 
 
 def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:
@@ -117,12 +130,23 @@ def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:
     return dataset
 
 
-def _check_elements(other: Dataset, merged: Dataset) -> None:
-    unknown = sorted(set(other.elements) - set(merged.elements))
+def _references(settings: TrainingSettings, merged: Dataset, start: Start | None) -> tuple[dict[str, float], str]:
+    if start is None:
+        given = None if settings.isolated_atoms is None else isolated_energies(settings.isolated_atoms)
+        return reference_energies(merged, merged.elements, given)
+    known = start.information.reference_energies
+    _check_elements(
+        merged, known, f"the start '{settings.start}' lacks", "start from another model or train without start"
+    )
+    return dict(known), f"{start.information.reference_energies_source}, taken over from {start.information.name}"
+
+
+def _check_elements(dataset: Dataset, known: Collection[str], lacking: str, advice: str) -> None:
+    unknown = sorted(set(dataset.elements) - set(known))
     if unknown:
         raise ValueError(
-            f"{other.source} has {', '.join(unknown)}, which the training data lack ({', '.join(merged.elements)}); "
-            "add structures with these elements to --data, or leave these structures out"
+            f"{dataset.source} has {', '.join(unknown)}, which {lacking} ({', '.join(known)}); "
+            f"{advice}, or leave these structures out"
         )
 
 

@@ -57,7 +57,8 @@ def train(
     display = Display(console if fabric.is_global_zero else Console(quiet=True))
     data = read_training_data(settings, display)
     network, found = build_network(settings, data)
-    potential = Potential(network.to(fabric.device), data.references, energy_scale(found))
+    scale = energy_scale(found) if data.start is None else data.start.potential.energy_scale
+    potential = Potential(network.to(fabric.device), data.references, scale)
     display.say(_network_words(network, found, fabric))
     task = _task(settings, data, potential, fabric)
     state = initial_state(network, settings.learning_rate, settings.weight_decay)
@@ -171,7 +172,7 @@ def _finish(
         data=data.files,
         errors={name: report.to_json_dict() for name, report in reports.items()},
         envelope=_envelope(found),
-        training=_training_record(settings, state, found, command),
+        training=_training_record(settings, data, state, found, command),
     )
     save_model(settings.output, task.potential, information, force=settings.force)
     write_learning_curve(learning_curve_path(settings.output), state.history)
@@ -190,12 +191,13 @@ def _envelope(found: Statistics) -> Envelope:
 
 
 def _training_record(
-    settings: TrainingSettings, state: TrainingState, found: Statistics, command: str | None
+    settings: TrainingSettings, data: TrainingData, state: TrainingState, found: Statistics, command: str | None
 ) -> dict[str, Any]:
     best = min(state.history, key=lambda row: row.score)
     return {
         "settings": settings.model_dump(mode="json"),
         "command": command,
+        "start": None if data.start is None else data.start.to_json_dict(),
         "seconds": state.counters.seconds,
         "epochs": state.counters.epoch,
         "steps": state.counters.step,

@@ -32,6 +32,9 @@ class TrainingSettings(BaseModel):
     forces_key: str | None = Field(default=None, description="name of the forces label; none: found in the file")
     stress_key: str | None = Field(default=None, description="name of the stress label; none: found in the file")
 
+    start: str | None = Field(
+        default=None, description="shipped model or model file whose network and reference energies are taken over"
+    )
     architecture: str = Field(default="nbody", description="name of the architecture")
     preset: Literal["small", "medium", "large"] = Field(default="small", description="size of the network")
     model: Mapping[str, Any] = Field(
@@ -91,6 +94,16 @@ class TrainingSettings(BaseModel):
         if value.suffix != ".safetensors":
             raise ValueError(f"the output is a model file and must end in .safetensors, not '{value}'")
         return value
+
+    @model_validator(mode="after")
+    def _network_from_one_place(self) -> Self:
+        decided = [n for n in ("architecture", "preset", "model", "isolated_atoms") if n in self.model_fields_set]
+        if self.start is not None and decided:
+            raise ValueError(
+                f"the start '{self.start}' decides network and reference energies; leave out {', '.join(decided)} "
+                "(options --architecture, --preset, --set, --cutoff, --isolated-atoms), or leave out start"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:

@@ -22,7 +22,7 @@ class HistoryRow:
         seconds: time spent, seconds.
         progress: fraction of the budget used.
         learning_rate: of the last step.
-        training_loss: mean over the steps since the row before.
+        training_loss: mean over the steps since the row before; NaN before the first step.
         energy_mae: of the validation structures with averaged weights, eV/atom; None without labels, as below.
         forces_mae: likewise, eV/angstrom.
         forces_rmse: likewise, eV/angstrom.

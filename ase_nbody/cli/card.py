@@ -1,0 +1,175 @@
+"""Model cards and the table of models, in Markdown, from the headers of model files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase_nbody.model_information import ModelInformation
+
+ERRORS = {
+    "structures": ("n_structures", "d"),
+    "energy MAE, meV": ("energy_mae_mev", ".2f"),
+    "energy MAE, meV/atom": ("energy_mae_mev_per_atom", ".3f"),
+    "energy RMSE, meV/atom": ("energy_rmse_mev_per_atom", ".3f"),
+    "forces MAE, meV/Å": ("forces_mae_mev_per_angstrom", ".2f"),
+    "forces RMSE, meV/Å": ("forces_rmse_mev_per_angstrom", ".2f"),
+    "stress MAE, meV/Å³": ("stress_mae_mev_per_cubic_angstrom", ".3f"),
+    "stress RMSE, meV/Å³": ("stress_rmse_mev_per_cubic_angstrom", ".3f"),
+}
+"""Columns of tables of errors: name in a report and format of each."""
+
+IN_BRIEF = ("energy MAE, meV/atom", "energy RMSE, meV/atom", "forces MAE, meV/Å", "forces RMSE, meV/Å")
+"""Columns of the table of models."""
+
+
+def card(information: ModelInformation, file_name: str, sha256: str) -> str:
+    """The card of a model.
+
+    Args:
+        information: header of the model's file.
+        file_name: name of the file, without its folder.
+        sha256: hash of the file, hexadecimal.
+
+    Returns:
+        Markdown, ending in a line break.
+    """
+    paragraphs = [
+        f"# {information.name}",
+        _purpose(information),
+        _table(("", ""), _facts(information, file_name, sha256)),
+        "## Errors",
+        _table(("set", *_error_columns(information)), _error_rows(information, _error_columns(information))),
+        "MAE is the mean absolute and RMSE the root mean square error, of forces and stress over their components.",
+        "## Data",
+        _table(
+            ("role", "file", "structures", "sha256"),
+            ((d.role, d.name, str(d.n_structures), f"`{d.sha256}`") for d in information.data),
+        ),
+        f"Labels: {information.label_source or 'not given'}.",
+        "## Training envelope",
+        _table(("the training data cover", ""), _envelope_rows(information)),
+        "## Reference energies",
+        _table(("element", "energy of the atom alone in the model, eV"), _reference_rows(information)),
+        f"Source: {information.reference_energies_source}.",
+        "## Network",
+        _table(("setting", "value", "meaning"), _setting_rows(information)),
+        "## Made by",
+        _command(information),
+        _table(("", ""), _making_rows(information)),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def models_table(models: Mapping[str, ModelInformation]) -> str:
+    """A table of models, one row for each test set, or for the validation where there is no test.
+
+    Args:
+        models: headers by name of the model.
+
+    Returns:
+        Markdown, ending in a line break; names are links to models/NAME.md.
+    """
+    rows = []
+    for name, information in models.items():
+        tests = [key for key in information.errors if key.startswith("test")] or list(information.errors)
+        for key in tests:
+            errors = [_error(information.errors[key], column) for column in IN_BRIEF]
+            elements = ", ".join(information.elements)
+            method = information.method or "not given"
+            rows.append((f"[{name}](models/{name}.md)", elements, method, key.removeprefix("test "), *errors))
+    return _table(("model", "elements", "level of theory", "test set", *IN_BRIEF), rows) + "\n"
+
+
+def _purpose(information: ModelInformation) -> str:
+    with_stress = any(
+        report.get("stress_mae_mev_per_cubic_angstrom") is not None for report in information.errors.values()
+    )
+    *first, last = information.elements
+    elements = f"{', '.join(first)} and {last}" if first else last
+    trained = ", ".join(data.name for data in information.data if data.role == "train") or "data that are not named"
+    quantities = "Energies, forces and stress" if with_stress else "Energies and forces"
+    method = information.method or "a theory that is not given"
+    return (
+        f"{quantities} of structures of {elements} at the level of {method}, for structures like those it was trained "
+        f"on: {trained}. Nothing is known of its errors on others."
+    )
+
+
+def _facts(information: ModelInformation, file_name: str, sha256: str) -> Iterator[tuple[str, str]]:
+    yield "elements", ", ".join(information.elements)
+    yield "level of theory", information.method or "not given"
+    yield "licence", information.licence or "not given"
+    yield "architecture", information.architecture
+    yield "cutoff", f"{information.cutoff:g} Å"
+    yield "units", ", ".join(f"{quantity} {unit}" for quantity, unit in information.units.items())
+    yield "file", f"{file_name}, format {information.format_version}"
+    yield "sha256 of the file", f"`{sha256}`"
+
+
+def _error_columns(information: ModelInformation) -> list[str]:
+    reports = information.errors.values()
+    return [column for column, (name, _) in ERRORS.items() if any(r.get(name) is not None for r in reports)]
+
+
+def _error_rows(information: ModelInformation, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for key, report in information.errors.items():
+        name = "validation" if key == "valid" else key
+        yield name, *(_error(report, column) for column in columns)
+
+
+def _error(report: Mapping[str, Any], column: str) -> str:
+    name, form = ERRORS[column]
+    return "–" if report.get(name) is None else format(report[name], form)
+
+
+def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    envelope = information.envelope
+    for pair, distance in envelope.closest_distances.items():
+        yield f"closest distance {pair}", f"{distance:.3f} Å"
+    if envelope.force_max is not None:
+        yield "largest force on an atom", f"{envelope.force_max:.2f} eV/Å"
+    if envelope.energy_per_atom_range is not None:
+        low, high = envelope.energy_per_atom_range
+        yield "energy per atom beyond the reference energies", f"{low:.4f} to {high:.4f} eV"
+
+
+def _reference_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    for element, energy in information.reference_energies.items():
+        yield element, f"{energy:.6f}"
+
+
+def _setting_rows(information: ModelInformation) -> Iterator[tuple[str, str, str]]:
+    from ase_nbody.architectures import architectures
+
+    architecture = architectures().get(information.architecture)
+    fields = architecture.settings.model_fields if architecture else {}
+    for name, value in information.settings.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else _number(value)
+        yield name, shown, (fields[name].description or "") if name in fields else ""
+
+
+def _command(information: ModelInformation) -> str:
+    command = information.training.get("command")
+    return f"```sh\n{command}\n```" if command else "The command is not given."
+
+
+def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    training = information.training
+    if "seconds" in training:
+        yield "training time", f"{training['seconds']:.0f} seconds"
+    for name, words in (("epochs", "epochs"), ("steps", "steps"), ("best_epoch", "epoch of the best weights")):
+        if name in training:
+            yield words, _number(training[name])
+    yield "versions", ", ".join(f"{package} {version}" for package, version in information.made_with.items())
+    yield "created", information.created or "not given"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _table(heads: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
