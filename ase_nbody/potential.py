@@ -9,7 +9,7 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from ase_nbody.architectures.base import Network
+from ase_nbody.architectures.base import EdgeGradients, Network
 from ase_nbody.graph import Graph, Prediction
 
 
@@ -81,29 +81,56 @@ def predict(
     Returns:
         Energies in eV summed in float64, forces in eV/angstrom, stress in eV/angstrom^3.
 
-    The stress is (1/V) dE/d(strain) with ASE's sign (Knuth et al. 2015, doi 10.1016/j.cpc.2015.01.003): one symmetric
-    strain per structure acts on positions and cell, and autograd differentiates with respect to both.
+    The stress is (1/V) dE/d(strain) with ASE's sign (Knuth et al. 2015, doi 10.1016/j.cpc.2015.01.003). Gradients come
+    from one autograd call, or from the architecture's own way where nothing is differentiated further.
     """
+    gradients = None
+    if parameters is None and not differentiable:
+        gradients = potential.network.edge_gradients(graph)
+    if gradients is not None:
+        energies, d_positions, d_strain = _collected(graph, gradients)
+    else:
+        energies, d_positions, d_strain = _differentiated(potential, graph, parameters, differentiable=differentiable)
+    scaled = energies.double() * potential.energy_scale  # (N,)
+    energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
+    energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
+    stress = torch.full_like(graph.cell, torch.nan)
+    if d_strain is not None:
+        volume = torch.linalg.det(graph.cell).abs()[:, None, None]
+        full_cell = graph.pbc.all(dim=1)[:, None, None]
+        stress = torch.where(full_cell, d_strain * (potential.energy_scale / volume), stress)
+    return Prediction(energy=energy, energies=energies, forces=-potential.energy_scale * d_positions, stress=stress)
+
+
+def _collected(graph: Graph, found: EdgeGradients) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Energies with gradients by positions and strain from those by edge vectors, in the network's units."""
+    d_positions = torch.zeros_like(graph.positions)
+    d_positions.index_add_(0, found.edges.senders, found.gradients)
+    d_positions.index_add_(0, found.edges.receivers, found.gradients, alpha=-1)
+    if not bool(graph.pbc.all(dim=1).any()):
+        return found.energies, d_positions, None
+    outer = found.gradients.unsqueeze(2) * found.vectors.unsqueeze(1)  # (E, 3, 3)
+    d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure[found.edges.receivers], outer)
+    return found.energies, d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2))
+
+
+def _differentiated(
+    potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None, *, differentiable: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same by autograd: one symmetric strain per structure acts on positions and cell."""
     positions = graph.positions.detach().requires_grad_()
-    full_cell = graph.pbc.all(dim=1)  # (B,)
     inputs = [positions]
     strained = replace(graph, positions=positions)
-    if bool(full_cell.any()):
+    if bool(graph.pbc.all(dim=1).any()):
         strain = torch.zeros_like(graph.cell, requires_grad=True)  # (B, 3, 3)
         inputs.append(strain)
         strained = _strained(strained, strain)
     with torch.enable_grad():
-        scaled = _network_energies(potential, strained, parameters).double() * potential.energy_scale  # (N,)
-        gradients = torch.autograd.grad(scaled.sum(), inputs, create_graph=differentiable)
-    energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
+        energies = _network_energies(potential, strained, parameters)
+        gradients = torch.autograd.grad(energies.sum(), inputs, create_graph=differentiable)
     if not differentiable:
         energies = energies.detach()
-    energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
-    stress = torch.full_like(graph.cell, torch.nan)
-    if len(gradients) == 2:
-        volume = torch.linalg.det(graph.cell).abs()[:, None, None]
-        stress = torch.where(full_cell[:, None, None], gradients[1] / volume, stress)
-    return Prediction(energy=energy, energies=energies, forces=-gradients[0], stress=stress)
+    return energies, gradients[0], gradients[1] if len(gradients) == 2 else None
 
 
 def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:

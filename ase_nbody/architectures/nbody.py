@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.architectures.base import Architecture, EdgeGradients, Network, NetworkSettings
+from ase_nbody.architectures.nbody_forces import NBodyForces, serves
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
@@ -191,6 +192,7 @@ class NBodyNetwork(Network):
         self.register_buffer("type_of_number", numbers, persistent=False)
         self.embedding = nn.Parameter(torch.randn(len(settings.elements), settings.channels, generator=generator))
         self.gates = nn.ModuleList(Gate(settings, shape, generator) for shape in level_shapes(settings))
+        self._forces: NBodyForces | None = None
 
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,)."""
@@ -202,9 +204,11 @@ class NBodyNetwork(Network):
 
     def edge_gradients(self, graph: Graph) -> EdgeGradients | None:
         """Energies and gradients by a backward pass written by hand, on the CPU and for practical networks."""
-        from ase_nbody.architectures.nbody_forces import NBodyForces
-
-        return NBodyForces(self)(graph) if NBodyForces.serves(self) else None
+        if self.embedding.device.type != "cpu" or not serves(self.settings):
+            return None
+        if self._forces is None or self._forces.embedding is not self.embedding:  # moved between devices
+            self._forces = NBodyForces(self)
+        return self._forces(graph)
 
     def scheme(self, graph: Graph) -> CompositionScheme:
         """The composition scheme of a graph."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import EdgeGradients
-from ase_nbody.architectures.nbody import Gate, NBodyNetwork
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels import EdgeList, ProductTable, blocked
 from ase_nbody.nn.edge_gradients import RadialBasis, directions, hidden_layers, radial_basis, within_cutoff
 from ase_nbody.nn.gates import LearnedAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import LearnedRadial
+
+if TYPE_CHECKING:
+    from ase_nbody.architectures.nbody import Gate, NBodyNetwork, NBodySettings
 
 Blocks = list[Tensor]  # one (N, components, C) per irrep
 
@@ -100,7 +103,7 @@ class LevelForces:
         self.gate = gate
         self.table = aggregation.table
         self.radial: LearnedRadial = aggregation.radial
-        self.last_layer = aggregation.radial.last * gate.average_neighbours**-0.5  # (H, paths C)
+        self.channels = aggregation.radial.channels
         self.order = many_body.body_order
         self.factor = BlockMixing(many_body.factor)
         self.to_states = [BlockMixing(many_body.linear)]
@@ -118,7 +121,7 @@ class LevelForces:
     ) -> tuple[Blocks, Tensor, Forward]:
         """States of the level (empty for the last), its energies (N,), and what the way back needs."""
         hidden, slopes = hidden_layers(self.radial, basis)
-        radial = (hidden @ self.last_layer).view(len(hidden), self.table.n_paths, -1)
+        radial = (hidden @ self.radial.last).view(len(hidden), self.table.n_paths, self.channels)
         fragments = blocked.contract(states, harmonics, radial, edges, self.table)
         factor = self.factor(fragments)
         pairs = blocked.node_product(factor, factor, self.pairs) if self.order >= 3 else []
@@ -156,7 +159,7 @@ class LevelForces:
         d_below, d_harmonics, d_radial = blocked.gradients(
             kept.states, harmonics, kept.radial, upstream, edges, self.table
         )
-        d_hidden = d_radial.flatten(1) @ self.last_layer.T
+        d_hidden = d_radial.flatten(1) @ self.radial.last.T
         if d_states is not None:
             scale = self.gate.own_scale[types].unsqueeze(1)
             own = self.own.back(d_states, kept.states)
@@ -168,32 +171,34 @@ def _sums(first: Blocks, second: Blocks) -> Blocks:
     return [a + b for a, b in zip(first, second, strict=True)] if second else first
 
 
+def serves(settings: NBodySettings) -> bool:
+    """Whether networks of these settings can be evaluated this way: practical ones, not strict ones or fragments."""
+    return settings.scheme == "neighbourhoods" and settings.radial == "learned" and not settings.pairs
+
+
 class NBodyForces:
     """Atomic energies of a network and their gradients by the edge vectors.
 
+    It holds the network's parameters themselves, so it follows changes of their values.
+
     Args:
-        network: with a neighbourhoods scheme, learned radial functions and no pair gates, on the CPU.
+        network: of settings that `serves`, on the CPU.
     """
 
     def __init__(self, network: NBodyNetwork) -> None:
-        self.network = network
-        gates = [gate for gate in network.gates if isinstance(gate, Gate)]
+        self.settings = network.settings
+        self.embedding = network.embedding
+        self.type_of_number = network.type_of_number
+        gates = [cast("Gate", gate) for gate in network.gates]
         self.levels = [LevelForces(gate, last=number == len(gates) - 1) for number, gate in enumerate(gates)]
-
-    @staticmethod
-    def serves(network: NBodyNetwork) -> bool:
-        """Whether a network has what this class takes."""
-        settings = network.settings
-        strict = settings.scheme == "fragments" or settings.radial == "strict" or settings.pairs
-        return not strict and network.embedding.device.type == "cpu"
 
     def __call__(self, graph: Graph) -> EdgeGradients:
         """Energies and gradients of a graph."""
-        settings = self.network.settings
+        settings = self.settings
         with torch.no_grad():
             vectors = edge_vectors(graph)
             edges, vectors, distances = within_cutoff(graph.edges, vectors, settings.cutoff)
-            types = self.network.type_of_number[graph.atomic_numbers]
+            types = self.type_of_number[graph.atomic_numbers]
             n_types = len(settings.elements)
             basis = radial_basis(
                 distances,
@@ -202,6 +207,7 @@ class NBodyForces:
                 cutoff=settings.cutoff,
                 envelope_power=settings.envelope_power,
                 n_bessel=settings.bessel_functions,
+                scale=settings.average_neighbours**-0.5,
             )
             units = directions(vectors, distances, settings.max_degree_edges)
             energies, d_harmonics, d_distance = self._gradients(types, units.harmonics(), basis, edges)
@@ -210,7 +216,7 @@ class NBodyForces:
     def _gradients(
         self, types: Tensor, harmonics: Tensor, basis: RadialBasis, edges: EdgeList
     ) -> tuple[Tensor, Tensor, Tensor]:
-        states: Blocks = [self.network.embedding[types].unsqueeze(1)]
+        states: Blocks = [self.embedding[types].unsqueeze(1)]
         energies = harmonics.new_zeros(len(types))
         kept = []
         for level in self.levels:

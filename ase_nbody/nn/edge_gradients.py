@@ -34,7 +34,7 @@ class Directions:
 
     def vector_gradient(self, d_harmonics: Tensor, d_distance: Tensor) -> Tensor:
         """Gradient by the relative vectors from those by harmonics, (E, M), and by distance, (E,); (E, 3)."""
-        pulls = list(d_harmonics.split([b.shape[1] for b in self.blocks], dim=1))
+        pulls = list(torch.split(d_harmonics, [b.shape[1] for b in self.blocks], dim=1))
         d_units = torch.zeros_like(self.units)
         steps = harmonic_steps(len(self.blocks) - 1, self.units.dtype, self.units.device)
         for degree in range(len(self.blocks) - 1, 0, -1):
@@ -92,7 +92,7 @@ class RadialBasis:
     Attributes:
         values: (E, T B).
         slopes: by the distance, (E, T B), 1/angstrom.
-        envelope: (E, 1).
+        envelope: times the scale of the messages, (E, 1).
         envelope_slopes: (E, 1), 1/angstrom.
         types: one-hot pair types, (E, T).
     """
@@ -105,7 +105,14 @@ class RadialBasis:
 
 
 def radial_basis(
-    distances: Tensor, pair_types: Tensor, n_types: int, *, cutoff: float, envelope_power: int, n_bessel: int
+    distances: Tensor,
+    pair_types: Tensor,
+    n_types: int,
+    *,
+    cutoff: float,
+    envelope_power: int,
+    n_bessel: int,
+    scale: float,
 ) -> RadialBasis:
     """Basis of `LearnedRadial` and envelope.
 
@@ -116,6 +123,7 @@ def radial_basis(
         cutoff: angstrom.
         envelope_power: of the polynomial envelope.
         n_bessel: number of Bessel functions.
+        scale: factor of the envelope, and so of the messages.
     """
     types = torch.nn.functional.one_hot(pair_types, n_types).to(distances.dtype)
     basis = bessel_basis(distances, cutoff, n_bessel) * cutoff**0.5
@@ -128,8 +136,8 @@ def radial_basis(
     return RadialBasis(
         values=_by_type(types, basis),
         slopes=_by_type(types, slopes),
-        envelope=polynomial_envelope(distances, cutoff, envelope_power).unsqueeze(1),
-        envelope_slopes=envelope_slopes.unsqueeze(1),
+        envelope=polynomial_envelope(distances, cutoff, envelope_power).unsqueeze(1) * scale,
+        envelope_slopes=envelope_slopes.unsqueeze(1) * scale,
         types=types,
     )
 
