@@ -321,7 +321,7 @@ def test_more_than_one_thread_is_really_used(torch_threads, monkeypatch):
     torch_threads(2)
     monkeypatch.setattr(cpu, "_compiled", lambda *key: kernel)
     offsets = torch.tensor([0, 10, 11, 12, 20])
-    cpu.run(cpu_code.messages, TABLES["natural"], offsets, 4, 1e9, [offsets, torch.zeros(4, 1, 1)])
+    cpu.run(cpu_code.messages, TABLES["natural"], cpu.Nodes(0, 4, offsets), 1e9, torch.zeros(4, 1, 1), [offsets])
     assert sorted(shares) == [(0, 1), (1, 4)]
 
 

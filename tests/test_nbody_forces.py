@@ -30,7 +30,13 @@ def structures() -> list[Atoms]:
     crystal.set_cell(crystal.cell[:] @ [[1, 0.1, 0], [0, 1, 0.2], [0, 0, -1]], scale_atoms=True)  # left-handed
     crystal.symbols[0] = "O"
     slab = molecule("CH3CH2OH", cell=[6, 6, 0], pbc=[True, True, False])
-    return [rattled(molecule("CH3CH2OH")), rattled(crystal), rattled(slab), Atoms("O"), Atoms("HC", [[0] * 3, [9, 0, 0]])]
+    return [
+        rattled(molecule("CH3CH2OH")),
+        rattled(crystal),
+        rattled(slab),
+        Atoms("O"),
+        Atoms("HC", [[0] * 3, [9, 0, 0]]),
+    ]
 
 
 def potential(dtype: torch.dtype, preset: str = "small", **settings: object) -> Potential:

@@ -34,8 +34,7 @@ class Forward:
 
     Attributes:
         states: of the children.
-        radial: radial weights, (E, paths, C).
-        hidden_slopes: slopes of the last hidden layer, (E, H).
+        radial: what the radial weights are made of.
         fragments: zeroth-order sums.
         factor: A, the factor of the products.
         pairs: A x A.
@@ -44,8 +43,7 @@ class Forward:
     """
 
     states: Blocks
-    radial: Tensor
-    hidden_slopes: Tensor
+    radial: blocked.RadialLayer
     fragments: Blocks
     factor: Blocks
     pairs: Blocks
@@ -103,7 +101,6 @@ class LevelForces:
         self.gate = gate
         self.table = aggregation.table
         self.radial: LearnedRadial = aggregation.radial
-        self.channels = aggregation.radial.channels
         self.order = many_body.body_order
         self.factor = BlockMixing(many_body.factor)
         self.to_states = [BlockMixing(many_body.linear)]
@@ -120,8 +117,7 @@ class LevelForces:
         self, states: Blocks, harmonics: Tensor, basis: RadialBasis, edges: EdgeList, types: Tensor
     ) -> tuple[Blocks, Tensor, Forward]:
         """States of the level (empty for the last), its energies (N,), and what the way back needs."""
-        hidden, slopes = hidden_layers(self.radial, basis)
-        radial = (hidden @ self.radial.last).view(len(hidden), self.table.n_paths, self.channels)
+        radial = blocked.RadialLayer(*hidden_layers(self.radial, basis), self.radial.last)
         fragments = blocked.contract(states, harmonics, radial, edges, self.table)
         factor = self.factor(fragments)
         pairs = blocked.node_product(factor, factor, self.pairs) if self.order >= 3 else []
@@ -131,7 +127,7 @@ class LevelForces:
         made = [mixing(source) for mixing, source in zip(self.to_states, sources, strict=True)]
         total = reduce(_sums, made)
         energies = (total[0].squeeze(1) * self.gate.readout[types]).sum(dim=1)
-        kept = Forward(states, radial, slopes, fragments, factor, pairs, pair_factor, triples)
+        kept = Forward(states, radial, fragments, factor, pairs, pair_factor, triples)
         if self.last:
             return [], energies, kept
         scale = self.gate.own_scale[types].unsqueeze(1)
@@ -156,15 +152,14 @@ class LevelForces:
             for d_extra in blocked.product_gradients(kept.factor, kept.factor, d_pairs, self.pairs):
                 d_factor = _sums(d_factor, d_extra)
         upstream = self.factor.back(d_factor, kept.fragments)
-        d_below, d_harmonics, d_radial = blocked.gradients(
+        d_below, d_harmonics, d_distance = blocked.gradients(
             kept.states, harmonics, kept.radial, upstream, edges, self.table
         )
-        d_hidden = d_radial.flatten(1) @ self.radial.last.T
         if d_states is not None:
             scale = self.gate.own_scale[types].unsqueeze(1)
             own = self.own.back(d_states, kept.states)
             d_below = [a + b * scale for a, b in zip(d_below, own, strict=True)]
-        return d_below, d_harmonics, (d_hidden * kept.hidden_slopes).sum(dim=1)
+        return d_below, d_harmonics, d_distance
 
 
 def _sums(first: Blocks, second: Blocks) -> Blocks:

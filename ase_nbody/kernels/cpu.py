@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -37,31 +38,31 @@ _engines: list[Any] = []  # own the machine code for as long as the process live
 def run(
     code: Code,
     table: ProductTable,
-    offsets: Tensor | None,
-    n_nodes: int,
+    nodes: Nodes,
     work: float,
-    tensors: list[Tensor],
+    like: Tensor,
+    arguments: Sequence[Tensor | int],
     *,
     blocked: bool = False,
 ) -> None:
-    """Run a kernel over all nodes, in as many threads as torch uses where the work is worth it.
+    """Run a kernel over nodes, in as many threads as torch uses where the work is worth it.
 
     Args:
         code: function of `cpu_code` that writes the kernel.
         table: its product table.
-        offsets: CSR offsets of the nodes' edges, so that threads get equal shares; None for equal counts of nodes.
-        n_nodes: number of nodes.
+        nodes: which receivers, senders or nodes to run over.
         work: multiply-adds in all.
-        tensors: its arguments, contiguous; the last one or ones are written. All real ones have one dtype.
+        like: a state with the dtype and channels of all real arguments, (N, components, C).
+        arguments: contiguous tensors or addresses.
         blocked: states come as one tensor per irrep.
     """
-    kernel = _compiled(code, table, tensors[-1].dtype, _channels(tensors), blocked)
-    pointers = [t.data_ptr() for t in tensors]
-    threads = min(torch.get_num_threads(), int(work / SMALLEST_SHARE) or 1, max(n_nodes, 1))
+    kernel = _compiled(code, table, like.dtype, like.shape[2], blocked)
+    pointers = [a if isinstance(a, int) else a.data_ptr() for a in arguments]
+    threads = min(torch.get_num_threads(), int(work / SMALLEST_SHARE) or 1, max(nodes.end - nodes.begin, 1))
     if threads == 1:
-        kernel(0, n_nodes, *pointers)
+        kernel(nodes.begin, nodes.end, *pointers)
         return
-    bounds = _bounds(offsets, n_nodes, threads)
+    bounds = nodes.shares(threads)
     pool = _pool(os.getpid(), threads - 1)
     others = [pool.submit(kernel, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
     kernel(bounds[0], bounds[1], *pointers)
@@ -69,16 +70,28 @@ def run(
         other.result()
 
 
-def _channels(tensors: list[Tensor]) -> int:
-    return next(t.shape[2] for t in tensors if t.dim() == 3)
+@dataclass(frozen=True)
+class Nodes:
+    """A range of nodes, with the CSR offsets of their edges where these decide the work.
 
+    Attributes:
+        begin: first node.
+        end: one past the last node.
+        offsets: of all nodes, (nodes + 1,) int64, or None for equal work per node.
+    """
 
-def _bounds(offsets: Tensor | None, n_nodes: int, threads: int) -> list[int]:
-    if offsets is None:
-        return [n_nodes * i // threads for i in range(threads + 1)]
-    n_edges = int(offsets[-1])
-    shares = torch.tensor([n_edges * i // threads for i in range(1, threads)])
-    return [0, *torch.searchsorted(offsets, shares).tolist(), n_nodes]
+    begin: int
+    end: int
+    offsets: Tensor | None = None
+
+    def shares(self, count: int) -> list[int]:
+        """Bounds of `count` ranges of about equal work."""
+        if self.offsets is None:
+            return [self.begin + (self.end - self.begin) * i // count for i in range(count + 1)]
+        first, last = int(self.offsets[self.begin]), int(self.offsets[self.end])
+        wanted = torch.tensor([first + (last - first) * i // count for i in range(1, count)])
+        inner = torch.searchsorted(self.offsets[self.begin : self.end], wanted) + self.begin
+        return [self.begin, *inner.tolist(), self.end]
 
 
 @cache

@@ -163,7 +163,10 @@ def _accumulate(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> No
 
 
 def gradients(table: ProductTable, shape: Shape) -> str:
-    """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
+    """dS/dpsi, dS/dY and dS/dR for the edges of each sender.
+
+    With blocks, the rows of radial weights and of their gradients stand in the order of senders.
+    """
     edges = EdgeTable(table)
     names = "offsets order receivers states harmonics radial upstream d_states d_harmonics d_radial"
     w, sizes = _writer(table, shape, names)
@@ -175,7 +178,7 @@ def gradients(table: ProductTable, shape: Shape) -> str:
         with w.edges("%offsets", s) as i:
             e = w.integer("%order", i)
             upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
-            radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%d_radial"))
+            radial, d_radial = (w.rows(r, i if shape.blocked else e, sizes.radial) for r in ("%radial", "%d_radial"))
             _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:

@@ -100,6 +100,14 @@ def _contiguous(*tensors: Tensor) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
 
 
+def _receivers(edges: EdgeList) -> cpu.Nodes:
+    return cpu.Nodes(0, edges.n_receivers, edges.receiver_offsets)
+
+
+def _senders(edges: EdgeList) -> cpu.Nodes:
+    return cpu.Nodes(0, edges.n_senders, edges.sender_offsets)
+
+
 def _edge_work(edges: EdgeList, table: ProductTable, channels: int) -> float:
     return float(edges.n_edges) * len(entries(table)) * channels
 
@@ -116,7 +124,7 @@ class _Messages(Function):
         summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
         tensors = [edges.receiver_offsets, edges.senders, *_contiguous(states, harmonics, radial), summed]
         work = _edge_work(edges, table, states.shape[2])
-        cpu.run(cpu_code.messages, table, edges.receiver_offsets, edges.n_receivers, work, tensors)
+        cpu.run(cpu_code.messages, table, _receivers(edges), work, states, tensors)
         return summed
 
     @staticmethod
@@ -143,7 +151,7 @@ class _Gradients(Function):
         lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
         tensors = [*lists, *_contiguous(states, harmonics, radial, upstream), *results]
         work = 2 * _edge_work(edges, table, states.shape[2])
-        cpu.run(cpu_code.gradients, table, edges.sender_offsets, edges.n_senders, work, tensors)
+        cpu.run(cpu_code.gradients, table, _senders(edges), work, states, tensors)
         return d_states, d_harmonics, d_radial
 
     @staticmethod
@@ -176,9 +184,9 @@ class _Tangents(Function):
         work = 3 * _edge_work(edges, table, states.shape[2])
         lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
         tensors = [*lists, *plain, upstream.contiguous(), *tangents, *results[:3]]
-        cpu.run(cpu_code.tangent_gradients, table, edges.sender_offsets, edges.n_senders, work, tensors)
+        cpu.run(cpu_code.tangent_gradients, table, _senders(edges), work, states, tensors)
         tensors = [edges.receiver_offsets, edges.senders, *plain, *tangents, results[3]]
-        cpu.run(cpu_code.tangent_messages, table, edges.receiver_offsets, edges.n_receivers, work, tensors)
+        cpu.run(cpu_code.tangent_messages, table, _receivers(edges), work, states, tensors)
         return tuple(results)
 
     @staticmethod
@@ -274,9 +282,10 @@ def _product_gradients(first: Tensor, second: Tensor, upstream: Tensor, table: P
     return gradients
 
 
-def _run_product(code: cpu.Code, table: ProductTable, tensors: list[Tensor]) -> None:
+def _run_product(code: cpu.Code, table: ProductTable, tensors: Sequence[Tensor]) -> None:
     nodes, _, channels = tensors[0].shape
-    cpu.run(code, table, None, nodes, 2.0 * nodes * len(entries(table)) * channels, tensors)
+    work = 2.0 * nodes * len(entries(table)) * channels
+    cpu.run(code, table, cpu.Nodes(0, nodes), work, tensors[0], tensors)
 
 
 def _empty_like(*tensors: Tensor) -> list[Tensor]:

@@ -56,15 +56,12 @@ class Display:
         self._progress.update(self._task, completed=progress, description=f"{words} · {_duration(left)} left ·")
 
     def validation(self, row: HistoryRow, best: bool) -> None:
-        """Print the line of a validation."""
-        left = row.seconds * (1.0 - row.progress) / max(row.progress, 1e-9)
-        words = [
-            f"epoch {row.epoch:7.1f}",
-            f"loss {row.training_loss:9.2e}",
-            *_errors(row),
-            f"rate {row.learning_rate:.1e}",
-            f"{_duration(row.seconds)} done, {_duration(max(left, 0.0))} left",
-        ]
+        """Print the line of a validation; before the first step there is no loss, rate and time left."""
+        words = [f"epoch {row.epoch:7.1f}", *_errors(row)]
+        if row.step:
+            left = max(row.seconds * (1.0 - row.progress) / max(row.progress, 1e-9), 0.0)
+            words.insert(1, f"loss {row.training_loss:9.2e}")
+            words += [f"rate {row.learning_rate:.1e}", f"{_duration(row.seconds)} done, {_duration(left)} left"]
         self.say(" · ".join(words) + (" · best" if best else ""))
 
 

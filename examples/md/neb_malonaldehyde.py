@@ -1,4 +1,9 @@
-"""Proton transfer in malonaldehyde: a climbing nudged elastic band whose images share one calculator."""
+"""Proton transfer in malonaldehyde: a climbing nudged elastic band whose images share one calculator.
+
+The model learnt PBE/def2-SVP, whose barrier is 0.023 eV: the difference of frames 1 (symmetric saddle point) and 0 (relaxed
+enol) of benchmarks/reference/data/malonaldehyde_enol.xyz. PBE is far too low here: CCSD(T) gives 0.18 eV (Wang et al.
+2008, J. Chem. Phys. 128, 224314).
+"""
 
 import argparse
 
@@ -45,12 +50,11 @@ def main(steps: int) -> None:
         f"barrier {energies.max():.3f} eV, O...H {saddle.get_distance(0, 8):.3f} and {saddle.get_distance(4, 8):.3f} Å"
     )
 
-    if abs(energies[-1]) > 1e-6 or np.abs(energies - energies[::-1]).max() > 0.02:
+    if abs(energies[-1]) > 1e-6 or np.abs(energies - energies[::-1]).max() > (0.004 if steps >= 100 else 0.02):
         raise SystemExit("reactant and product are mirror images, but the profile is not symmetric")
     if steps >= 100:
-        # CCSD(T) gives 0.18 eV (Wang et al. 2008, J. Chem. Phys. 128, 224314); PBE lies well below.
-        if not converged or not 0.0 < energies.max() < 0.5:
-            raise SystemExit(f"the barrier is {energies.max():.3f} eV; between 0 and 0.5 is expected")
+        if not converged or not 0.01 < energies.max() < 0.05:
+            raise SystemExit(f"the barrier is {energies.max():.3f} eV; between 0.01 and 0.05 is expected")
         if abs(saddle.get_distance(0, 8) - saddle.get_distance(4, 8)) > 0.05:
             raise SystemExit("the proton is not in the middle at the saddle point")
     print("the profile is symmetric")
