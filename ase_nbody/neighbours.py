@@ -58,7 +58,8 @@ def neighbour_graph(
         cutoff: largest distance between neighbours, angstrom.
         dtype: of positions, cell and shifts.
         device: where the tensors are put.
-        groups: group of each atom for fragment schemes, (N,) whole numbers from 0 without gaps, or None.
+        groups: group of each atom for fragment schemes, (N,) whole numbers from 0 without gaps; the array "groups" of
+            `atoms` if not given, and none where that is not there.
 
     Returns:
         A graph of one structure. `graph.cell` is the cell of `atoms`, zero vectors included.
@@ -70,6 +71,7 @@ def neighbour_graph(
     check_structure(atoms)
     cell = atoms.cell.array
     receivers, senders, shifts = _pairs(atoms.positions, cell, atoms.pbc, cutoff)
+    groups = atoms.arrays.get("groups") if groups is None else groups
     return Graph(
         atomic_numbers=torch.tensor(atoms.numbers, dtype=torch.int64, device=device),
         positions=torch.tensor(atoms.positions, dtype=dtype, device=device),
@@ -142,6 +144,8 @@ class NeighbourCache:
         """Whether the list surely holds every pair closer than the cutoff. NaN anywhere makes it False."""
         if not (np.array_equal(atoms.numbers, built.numbers) and np.array_equal(atoms.pbc, built.pbc)):
             return False
+        if not _same(atoms.arrays.get("groups"), built.groups):
+            return False
         cell = atoms.cell.array
         expected, narrowing = built.positions, 1.0
         if not np.array_equal(cell, built.cell):
@@ -160,6 +164,7 @@ class _BuiltList:
     """The structure a list was built for, and its graph."""
 
     numbers: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
     positions: NDArray[np.float64]
     cell: NDArray[np.float64]
     pbc: NDArray[np.bool_]
@@ -169,10 +174,17 @@ class _BuiltList:
     made_for: tuple[torch.dtype, torch.device]
 
 
+def _same(groups: NDArray[np.int64] | None, others: NDArray[np.int64] | None) -> bool:
+    if groups is None or others is None:
+        return groups is others
+    return np.array_equal(groups, others)
+
+
 def _built_list(atoms: Atoms, graph: Graph, made_for: tuple[torch.dtype, torch.device]) -> _BuiltList:
     frame = _frame(atoms.cell.array, atoms.pbc)
     return _BuiltList(
         numbers=atoms.numbers.copy(),
+        groups=None if "groups" not in atoms.arrays else atoms.arrays["groups"].copy(),
         positions=atoms.positions.copy(),
         cell=atoms.cell.array.copy(),
         pbc=atoms.pbc.copy(),

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ase import Atoms
-from ase.neighborlist import build_neighbor_list, natural_cutoffs
+from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
@@ -119,20 +118,18 @@ def neighbourhoods(graph: Graph, n_levels: int) -> CompositionScheme:
 
 
 def fragments(graph: Graph) -> CompositionScheme:
-    """Atoms, then the groups of `graph.groups` about their centroids, then each structure about the mean of its groups.
+    """Atoms, then groups of them about their centroids, then each structure about the mean of its groups.
 
-    Meant for finite systems: relative vectors do not look for periodic images.
+    The groups are `graph.groups`, or the bonded components where it has none. Meant for finite systems: relative
+    vectors do not look for periodic images.
 
     Raises:
-        ValueError: the graph has no groups, a structure is periodic, or a group spans structures.
+        ValueError: a structure is periodic, or a group spans structures.
     """
-    if graph.groups is None:
-        raise ValueError(
-            "a fragments scheme needs graph.groups; give groups when the graph is made, or use bonded_groups"
-        )
     if bool(graph.pbc.any()):
         raise ValueError("a fragments scheme is for finite systems; this structure has periodic directions")
-    groups, structure = graph.groups, graph.structure
+    groups = bonded_groups(graph) if graph.groups is None else graph.groups
+    structure = graph.structure
     order = torch.argsort(groups, stable=True)
     n_groups = int(groups.max()) + 1
     group_structure = torch.zeros_like(groups[:n_groups]).index_copy(0, groups, structure)
@@ -162,16 +159,19 @@ def _means(positions: Tensor, node: Tensor, n_nodes: int) -> Tensor:
     return sums / torch.bincount(node, minlength=n_nodes).unsqueeze(1)
 
 
-def bonded_groups(atoms: Atoms) -> Tensor:
-    """Bonded components of a structure, the group of each atom, (N,) int64.
+def bonded_groups(graph: Graph) -> Tensor:
+    """Bonded components of the structures, the group of each atom counted through the batch, (N,) int64.
 
-    Bonds are pairs closer than 1.2 times the sum of ASE's covalent radii.
+    Bonds are edges shorter than 1.2 times the sum of ASE's covalent radii.
     """
-    neighbours = build_neighbor_list(
-        atoms, cutoffs=natural_cutoffs(atoms, mult=1.2), skin=0.0, self_interaction=False, bothways=True
-    )
-    _, component = sparse.csgraph.connected_components(neighbours.get_connectivity_matrix())
-    return torch.as_tensor(component, dtype=torch.int64)
+    senders, receivers = graph.edges.senders.cpu().numpy(), graph.edges.receivers.cpu().numpy()
+    radii = covalent_radii[graph.atomic_numbers.cpu().numpy()]
+    lengths = edge_vectors(graph).detach().norm(dim=1).cpu().numpy()
+    bonded = lengths < 1.2 * (radii[senders] + radii[receivers])
+    shape = (graph.n_atoms, graph.n_atoms)
+    bonds = sparse.coo_array((np.ones(bonded.sum()), (receivers[bonded], senders[bonded])), shape=shape)
+    _, component = sparse.csgraph.connected_components(bonds, directed=False)
+    return torch.as_tensor(component, dtype=torch.int64, device=graph.structure.device)
 
 
 @dataclass(frozen=True)

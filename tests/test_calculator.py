@@ -638,3 +638,29 @@ def test_bulk_of_one_atom_is_the_supercell_per_atom(calculator):
     results = calculator.calculate_many([one, one * (2, 2, 1)])
     assert results[1]["energy"] == pytest.approx(4 * results[0]["energy"], abs=1e-9)
     np.testing.assert_allclose(results[1]["stress"], results[0]["stress"], rtol=0, atol=1e-9)
+
+
+def test_fragments_take_the_groups_of_the_structure_or_its_molecules() -> None:
+    nbody = ase_nbody.architectures.architectures()["nbody"]
+    settings = nbody.settings(elements=("H", "O"), scheme="fragments", channels=4, max_degree_edges=2)
+    network = nbody.network(settings, torch.Generator().manual_seed(0))
+    calculator = NBodyCalculator(Potential(network, {"H": 0.0, "O": 0.0}))
+    dimer = molecule("H2O") + molecule("H2O")
+    dimer.positions[3:] += [0.3, 2.9, 0.2]
+    dimer.calc = calculator
+    by_molecules = dimer.get_potential_energy()
+    dimer.set_array("groups", np.array([0, 0, 0, 1, 1, 1]))
+    assert calculator.calculate_many([dimer])[0]["energy"] == pytest.approx(by_molecules, abs=1e-12)
+    dimer.set_array("groups", np.array([0, 1, 1, 1, 1, 1]))
+    assert abs(calculator.calculate_many([dimer])[0]["energy"] - by_molecules) > 1e-4
+    step = np.zeros((6, 3))
+    step[4, 1] = 1e-4
+    energies = [calculator.calculate_many([moved(dimer, sign * step)])[0]["energy"] for sign in (1, -1)]
+    forces = calculator.calculate_many([dimer])[0]["forces"]
+    assert forces[4, 1] == pytest.approx((energies[1] - energies[0]) / 2e-4, abs=1e-6)
+
+
+def moved(atoms: Atoms, by: np.ndarray) -> Atoms:
+    atoms = atoms.copy()
+    atoms.positions += by
+    return atoms

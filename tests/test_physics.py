@@ -96,7 +96,7 @@ def needs_groups(potential: Potential) -> bool:
 
 def graph_of(potential: Potential, atoms: Atoms) -> Graph:
     """The structure's graph; groups, where the network needs them, are those stored in it, or its molecules."""
-    groups = atoms.arrays.get("groups", bonded_groups(atoms)) if needs_groups(potential) else None
+    groups = atoms.arrays.get("groups") if needs_groups(potential) else None
     return neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, groups=groups)
 
 
@@ -109,7 +109,7 @@ def evaluated(potential: Potential, *structures: Atoms) -> Prediction:
 
 def with_groups(atoms: Atoms) -> Atoms:
     """The same, with its molecules as groups that stay when atoms move."""
-    atoms.set_array("groups", np.asarray(bonded_groups(atoms)))
+    atoms.set_array("groups", np.asarray(bonded_groups(neighbour_graph(atoms, 4.0))))
     return atoms
 
 

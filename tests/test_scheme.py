@@ -156,26 +156,37 @@ def test_an_atom_alone_is_a_neighbourhood():
 # --- fragments -------------------------------------------------------------------------------------------------------
 
 
+def graph_of(atoms: Atoms) -> Graph:
+    return neighbour_graph(atoms, 4.0)
+
+
+def test_groups_are_the_bonded_ones_unless_given():
+    atoms = water_dimer()
+    assert parts_as_sets(fragments(graph_of(atoms)), 1) == [{0, 2, 4}, {1, 3, 5}]
+    atoms.set_array("groups", np.array([0, 0, 1, 1, 1, 1]))
+    assert parts_as_sets(fragments(graph_of(atoms)), 1) == [{0, 1}, {2, 3, 4, 5}]
+
+
 def test_bonded_groups_of_a_water_dimer_are_the_two_molecules():
-    groups = bonded_groups(water_dimer())
+    groups = bonded_groups(graph_of(water_dimer()))
     assert groups.dtype == torch.int64
     assert groups.tolist() == [0, 1, 0, 1, 0, 1]
 
 
 def test_bonded_groups_of_atoms_that_are_not_bonded():
-    assert bonded_groups(Atoms("He3", positions=[(0, 0, 0), (0, 0, 5), (0, 0, 10)])).tolist() == [0, 1, 2]
-    assert bonded_groups(molecule("C6H6")).tolist() == [0] * 12
+    assert bonded_groups(graph_of(Atoms("He3", positions=[(0, 0, 0), (0, 0, 5), (0, 0, 10)]))).tolist() == [0, 1, 2]
+    assert bonded_groups(graph_of(molecule("C6H6"))).tolist() == [0] * 12
 
 
 def test_bonds_end_at_1_2_times_the_sum_of_covalent_radii():
     """H and O: 1.2 (0.31 + 0.66) = 1.164 angstrom, so hydrogen bonds are none."""
     for distance, expected in ((1.16, [0, 0]), (1.17, [0, 1])):
-        assert bonded_groups(Atoms("OH", positions=[(0, 0, 0), (0, 0, distance)])).tolist() == expected
+        assert bonded_groups(graph_of(Atoms("OH", positions=[(0, 0, 0), (0, 0, distance)]))).tolist() == expected
 
 
 def test_fragments_of_a_water_dimer():
     atoms = water_dimer()
-    made = fragments(neighbour_graph(atoms, 4.0, groups=bonded_groups(atoms)))
+    made = fragments(neighbour_graph(atoms, 4.0, groups=bonded_groups(graph_of(atoms))))
     assert parts_as_sets(made, 1) == [{0, 2, 4}, {1, 3, 5}]
     assert parts_as_sets(made, 2) == [{0, 1, 2, 3, 4, 5}]
     groups, root = made.levels
@@ -195,11 +206,6 @@ def test_fragments_by_groups_of_the_user():
     made = fragments(neighbour_graph(molecule("CH4"), 3.0, groups=[2, 0, 1, 1, 0]))
     assert parts_as_sets(made, 1) == [{1, 4}, {2, 3}, {0}]
     assert parts_as_sets(made, 2) == [{0, 1, 2, 3, 4}]
-
-
-def test_fragments_without_groups_are_refused():
-    with pytest.raises(ValueError, match=r"needs graph\.groups"):
-        fragments(chain())
 
 
 def test_fragments_of_periodic_structures_are_refused():
@@ -222,7 +228,7 @@ def test_groups_that_span_structures_are_refused():
 def test_fragments_of_a_batch_are_those_of_its_structures_side_by_side():
     dimer, methane = water_dimer(), molecule("CH4")
     graphs = [
-        neighbour_graph(dimer, 3.0, groups=bonded_groups(dimer)),
+        neighbour_graph(dimer, 3.0, groups=bonded_groups(graph_of(dimer))),
         neighbour_graph(methane, 3.0, groups=[1, 0, 0, 1, 1]),
         neighbour_graph(Atoms("C"), 3.0, groups=[0]),
     ]

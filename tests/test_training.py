@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.loop import epoch_order
 from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.prepare import read_training_data, training_origin
 from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import TrainingSettings, training_settings
@@ -115,7 +117,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pair_settings(data: Path, output: Path, **more: Any) -> TrainingSettings:
+def pair_settings(data: Path | list[Path], output: Path, **more: Any) -> TrainingSettings:
     values: dict[str, Any] = {
         "data": data,
         "output": output,
@@ -485,6 +487,22 @@ def test_missing_device_is_named(data: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="'cuda' is not there"):
         train(pair_settings(data, tmp_path / "m.safetensors", device="cuda"), console=QUIET)
+
+
+def test_a_file_given_several_times_is_learnt_more_often(data: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more.xyz"
+    ase.io.write(more, argon_frames(7, seed=1))
+    once_settings = pair_settings([data, more], tmp_path / "m.safetensors", n_valid=5)
+    settings = pair_settings([data, more, more, more], tmp_path / "m.safetensors", n_valid=5)
+    once, thrice = (read_training_data(s, Display(QUIET)) for s in (once_settings, settings))
+    learnt, judged, first = (
+        [atoms.positions.tobytes() for atoms in d.structures] for d in (thrice.train, thrice.valid, once.train)
+    )
+    often = {atoms.positions.tobytes() for atoms in read_dataset(more).structures}
+    assert Counter(learnt) == {positions: 3 if positions in often else 1 for positions in first}
+    assert len(judged) == 5 and not set(judged) & set(learnt)
+    assert [file.name for file in thrice.files] == ["argon.xyz", "more.xyz"]
+    assert training_origin(settings, thrice) != training_origin(once_settings, once)
 
 
 # --- starting from a model ------------------------------------------------------------------------------------------

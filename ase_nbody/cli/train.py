@@ -17,7 +17,10 @@ def train(
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Labelled structures, any ASE format; repeat to merge files.", show_default=False),
+        typer.Option(
+            help="Labelled structures, any ASE format; repeat to merge files, or one file to learn it more often.",
+            show_default=False,
+        ),
     ] = None,
     valid: Annotated[
         Path | None, typer.Option(help="Validation structures; a part of the data if not given.", show_default=False)
@@ -55,6 +58,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.", show_default="0.01")] = None,
     ema_decay: Annotated[
         float | None, typer.Option(help="Decay per step of the averaged weights.", show_default="0.99")
+    ] = None,
+    gradient_clip: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient of the loss.", show_default="10")
     ] = None,
     energy_weight: Annotated[
         float | None, typer.Option(help="Weight of squared errors of the energy per atom.", show_default="10")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
             have elements that the start lacks.
     """
     start = None if settings.start is None else read_start(settings.start, DTYPES[settings.dtype])
-    merged = merge(parts := [_read(path, settings, display) for path in settings.data])
+    parts = {path: _read(path, settings, display) for path in dict.fromkeys(settings.data)}
+    merged = merge(list(parts.values()))
     references, source = _references(settings, merged, start)
     display.say(source + ": " + ", ".join(f"{e} {v:.4f} eV" for e, v in references.items()))
     usable = without_isolated_atoms(merged)
@@ -72,12 +74,15 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         train, valid = split(usable, settings.n_valid or default_validation_size(len(usable)), settings.seed)
     else:
         train, valid = usable, without_isolated_atoms(_read(settings.valid, settings, display))
+    train = _repeated(train, [parts[path] for path in settings.data])
     tests = tuple(without_isolated_atoms(_read(path, settings, display)) for path in settings.test)
     for other in (valid, *tests):
         _check_elements(other, references, "the training data lack", "add structures with these elements to --data")
     n_test = sum(len(test) for test in tests)
     display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")
-    files = [DataFile(name=Path(p.source).name, sha256=p.sha256, role="train", n_structures=len(p)) for p in parts]
+    files = [
+        DataFile(name=Path(p.source).name, sha256=p.sha256, role="train", n_structures=len(p)) for p in parts.values()
+    ]
     if settings.valid is not None:
         files.append(DataFile(name=settings.valid.name, sha256=valid.sha256, role="valid", n_structures=len(valid)))
     files += [DataFile(name=Path(t.source).name, sha256=t.sha256, role="test", n_structures=len(t)) for t in tests]
@@ -120,6 +125,13 @@ def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str,
         "reference_energies": data.references,
         "start": None if data.start is None else data.start.sha256,
     }
+
+
+def _repeated(train: Dataset, given: Sequence[Dataset]) -> Dataset:
+    """Each structure as often as its file is given; after the split, so that none is in both parts."""
+    times = Counter(id(atoms) for dataset in given for atoms in dataset.structures)
+    repeated = train.subset(i for i, atoms in enumerate(train.structures) for _ in range(times[id(atoms)]))
+    return replace(repeated, sha256=", ".join(dataset.sha256 for dataset in given))
 
 
 def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:

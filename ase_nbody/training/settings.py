@@ -19,7 +19,9 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: tuple[Path, ...] = Field(min_length=1, description="files to train on; several are merged")
+    data: tuple[Path, ...] = Field(
+        min_length=1, description="files to train on; several are merged, and one given n times counts n times"
+    )
     valid: Path | None = Field(default=None, description="validation file; none: part of the data is set aside")
     n_valid: int | None = Field(
         default=None, ge=1, description="structures set aside for validation without valid; none: a tenth, at most 200"
