@@ -23,8 +23,8 @@ class Graph:
         structure: index of the structure of each atom, (N,) int64, ascending.
         edges: pairs within the cutoff; atom `receivers[e]` is the centre, `senders[e]` its neighbour.
         shifts: whole cells by which the neighbour is moved, (E, 3), same dtype as positions.
-        groups: group of each atom for fragment schemes, (N,) int64 counted through the batch, or None. Atoms of one
-            group belong to one structure and every number from 0 to the largest occurs.
+        groups: group of each atom for fragment schemes, (N,) int64 counted through the batch from 0 without gaps, -1 in
+            structures without, or None. Atoms of one group belong to one structure.
     """
 
     atomic_numbers: Tensor
@@ -104,15 +104,12 @@ def batch_graphs(graphs: Sequence[Graph]) -> Graph:
     """One graph of several: structures side by side, no edges between them.
 
     Raises:
-        ValueError: no graph, or some with groups and some without.
+        ValueError: no graph.
     """
     if not graphs:
         raise ValueError("a batch needs at least one structure")
     if len(graphs) == 1:
         return graphs[0]
-    grouped = [g.groups is not None for g in graphs]
-    if any(grouped) != all(grouped):
-        raise ValueError("some structures of the batch have groups and some have none; give all or none")
     atoms = _starts([g.n_atoms for g in graphs])
     structures = _starts([g.n_structures for g in graphs])
     return Graph(
@@ -123,7 +120,7 @@ def batch_graphs(graphs: Sequence[Graph]) -> Graph:
         structure=torch.cat([g.structure + s for g, s in zip(graphs, structures, strict=True)]),
         edges=_batch_edges([g.edges for g in graphs], atoms),
         shifts=torch.cat([g.shifts for g in graphs]),
-        groups=_batch_groups(graphs) if all(grouped) else None,
+        groups=_batch_groups(graphs),
     )
 
 
@@ -146,7 +143,9 @@ def _batch_edges(lists: Sequence[EdgeList], atoms: Sequence[int]) -> EdgeList:
     )
 
 
-def _batch_groups(graphs: Sequence[Graph]) -> Tensor:
-    groups = [g.groups for g in graphs if g.groups is not None]
+def _batch_groups(graphs: Sequence[Graph]) -> Tensor | None:
+    if all(g.groups is None for g in graphs):
+        return None
+    groups = [torch.full_like(g.structure, -1) if g.groups is None else g.groups for g in graphs]
     starts = _starts([int(g.max()) + 1 for g in groups])
-    return torch.cat([g + s for g, s in zip(groups, starts, strict=True)])
+    return torch.cat([torch.where(g < 0, g, g + s) for g, s in zip(groups, starts, strict=True)])

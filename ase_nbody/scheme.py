@@ -128,7 +128,7 @@ def fragments(graph: Graph) -> CompositionScheme:
     """
     if bool(graph.pbc.any()):
         raise ValueError("a fragments scheme is for finite systems; this structure has periodic directions")
-    groups = bonded_groups(graph) if graph.groups is None else graph.groups
+    groups = _groups(graph)
     structure = graph.structure
     order = torch.argsort(groups, stable=True)
     n_groups = int(groups.max()) + 1
@@ -148,6 +148,17 @@ def fragments(graph: Graph) -> CompositionScheme:
             Level(to_root, _relative(centroids, centres, to_root), centres, structure, False),
         ),
     )
+
+
+def _groups(graph: Graph) -> Tensor:
+    """Group of each atom, numbered without gaps: those given, and bonded components in structures without."""
+    if graph.groups is None:
+        return bonded_groups(graph)
+    if not bool((graph.groups < 0).any()):
+        return graph.groups
+    bonded = bonded_groups(graph) + graph.groups.max() + 1
+    numbered: Tensor = torch.unique(torch.where(graph.groups < 0, bonded, graph.groups), return_inverse=True)[1]
+    return numbered
 
 
 def _relative(children: Tensor, parents: Tensor, edges: EdgeList) -> Tensor:

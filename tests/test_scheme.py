@@ -167,6 +167,14 @@ def test_groups_are_the_bonded_ones_unless_given():
     assert parts_as_sets(fragments(graph_of(atoms)), 1) == [{0, 1}, {2, 3, 4, 5}]
 
 
+def test_a_batch_may_have_groups_in_some_structures_only():
+    given = water_dimer()
+    given.set_array("groups", np.array([0, 0, 1, 1, 1, 1]))
+    made = fragments(batch_graphs([graph_of(water_dimer()), graph_of(given), graph_of(Atoms("O"))]))
+    parts = {frozenset(part) for part in parts_as_sets(made, 1)}
+    assert parts == {frozenset(p) for p in ({0, 2, 4}, {1, 3, 5}, {6, 7}, {8, 9, 10, 11}, {12})}
+
+
 def test_bonded_groups_of_a_water_dimer_are_the_two_molecules():
     groups = bonded_groups(graph_of(water_dimer()))
     assert groups.dtype == torch.int64

@@ -37,7 +37,11 @@ class NBodySettings(NetworkSettings):
     body_order: Literal[2, 3, 4] = Field(
         default=4, description="2: zeroth-order gates, 3: first-order gates (eq. 11), 4: one more product"
     )
-    pairs: bool = Field(default=False, description="add the gate over pairs of children by their distance (eq. 12)")
+    pairs: bool = Field(
+        default=False,
+        description="add the gate over pairs of children by their distance (eq. 12) from the second level on; between "
+        "the scalar states of atoms its sum vanishes",
+    )
     max_degree_edges: int = Field(
         default=3, ge=1, le=4, description="highest degree of the harmonics of relative vectors"
     )
@@ -101,7 +105,7 @@ class Gate(nn.Module):
         )
         # 3. pairs of children by their mutual distance
         self.pairs = None
-        if settings.pairs:
+        if settings.pairs and shape.irreps != SCALARS:  # between scalars the sum over pairs vanishes
             self.pairs = PairAggregation(shape.irreps, VECTORS, shape.irreps_out, settings.powers)
             self.mix_pairs = Mixing.of_product(self.pairs.table, channels, shape.irreps_out, channels, generator)
         # 4. the node itself, one level below
