@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import covalent_radii
 from ase.io import read, write
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree
@@ -131,6 +132,14 @@ def structures(minimum: Atoms, middle: Atoms) -> list[tuple[str, np.ndarray]]:
     ]
 
 
+def crowded(positions: np.ndarray) -> bool:
+    """Whether two atoms are so close that the structure, with forces above 30 eV/angstrom, teaches nothing of use."""
+    atoms = Atoms(SYMBOLS, positions)
+    radii = covalent_radii[atoms.numbers]
+    nearness = atoms.get_all_distances() / (radii[:, None] + radii)
+    return bool(nearness[np.triu_indices(len(atoms), 1)].min() < 0.75)
+
+
 def main(output: Path) -> None:
     """Label what is missing; every seventh structure goes to the file of held-out structures."""
     test = output.with_name(output.stem + "_test.xyz")
@@ -139,7 +148,7 @@ def main(output: Path) -> None:
     middle = there[1] if 1 in there else saddle(minimum)
     calculator = PySCF()
     for number, (kind, positions) in enumerate(structures(minimum, middle)):
-        if number in there:
+        if number in there or crowded(positions):
             continue
         atoms = Atoms(SYMBOLS, positions, info={"number": number, "kind": kind})
         energy, forces = calculator.get_potential_energy(atoms), calculator.get_forces(atoms)

@@ -1,8 +1,8 @@
 """Proton transfer in malonaldehyde: a climbing nudged elastic band whose images share one calculator.
 
-The model learnt PBE/def2-SVP, whose barrier is 0.023 eV: the difference of frames 1 (symmetric saddle point) and 0 (relaxed
-enol) of benchmarks/reference/data/malonaldehyde_enol.xyz. PBE is far too low here: CCSD(T) gives 0.18 eV (Wang et al.
-2008, J. Chem. Phys. 128, 224314).
+The model learnt PBE/def2-SVP, whose barrier is 0.023 eV: frames 1 (the symmetric saddle point) and 0 (the relaxed enol)
+of benchmarks/reference/data/malonaldehyde_enol.xyz. That is far too low: CCSD(T) gives 0.18 eV (Wang et al. 2008,
+J. Chem. Phys. 128, 224314).
 """
 
 import argparse
