@@ -227,9 +227,9 @@ def multiply_adds(monkeypatch):
         works = []
         run = cpu.run
 
-        def counting(code, table, offsets, n_nodes, work, tensors):
+        def counting(code, table, nodes, work, *rest):
             works.append(work)
-            run(code, table, offsets, n_nodes, work, tensors)
+            run(code, table, nodes, work, *rest)
 
         with monkeypatch.context() as patch:
             patch.setattr(cpu, "run", counting)
