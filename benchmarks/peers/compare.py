@@ -45,8 +45,8 @@ def table(results: list[dict[str, float]], chosen: argparse.Namespace) -> str:
     lines = [
         "# Time per step, energy and forces through each package's ASE calculator",
         "",
-        f"{chosen.dtype}, {chosen.threads} threads, random weights, cutoff 5 Å, positions change every step; median in ms,",
-        f"in brackets the ratio to {REFERENCE}. Made by `benchmarks/peers/compare.py`.",
+        f"{chosen.dtype}, {chosen.threads} threads, random weights, cutoff 5 Å, positions change every step;",
+        f"median in ms, in brackets the ratio to {REFERENCE}. Made by `benchmarks/peers/compare.py`.",
         "",
         "| model | " + " | ".join(STRUCTURES) + " |",
         "| --- |" + " --- |" * len(STRUCTURES),
