@@ -31,9 +31,6 @@ from ase_nbody.potential import Potential, predict
 from ase_nbody.results import Results, results_by_structure
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
-EDGES_WORTH_A_THREAD = 5000
-"""Fewer edges than these are evaluated by one thread: threads that wait for each other cost more than they give, a
-hundred times more on a machine whose cores are busy."""
 ATOMS_PER_BATCH = 1000
 """Atoms in one batch of calculate_many: enough to fill a device, and under 1 GB for the largest preset."""
 
@@ -49,8 +46,8 @@ class NBodyCalculator(Calculator):
         device: "cpu", "cuda", "cuda:1", ..., or "auto": cuda where there is one.
         dtype: "float64" or "float32", the precision of the network; energies are summed and returned in float64.
         skin: distance beyond the cutoff to which neighbour lists reach, so that they can be reused, angstrom.
-        threads: threads that torch and the kernels use during an evaluation; if None, one for small structures and
-            torch's own number for others.
+        threads: threads that torch and the kernels use during an evaluation; torch's own number if None. One is best
+            for small structures on a machine that is busy otherwise.
         **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Attributes:
@@ -213,14 +210,9 @@ class NBodyCalculator(Calculator):
         return "nbody"
 
     def _results(self, graph: Graph) -> list[Results]:
-        with self._lock, _torch_threads(self._threads(graph)):
+        with self._lock, _torch_threads(self.parameters["threads"]):
             self.evaluations += graph.n_structures
             return results_by_structure(predict(self.potential, graph), graph)
-
-    def _threads(self, graph: Graph) -> int | None:
-        """What was asked for; else one thread where there is too little work to share, else torch's own number."""
-        asked: int | None = self.parameters["threads"]
-        return 1 if asked is None and graph.edges.n_edges < EDGES_WORTH_A_THREAD else asked
 
     def _graph(self, atoms: Atoms) -> Graph:
         check_structure(atoms, self.potential.elements)

@@ -363,28 +363,6 @@ def test_threads_are_set_for_an_evaluation_only(monkeypatch):
     assert torch.get_num_threads() == before
 
 
-def test_small_structures_take_one_thread_and_large_ones_what_torch_has(monkeypatch):
-    seen = []
-    forward = ToyNetwork.forward
-
-    def spy(self, graph):
-        seen.append(torch.get_num_threads())
-        return forward(self, graph)
-
-    monkeypatch.setattr(ToyNetwork, "forward", spy)
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        calculator = NBodyCalculator(toy_potential(), device="cpu")
-        monkeypatch.setattr("ase_nbody.calculator.EDGES_WORTH_A_THREAD", 100)  # methanol has 30
-        calculator.calculate_many([methanol()])
-        calculator.calculate_many([methanol()] * 10)
-        assert seen == [1, 3]
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_a_given_potential_is_copied():
     potential = toy_potential()
     calculator = NBodyCalculator(potential, device="cpu", dtype="float32")

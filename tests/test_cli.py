@@ -65,7 +65,15 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def nbody(monkeypatch, capsys, tmp_path):
+def threads_set(monkeypatch):
+    """Numbers of threads that commands set; the tests' own process keeps its number."""
+    numbers = []
+    monkeypatch.setattr(torch, "set_num_threads", numbers.append)
+    return numbers
+
+
+@pytest.fixture
+def nbody(monkeypatch, capsys, tmp_path, threads_set):
     """Run a command line in an empty folder; gives exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
@@ -375,6 +383,24 @@ def test_neb_refuses_other_atoms(nbody, model):
     command = ("--model", model, "--output", "out.traj")
     assert "same order" in nbody("neb", "a.xyz", "b.xyz", *command)[2]
     assert "3 and 5 atoms" in nbody("neb", "a.xyz", "c.xyz", *command)[2]
+
+
+def test_threads_are_those_asked_for_and_one_for_small_structures(nbody, model, threads_set, monkeypatch):
+    for options in ([], ["--threads", "3"]):
+        arguments = ["md", "H2O", "--model", model, "--steps", "1", "--output", f"out{len(options)}.traj", *options]
+        assert nbody(*arguments)[0] == 0
+    assert threads_set == [1, 3]
+    monkeypatch.setattr("ase_nbody.cli.inputs.ATOMS_OF_ONE_THREAD", 2)
+    assert nbody("md", "H2O", "--model", model, "--steps", "1", "--output", "large.traj")[0] == 0
+    assert threads_set == [1, 3]
+
+
+def test_evaluate_takes_the_threads_asked_for(nbody, model, threads_set):
+    atoms = molecule("H2O")
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((3, 3)))
+    write("data.xyz", atoms)
+    assert nbody("evaluate", model, "--data", "data.xyz", "--threads", "2")[0] == 0
+    assert threads_set == [2]
 
 
 def test_evaluate_writes_the_errors(nbody, model):

@@ -42,7 +42,9 @@ def evaluate(
         check_outputs([json], force)
     dataset = read_dataset(data, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
     say(f"labels: {dataset.found}")
-    report, evaluation = evaluation_of(calculator(model, device, dtype, threads).potential, dataset)
+    n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
+    potential = calculator(model, device, dtype, threads, n_atoms).potential
+    report, evaluation = evaluation_of(potential, dataset)
     _print_report(report)
     if json is not None:
         _write_json(report, json)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
@@ -14,6 +15,10 @@ from ase.data import atomic_numbers
 
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli.options import Dtype
+
+ATOMS_OF_ONE_THREAD = 100
+"""Structures up to this size are evaluated by one thread: more gain little there (`benchmarks/peers/time_step.py
+--threads`), and wait long for each other on a machine that is busy."""
 
 
 def read_structure(text: str) -> Atoms:
@@ -82,9 +87,16 @@ def continued_structure(path: Path) -> Atoms:
     return atoms
 
 
-def calculator(model: str, device: str, dtype: Dtype, threads: int | None) -> NBodyCalculator:
-    """The calculator that the options of a command ask for."""
-    return NBodyCalculator(model, device=device, dtype=dtype.value, threads=threads)
+def calculator(model: str, device: str, dtype: Dtype, threads: int | None, n_atoms: int) -> NBodyCalculator:
+    """The calculator that the options of a command ask for, for structures of so many atoms.
+
+    The number of threads is set for the process, which is the command's own.
+    """
+    if threads is None and n_atoms <= ATOMS_OF_ONE_THREAD:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return NBodyCalculator(model, device=device, dtype=dtype.value)
 
 
 def check_outputs(paths: Iterable[Path], force: bool) -> None:

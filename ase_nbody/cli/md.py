@@ -96,5 +96,5 @@ def md(
     atoms = continued_structure(restart) if restart is not None else read_structure(str(structure))
     atoms = atoms.repeat(supercell)
     check_trajectory(output, output.with_suffix(".csv"), output.with_suffix(".png"), force=force)
-    atoms.calc = calculator(model, device, dtype, threads)
+    atoms.calc = calculator(model, device, dtype, threads, len(atoms))
     run_dynamics(atoms, settings, output, new_velocities=restart is None)

@@ -44,7 +44,7 @@ def neb(
     plot = output.with_suffix(".png")
     check_trajectory(output, plot, force=force)
     settings = PathSettings(n_images=images, fmax=fmax, steps=steps, climb=climb, relax_ends=relax_ends)
-    path = minimum_energy_path(*ends, calculator(model, device, dtype, threads), settings)
+    path = minimum_energy_path(*ends, calculator(model, device, dtype, threads, len(ends[0])), settings)
     write_path(path, output)
     forward, difference = barrier(path)
     say(f"structure       {path[0].get_chemical_formula()}, {len(path[0])} atoms, {images} images")

@@ -38,5 +38,11 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are t
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto: a GPU where there is one.")]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="float32 is faster, float64 smoother.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads; all if not given.", show_default=False)
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="CPU threads; if not given, one for small structures and all for others.",
+        show_default=False,
+    ),
 ]

@@ -39,7 +39,7 @@ def relax(
 
     atoms = read_structure(structure)
     check_trajectory(output, force=force)
-    atoms.calc = calculator(model, device, dtype, threads)
+    atoms.calc = calculator(model, device, dtype, threads, len(atoms))
     before = atoms.get_potential_energy()
     target = with_cell(atoms, pressure) if cell else atoms
     n_steps = relaxed(target, optimizer.value, fmax, steps, output)

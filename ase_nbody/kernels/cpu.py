@@ -1,8 +1,9 @@
 """The cpu back end: kernels written out as LLVM code, compiled on first use, split over threads by whole nodes.
 
-llvmlite, the compiler under numba, turns each kernel into machine code in 10 to 70 ms, so nothing is cached on disk.
-Written as numba loops over the same tables (commit 5486b8f) the kernels were slower by two to four times: their inner
-loops over channels are short, and numba must assume that arrays overlap.
+llvmlite, the compiler under numba, turns each kernel into machine code in well under a second, so nothing is cached on
+disk.
+Loops over the same tables in numba (commit 5486b8f) were slower: their inner loops over channels are short, and numba
+must assume that arrays overlap.
 
 Kernels release the GIL and are run by a thread pool of ours: it may be called from several Python threads, survives a
 fork, and its results do not depend on the number of threads.

@@ -44,9 +44,12 @@ class LearnedAggregation(nn.Module):
         irreps: irreps of the children's states.
         edge_irreps: irreps of the harmonics.
         irreps_out: irreps to keep.
-        radial: arguments of LearnedRadial besides the number of paths, channels and the generator.
         channels: channels of the children's states.
         generator: source of the initial weights.
+        n_types: as n_bessel, hidden and cutoff, an argument of LearnedRadial.
+        n_bessel: Bessel functions.
+        hidden: width of the hidden layers.
+        cutoff: angstrom.
     """
 
     def __init__(
@@ -82,8 +85,8 @@ class ManyBody(nn.Module):
         irreps_out: irreps of the parent's state.
         channels: channels of fragments, factors and parent.
         body_order: 2 (zeroth order only), 3 (eq. 11) or 4.
-        max_factor: highest degree kept in A.
-        max_product: highest degree kept in A x A where it is multiplied again.
+        factor_irreps: irreps kept in A.
+        product_irreps: irreps kept in A x A where it is multiplied again.
         generator: source of the initial weights.
     """
 
