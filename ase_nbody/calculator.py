@@ -29,6 +29,7 @@ from ase_nbody.models_directory import find_model
 from ase_nbody.neighbours import NeighbourCache, check_structure, neighbour_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.results import Results, results_by_structure
+from ase_nbody.timings import Timings
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 ATOMS_PER_BATCH = 1000
@@ -55,6 +56,7 @@ class NBodyCalculator(Calculator):
         information: the model file's header; None where a Potential was given.
         evaluations: number of structures evaluated.
         neighbours: the neighbour list and its counts of builds and reuses.
+        timings: seconds spent on neighbours, evaluation and results, and how often.
 
     Raises:
         CalculatorSetupError: a device that is not there, or a value that is not allowed.
@@ -82,6 +84,7 @@ class NBodyCalculator(Calculator):
         self.potential, self.information, name = _loaded(model, _torch_device(device), DTYPES[dtype])
         self.evaluations = 0
         self.neighbours = NeighbourCache(self.potential.cutoff, skin)
+        self.timings = Timings()
         self._lock = RLock()
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.parameters = Parameters(model=name, device=device, dtype=dtype, skin=skin, threads=threads)
@@ -138,8 +141,9 @@ class NBodyCalculator(Calculator):
             structure = self.atoms if atoms is None else atoms
             if structure is None:
                 raise ValueError("there is no structure to calculate; give atoms")
-            check_structure(structure, self.potential.elements)
-            graph = self.neighbours.graph(structure, dtype=self.potential.dtype, device=self.potential.device)
+            with self.timings.measure("neighbours"):
+                check_structure(structure, self.potential.elements)
+                graph = self.neighbours.graph(structure, dtype=self.potential.dtype, device=self.potential.device)
             self.atoms = structure.copy()
             self.results = self._results(graph)[0]
             if "stress" in properties:
@@ -160,8 +164,9 @@ class NBodyCalculator(Calculator):
         """
         results: list[Results] = []
         for batch in _batches(structures):
-            graphs = [self._numbered_graph(number, structures[number]) for number in batch]
-            results += self._results(batch_graphs(graphs))
+            with self._lock, self.timings.measure("neighbours"):
+                graph = batch_graphs([self._numbered_graph(number, structures[number]) for number in batch])
+            results += self._results(graph)
         return results
 
     def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
@@ -196,7 +201,7 @@ class NBodyCalculator(Calculator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"], state["neighbours"]
+        del state["_lock"], state["neighbours"], state["timings"]
         state["potential"] = _copied(self.potential, torch.device("cpu"), self.potential.dtype)
         return state
 
@@ -204,6 +209,7 @@ class NBodyCalculator(Calculator):
         self.__dict__.update(state)
         self._lock = RLock()
         self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"])
+        self.timings = Timings()
         self.potential = _copied(self.potential, _torch_device(self.parameters["device"]), self.potential.dtype)
 
     def _get_name(self) -> str:
@@ -212,12 +218,14 @@ class NBodyCalculator(Calculator):
     def _results(self, graph: Graph) -> list[Results]:
         with self._lock, _torch_threads(self.parameters["threads"]):
             self.evaluations += graph.n_structures
-            return results_by_structure(predict(self.potential, graph), graph)
+            with self.timings.measure("evaluation"):
+                prediction = predict(self.potential, graph, timings=self.timings)
+            with self.timings.measure("results"):
+                return results_by_structure(prediction, graph)
 
     def _graph(self, atoms: Atoms) -> Graph:
         check_structure(atoms, self.potential.elements)
-        potential = self.potential
-        return neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, device=potential.device)
+        return neighbour_graph(atoms, self.potential.cutoff, dtype=self.potential.dtype, device=self.potential.device)
 
     def _numbered_graph(self, number: int, atoms: Atoms) -> Graph:
         try:

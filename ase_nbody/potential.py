@@ -9,8 +9,9 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from ase_nbody.architectures.base import EdgeGradients, Network
+from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.graph import Graph, Prediction
+from ase_nbody.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def predict(
     parameters: Mapping[str, Tensor] | None = None,
     *,
     differentiable: bool = False,
+    timings: Timings | None = None,
 ) -> Prediction:
     """Energy, forces and stress of every structure in a graph.
 
@@ -77,6 +79,7 @@ def predict(
         graph: structures on the potential's device and in its dtype.
         parameters: used in place of the network's own, by name (for adaptation).
         differentiable: keep the autograd graph, for losses on forces and stress.
+        timings: where to add the time of the parts.
 
     Returns:
         Energies in eV summed in float64, forces in eV/angstrom, stress in eV/angstrom^3.
@@ -86,38 +89,40 @@ def predict(
     """
     gradients = None
     if parameters is None and not differentiable:
-        gradients = potential.network.edge_gradients(graph)
-    if gradients is not None:
-        energies, d_positions, d_strain = _collected(graph, gradients)
-    else:
-        energies, d_positions, d_strain = _differentiated(potential, graph, parameters, differentiable=differentiable)
-    scaled = energies.double() * potential.energy_scale  # (N,)
+        gradients = potential.network.gradients(graph, timings or Timings())
+    if gradients is None:
+        gradients = _differentiated(potential, graph, parameters, differentiable=differentiable)
+    return _prediction(potential, graph, gradients)
+
+
+def trainable_prediction(potential: Potential, graph: Graph) -> Prediction:
+    """As `predict`, for a loss that is differentiated once and by the network's own parameters only.
+
+    It goes the architecture's own way where it has one, and else autograd's; the numbers are the same.
+    """
+    gradients = potential.network.trainable_gradients(graph)
+    if gradients is None:
+        gradients = _differentiated(potential, graph, None, differentiable=torch.is_grad_enabled())
+    return _prediction(potential, graph, gradients)
+
+
+def _prediction(potential: Potential, graph: Graph, gradients: Gradients) -> Prediction:
+    """Scale and reference energies put to a network's numbers."""
+    scaled = gradients.energies.double() * potential.energy_scale  # (N,)
     energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
     energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
-    stress = torch.full_like(graph.cell, torch.nan)
-    if d_strain is not None:
-        volume = torch.linalg.det(graph.cell).abs()[:, None, None]
-        full_cell = graph.pbc.all(dim=1)[:, None, None]
-        stress = torch.where(full_cell, d_strain * (potential.energy_scale / volume), stress)
-    return Prediction(energy=energy, energies=energies, forces=-potential.energy_scale * d_positions, stress=stress)
-
-
-def _collected(graph: Graph, found: EdgeGradients) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Energies with gradients by positions and strain from those by edge vectors, in the network's units."""
-    d_positions = torch.zeros_like(graph.positions)
-    d_positions.index_add_(0, found.edges.senders, found.gradients)
-    d_positions.index_add_(0, found.edges.receivers, found.gradients, alpha=-1)
-    if not bool(graph.pbc.all(dim=1).any()):
-        return found.energies, d_positions, None
-    outer = found.gradients.unsqueeze(2) * found.vectors.unsqueeze(1)  # (E, 3, 3)
-    d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure[found.edges.receivers], outer)
-    return found.energies, d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2))
+    full_cell = graph.pbc.all(dim=1)
+    volume = (graph.cell[:, 0] * torch.linalg.cross(graph.cell[:, 1], graph.cell[:, 2])).sum(dim=1).abs()  # (B,)
+    stress = gradients.strain * (potential.energy_scale / torch.where(full_cell, volume, 1.0))[:, None, None]
+    stress = torch.where(full_cell[:, None, None], stress, torch.nan)
+    forces = -potential.energy_scale * gradients.positions
+    return Prediction(energy=energy, energies=energies, forces=forces, stress=stress)
 
 
 def _differentiated(
     potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None, *, differentiable: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same by autograd: one symmetric strain per structure acts on positions and cell."""
+) -> Gradients:
+    """Energies and gradients by autograd: one symmetric strain per structure acts on positions and cell."""
     positions = graph.positions.detach().requires_grad_()
     inputs = [positions]
     strained = replace(graph, positions=positions)
@@ -130,7 +135,8 @@ def _differentiated(
         gradients = torch.autograd.grad(energies.sum(), inputs, create_graph=differentiable)
     if not differentiable:
         energies = energies.detach()
-    return energies, gradients[0], gradients[1] if len(gradients) == 2 else None
+    d_strain = gradients[1] if len(gradients) == 2 else torch.zeros_like(graph.cell)
+    return Gradients(energies, gradients[0], d_strain)
 
 
 def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import EdgeList
+from ase_nbody.timings import Timings
 
 
 class NetworkSettings(BaseModel):
@@ -37,6 +38,21 @@ class NetworkSettings(BaseModel):
         if len(set(elements)) != len(elements):
             raise ValueError(f"elements must differ from each other: {elements}")
         return elements
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Atomic energies and the gradients of their sum, in units of the potential's energy scale.
+
+    Attributes:
+        energies: (N,).
+        positions: gradients by positions, (N, 3), 1/angstrom.
+        strain: by one symmetric strain of each structure, (B, 3, 3).
+    """
+
+    energies: Tensor
+    positions: Tensor
+    strain: Tensor
 
 
 @dataclass(frozen=True)
@@ -69,8 +85,12 @@ class Network(nn.Module, ABC):
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,), in units of the potential's energy scale."""
 
-    def edge_gradients(self, graph: Graph) -> EdgeGradients | None:
+    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
         """Energies and gradients without autograd, where an architecture has a faster way; None where it has not."""
+        return None
+
+    def trainable_gradients(self, graph: Graph) -> Gradients | None:
+        """Energies and gradients that can be differentiated once by the network's parameters, likewise."""
         return None
 
 

@@ -12,14 +12,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, EdgeGradients, Network, NetworkSettings
+from ase_nbody.architectures.base import Architecture, Gradients, Network, NetworkSettings
 from ase_nbody.architectures.nbody_forces import NBodyForces, serves
+from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import EdgeFunctions, edge_functions
 from ase_nbody.scheme import CompositionScheme, Level, LevelStates, fragments, neighbourhoods
+from ase_nbody.timings import Timings
 
 SCALARS: Irreps = (Irrep(0, 1),)
 VECTORS: Irreps = (Irrep(1, -1),)
@@ -196,7 +198,8 @@ class NBodyNetwork(Network):
         self.register_buffer("type_of_number", numbers, persistent=False)
         self.embedding = nn.Parameter(torch.randn(len(settings.elements), settings.channels, generator=generator))
         self.gates = nn.ModuleList(Gate(settings, shape, generator) for shape in level_shapes(settings))
-        self._forces: NBodyForces | None = None
+        self._forces = NBodyForces()
+        self._training: NBodyTraining | None = None
 
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,)."""
@@ -206,13 +209,19 @@ class NBodyNetwork(Network):
             energies = energies + _shared_by_atoms(node_energies, level)
         return energies
 
-    def edge_gradients(self, graph: Graph) -> EdgeGradients | None:
-        """Energies and gradients by a backward pass written by hand, on the CPU and for practical networks."""
+    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+        """Energies and gradients by compiled phases, on the CPU and for practical networks."""
         if self.embedding.device.type != "cpu" or not serves(self.settings):
             return None
-        if self._forces is None or self._forces.embedding is not self.embedding:  # moved between devices
-            self._forces = NBodyForces(self)
-        return self._forces(graph)
+        return self._forces(self, graph, timings)
+
+    def trainable_gradients(self, graph: Graph) -> Gradients | None:
+        """Energies and gradients by passes written by hand, on the CPU and for practical networks."""
+        if self.embedding.device.type != "cpu" or not serves(self.settings):
+            return None
+        if self._training is None:
+            self._training = NBodyTraining(self)
+        return self._training(self, graph)
 
     def scheme(self, graph: Graph) -> CompositionScheme:
         """The composition scheme of a graph."""

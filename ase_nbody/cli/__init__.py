@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ase_nbody.cli.bench import bench
 from ase_nbody.cli.evaluate import evaluate
 from ase_nbody.cli.info import info
 from ase_nbody.cli.md import md
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, train, evaluate, md, relax, neb):
+for _command in (models, info, train, evaluate, md, relax, neb, bench):
     app.command()(_command)
 
 

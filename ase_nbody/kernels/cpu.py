@@ -64,7 +64,7 @@ def run(
         kernel(nodes.begin, nodes.end, *pointers)
         return
     bounds = nodes.shares(threads)
-    pool = _pool(os.getpid(), threads - 1)
+    pool = thread_pool(threads - 1)
     others = [pool.submit(kernel, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
     kernel(bounds[0], bounds[1], *pointers)
     for other in others:
@@ -95,6 +95,11 @@ class Nodes:
         return [self.begin, *inner.tolist(), self.end]
 
 
+def thread_pool(workers: int) -> ThreadPoolExecutor:
+    """Our threads, of this process."""
+    return _pool(os.getpid(), workers)
+
+
 @cache
 def _pool(process: int, workers: int) -> ThreadPoolExecutor:
     """One pool per process: a forked child does not inherit its parent's threads."""
@@ -104,6 +109,11 @@ def _pool(process: int, workers: int) -> ThreadPoolExecutor:
 @cache
 def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int, blocked: bool) -> Callable[..., None]:
     text = code(table, Shape(torch.finfo(dtype).bits, channels, blocked))
+    return compiled(text, ["kernel"], text[: text.index(")")].count("ptr "))["kernel"]
+
+
+def compiled(text: str, names: Sequence[str], n_pointers: int) -> dict[str, Callable[..., None]]:
+    """Machine code of some functions of an LLVM module, all of the arguments begin, end and so many pointers."""
     with _compiling:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -113,7 +123,11 @@ def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), target)
         engine.finalize_object()
         _engines.append(engine)
-    n_pointers = text[: text.index(")")].count("ptr ")
     signature = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * n_pointers)
-    function: Callable[..., None] = signature(engine.get_function_address("kernel"))
-    return function
+    return {name: signature(engine.get_function_address(name)) for name in names}
+
+
+def vector_bytes() -> int:
+    """Width of this machine's vector registers."""
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16

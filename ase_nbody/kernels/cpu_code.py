@@ -39,7 +39,7 @@ def block_sizes(table: ProductTable, blocked: bool) -> Sizes:
     )
 
 
-def _writer(table: ProductTable, shape: Shape, names: str) -> tuple[Writer, Sizes]:
+def kernel_writer(table: ProductTable, shape: Shape, names: str) -> tuple[Writer, Sizes]:
     """A writer for a kernel of these arguments: states by their names have blocks, other arrays have none."""
     sizes = block_sizes(table, shape.blocked)
     parts = {"states": sizes.first, "first": sizes.first, "second": sizes.second, "radial": sizes.radial}
@@ -79,7 +79,7 @@ class EdgeTable:
         return found
 
 
-def _couple(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> None:
+def write_couplings(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> None:
     """Write the couplings of one edge to the stack."""
     scalar = w.shape.scalar
     values = [w.load_scalar(w.scalar_at(harmonics, b)) for b in range(edges.table.n_second)]
@@ -91,11 +91,11 @@ def _couple(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> None:
         w.store_scalar(total, w.scalar_at(slots, coupling))
 
 
-def _coupling(w: Writer, slots: str, coupling: int) -> str:
+def load_coupling(w: Writer, slots: str, coupling: int) -> str:
     return w.broadcast(w.load_scalar(w.scalar_at(slots, coupling)))
 
 
-def _clear(w: Writer, rows: Rows) -> None:
+def clear_rows(w: Writer, rows: Rows) -> None:
     with w.channels() as k:
         for component in range(sum(rows.sizes)):
             w.store(w.zero(), w.at(rows, component, k))
@@ -104,15 +104,15 @@ def _clear(w: Writer, rows: Rows) -> None:
 def messages(table: ProductTable, shape: Shape) -> str:
     """dS/dG: messages summed over the children of each receiver."""
     edges = EdgeTable(table)
-    w, sizes = _writer(table, shape, "offsets senders states harmonics radial summed")
+    w, sizes = kernel_writer(table, shape, "offsets senders states harmonics radial summed")
     slots = w.scratch(len(edges.terms), shape.scalar)
     with w.loop("%begin", "%end") as n:
         out = w.rows("%summed", n, sizes.output)
-        _clear(w, out)
+        clear_rows(w, out)
         with w.edges("%offsets", n) as e:
             state = w.rows("%states", w.integer("%senders", e), sizes.first)
             radial = w.rows("%radial", e, sizes.radial)
-            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight = w.load(w.at(radial, path, k))
@@ -120,8 +120,8 @@ def messages(table: ProductTable, shape: Shape) -> str:
                     for a, pairs in groups.items():
                         weighted = w.multiply(w.load(w.at(state, a, k)), weight)
                         for coupling, output in pairs:
-                            sums[output] = w.fused(_coupling(w, slots, coupling), weighted, sums[output])
-                    _accumulate(w, out, sums, k)
+                            sums[output] = w.fused(load_coupling(w, slots, coupling), weighted, sums[output])
+                    add_to_rows(w, out, sums, k)
     return w.text()
 
 
@@ -129,17 +129,17 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
     names = "offsets senders states harmonics radial t_states t_harmonics t_radial summed"
-    w, sizes = _writer(table, shape, names)
+    w, sizes = kernel_writer(table, shape, names)
     slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
     with w.loop("%begin", "%end") as n:
         out = w.rows("%summed", n, sizes.output)
-        _clear(w, out)
+        clear_rows(w, out)
         with w.edges("%offsets", n) as e:
             sender = w.integer("%senders", e)
             state, t_state = (w.rows(s, sender, sizes.first) for s in ("%states", "%t_states"))
             radial, t_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%t_radial"))
-            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
-            _couple(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
+            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+            write_couplings(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
@@ -149,13 +149,13 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
                         weighted = w.multiply(value, weight)
                         t_weighted = w.fused(t_value, weight, w.multiply(value, t_weight))
                         for coupling, output in pairs:
-                            total = w.fused(_coupling(w, slots, coupling), t_weighted, sums[output])
-                            sums[output] = w.fused(_coupling(w, t_slots, coupling), weighted, total)
-                    _accumulate(w, out, sums, k)
+                            total = w.fused(load_coupling(w, slots, coupling), t_weighted, sums[output])
+                            sums[output] = w.fused(load_coupling(w, t_slots, coupling), weighted, total)
+                    add_to_rows(w, out, sums, k)
     return w.text()
 
 
-def _accumulate(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> None:
+def add_to_rows(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> None:
     for component, total in sums.items():
         if total is not None:
             pointer = w.at(row, component, k)
@@ -167,19 +167,28 @@ def gradients(table: ProductTable, shape: Shape) -> str:
 
     With blocks, the rows of radial weights and of their gradients stand in the order of senders.
     """
+    return _gradients(table, shape, by_sender=shape.blocked)
+
+
+def pulls(table: ProductTable, shape: Shape) -> str:
+    """As `gradients`, with the rows of radial weights and of their gradients in the order of the edges."""
+    return _gradients(table, shape, by_sender=False)
+
+
+def _gradients(table: ProductTable, shape: Shape, *, by_sender: bool) -> str:
     edges = EdgeTable(table)
     names = "offsets order receivers states harmonics radial upstream d_states d_harmonics d_radial"
-    w, sizes = _writer(table, shape, names)
+    w, sizes = kernel_writer(table, shape, names)
     slots = w.scratch(len(edges.terms), shape.scalar)
     totals = w.scratch(table.n_second, shape.vector)
     with w.loop("%begin", "%end") as s:
         state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%d_states"))
-        _clear(w, d_state)
+        clear_rows(w, d_state)
         with w.edges("%offsets", s) as i:
             e = w.integer("%order", i)
             upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
-            radial, d_radial = (w.rows(r, i if shape.blocked else e, sizes.radial) for r in ("%radial", "%d_radial"))
-            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+            radial, d_radial = (w.rows(r, i if by_sender else e, sizes.radial) for r in ("%radial", "%d_radial"))
+            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
                 values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
@@ -190,13 +199,13 @@ def gradients(table: ProductTable, shape: Shape) -> str:
                     pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
                     d_weight: str | None = None
                     for a, pairs in groups.items():
-                        pulled = _pulled(w, slots, pairs, pulls)
+                        pulled = pull_back(w, slots, pairs, pulls)
                         d_values[a] = w.fused(pulled, weight, d_values[a])
                         d_weight = w.fused(pulled, values[a], d_weight)
                         _pull_harmonics(w, edges, pairs, pulls, w.multiply(values[a], weight), d_harmonics)
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
-                _accumulate(w, d_state, d_values, k)
+                add_to_rows(w, d_state, d_values, k)
                 _accumulate_totals(w, totals, d_harmonics)
             _store_totals(w, totals, w.scalars("%d_harmonics", e, table.n_second), table.n_second)
     return w.text()
@@ -206,18 +215,18 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> str:
     """Change of `gradients` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
     names = "offsets order receivers states harmonics radial upstream t_states t_harmonics t_radial"
-    w, sizes = _writer(table, shape, names + " d_states d_harmonics d_radial")
+    w, sizes = kernel_writer(table, shape, names + " d_states d_harmonics d_radial")
     slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
     totals = w.scratch(table.n_second, shape.vector)
     with w.loop("%begin", "%end") as s:
         state, t_state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%t_states", "%d_states"))
-        _clear(w, d_state)
+        clear_rows(w, d_state)
         with w.edges("%offsets", s) as i:
             e = w.integer("%order", i)
             upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
             radial, t_radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%t_radial", "%d_radial"))
-            _couple(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
-            _couple(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
+            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+            write_couplings(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
                 values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
@@ -229,24 +238,24 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> str:
                     pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
                     d_weight: str | None = None
                     for a, pairs in groups.items():
-                        pulled, t_pulled = (_pulled(w, s, pairs, pulls) for s in (slots, t_slots))
+                        pulled, t_pulled = (pull_back(w, s, pairs, pulls) for s in (slots, t_slots))
                         d_values[a] = w.fused(t_pulled, weight, w.fused(pulled, t_weight, d_values[a]))
                         d_weight = w.fused(t_pulled, values[a], w.fused(pulled, t_values[a], d_weight))
                         t_weighted = w.fused(t_values[a], weight, w.multiply(values[a], t_weight))
                         _pull_harmonics(w, edges, pairs, pulls, t_weighted, d_harmonics)
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
-                _accumulate(w, d_state, d_values, k)
+                add_to_rows(w, d_state, d_values, k)
                 _accumulate_totals(w, totals, d_harmonics)
             _store_totals(w, totals, w.scalars("%d_harmonics", e, table.n_second), table.n_second)
     return w.text()
 
 
-def _pulled(w: Writer, slots: str, pairs: list[tuple[int, int]], pulls: dict[int, str]) -> str:
+def pull_back(w: Writer, slots: str, pairs: list[tuple[int, int]], pulls: dict[int, str]) -> str:
     """Upstream gradient pulled back through the couplings of one component."""
     total = None
     for coupling, output in pairs:
-        total = w.fused(_coupling(w, slots, coupling), pulls[output], total)
+        total = w.fused(load_coupling(w, slots, coupling), pulls[output], total)
     assert total is not None
     return total
 
@@ -286,9 +295,9 @@ def _store_totals(w: Writer, totals: str, row: str, count: int) -> None:
 
 def products(table: ProductTable, shape: Shape) -> str:
     """Channel-wise product of the states of each node."""
-    w, sizes = _writer(table, shape, "first second product")
+    w, sizes = kernel_writer(table, shape, "first second product")
     with w.loop("%begin", "%end") as n:
-        first, second, out = _node_rows(w, sizes, n, "%first", "%second", "%product")
+        first, second, out = node_rows(w, sizes, n, "%first", "%second", "%product")
         with w.channels() as k:
             left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
             right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
@@ -298,10 +307,10 @@ def products(table: ProductTable, shape: Shape) -> str:
 
 def product_tangents(table: ProductTable, shape: Shape) -> str:
     """Change of `products` along a tangent of both factors."""
-    w, sizes = _writer(table, shape, "first second t_first t_second product")
+    w, sizes = kernel_writer(table, shape, "first second t_first t_second product")
     with w.loop("%begin", "%end") as n:
-        first, second, out = _node_rows(w, sizes, n, "%first", "%second", "%product")
-        t_first, t_second, _ = _node_rows(w, sizes, n, "%t_first", "%t_second", "%product")
+        first, second, out = node_rows(w, sizes, n, "%first", "%second", "%product")
+        t_first, t_second, _ = node_rows(w, sizes, n, "%t_first", "%t_second", "%product")
         with w.channels() as k:
             left, t_left = ([w.load(w.at(r, a, k)) for a in range(table.n_first)] for r in (first, t_first))
             right, t_right = ([w.load(w.at(r, b, k)) for b in range(table.n_second)] for r in (second, t_second))
@@ -313,16 +322,16 @@ def product_tangents(table: ProductTable, shape: Shape) -> str:
 
 def product_gradients(table: ProductTable, shape: Shape) -> str:
     """Gradients of `products` with respect to both factors."""
-    w, sizes = _writer(table, shape, "first second upstream d_first d_second")
+    w, sizes = kernel_writer(table, shape, "first second upstream d_first d_second")
     with w.loop("%begin", "%end") as n:
-        first, second, upstream = _node_rows(w, sizes, n, "%first", "%second", "%upstream")
-        d_first, d_second, _ = _node_rows(w, sizes, n, "%d_first", "%d_second", "%upstream")
+        first, second, upstream = node_rows(w, sizes, n, "%first", "%second", "%upstream")
+        d_first, d_second, _ = node_rows(w, sizes, n, "%d_first", "%d_second", "%upstream")
         with w.channels() as k:
             left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
             right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
             d_left: list[str | None] = [None] * table.n_first
             d_right: list[str | None] = [None] * table.n_second
-            for output, terms in _by_output(table).items():
+            for output, terms in by_output(table).items():
                 pull = w.load(w.at(upstream, output, k))
                 for _, a, b, _, value in terms:
                     scaled = w.multiply(pull, w.literal(value))
@@ -334,11 +343,11 @@ def product_gradients(table: ProductTable, shape: Shape) -> str:
     return w.text()
 
 
-def _node_rows(w: Writer, sizes: Sizes, n: str, first: str, second: str, output: str) -> tuple[Rows, Rows, Rows]:
+def node_rows(w: Writer, sizes: Sizes, n: str, first: str, second: str, output: str) -> tuple[Rows, Rows, Rows]:
     return w.rows(first, n, sizes.first), w.rows(second, n, sizes.second), w.rows(output, n, sizes.output)
 
 
-def _by_output(table: ProductTable) -> dict[int, list[Entry]]:
+def by_output(table: ProductTable) -> dict[int, list[Entry]]:
     found: dict[int, list[Entry]] = defaultdict(list)
     for entry in entries(table):
         found[entry.o].append(entry)
@@ -348,7 +357,7 @@ def _by_output(table: ProductTable) -> dict[int, list[Entry]]:
 def _store_products(w: Writer, table: ProductTable, row: Rows, k: str, pair: Callable[[int, int], str]) -> None:
     """Store every output component as a sum of coefficients times products of pairs, each pair made once."""
     known: dict[tuple[int, int], str] = {}
-    for output, terms in _by_output(table).items():
+    for output, terms in by_output(table).items():
         total = None
         for _, a, b, _, value in terms:
             if (a, b) not in known:

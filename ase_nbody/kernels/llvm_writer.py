@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 VECTOR_BYTES = 64
 _FAST = "contract reassoc nsz"
@@ -19,11 +19,13 @@ class Shape:
         bits: 32 or 64, of the floating-point type.
         channels: of states and radial weights.
         blocked: states come as one array (N, components, C) per irrep instead of one for all.
+        vector_bytes: of a machine's vector registers.
     """
 
     bits: int
     channels: int
     blocked: bool = False
+    vector_bytes: int = VECTOR_BYTES
 
     @property
     def scalar(self) -> str:
@@ -32,11 +34,16 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """Channels in one vector: the largest power of two that divides the channels and fits 64 bytes."""
-        width = VECTOR_BYTES * 8 // self.bits
+        """Channels in one vector: the largest power of two that divides the channels and fits a register."""
+        width = self.vector_bytes * 8 // self.bits
         while self.channels % width:
             width //= 2
         return width
+
+    @property
+    def registers(self) -> int:
+        """Vector registers: 32 with AVX-512 and on ARM, 16 with AVX2."""
+        return 16 if self.vector_bytes == 32 else 32
 
     @property
     def vector(self) -> str:
@@ -65,6 +72,24 @@ class Rows:
         raise IndexError(component)
 
 
+Carried = tuple[str, str]  # type and initial value
+
+
+@dataclass
+class Loop:
+    """A loop that carries values.
+
+    Attributes:
+        index: name of the counter.
+        values: names of the values at the start of a turn, and after the loop.
+        next: names of the values for the next turn, to be set.
+    """
+
+    index: str
+    values: list[str]
+    next: list[str] = field(default_factory=list)
+
+
 class Writer:
     """Lines of one LLVM function, with fresh names and counted loops.
 
@@ -84,12 +109,12 @@ class Writer:
             "entry:",
         ]
         self.block = "entry"
-        self._declaration = reduction
+        self.declarations = [reduction]
         self._names = 0
 
     def text(self) -> str:
         """The finished function."""
-        return "\n".join([*self.lines, "  ret void", "}", self._declaration, ""])
+        return "\n".join([*self.lines, "  ret void", "}", *self.declarations, ""])
 
     def fresh(self, expression: str) -> str:
         """A new name for the value of an expression."""
@@ -110,6 +135,53 @@ class Writer:
         self.lines += [f"  %next{n} = add i64 %i{n}, 1", f"  br label %head{n}", f"exit{n}:"]
         self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self.block} ]"
         self.block = f"exit{n}"
+
+    @contextmanager
+    def carrying(self, first: str, last: str, initial: Sequence[Carried], step: int = 1) -> Iterator[Loop]:
+        """Write the lines inside for first, first + step, ... < last, carrying values from turn to turn.
+
+        The lines inside set `loop.next`; after them `loop.values` are those of the last turn.
+        """
+        self._names += 1
+        n, before = self._names, self.block
+        names = [f"%c{n}_{i}" for i in range(len(initial))]
+        self.lines += [f"  br label %head{n}", f"head{n}:"]
+        slot = len(self.lines)
+        self.lines += [""] * (len(initial) + 1)
+        self.lines += [f"  %go{n} = icmp slt i64 %i{n}, {last}", f"  br i1 %go{n}, label %body{n}, label %exit{n}"]
+        self.lines += [f"body{n}:"]
+        self.block = f"body{n}"
+        loop = Loop(f"%i{n}", names)
+        yield loop
+        self.lines += [f"  %next{n} = add i64 %i{n}, {step}", f"  br label %head{n}", f"exit{n}:"]
+        self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self.block} ]"
+        for i, ((kind, value), after) in enumerate(zip(initial, loop.next, strict=True)):
+            self.lines[slot + 1 + i] = f"  {names[i]} = phi {kind} [ {value}, %{before} ], [ {after}, %{self.block} ]"
+        self.block = f"exit{n}"
+
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """Write the lines inside to be done where a condition (i1) holds."""
+        self._names += 1
+        n = self._names
+        self.lines += [f"  br i1 {condition}, label %then{n}, label %after{n}", f"then{n}:"]
+        self.block = f"then{n}"
+        yield
+        self.lines += [f"  br label %after{n}", f"after{n}:"]
+        self.block = f"after{n}"
+
+    def call(self, function: str, first: str, last: str, pointers: Sequence[str]) -> None:
+        """Call another function of the module."""
+        arguments = "".join(f", ptr {p}" for p in pointers)
+        self.lines.append(f"  call void @{function}(i64 {first}, i64 {last}{arguments})")
+
+    def pointer(self, array: str, number: int) -> str:
+        """Element of an array of pointers."""
+        return self.fresh(f"load ptr, ptr {self.fresh(f'getelementptr ptr, ptr {array}, i64 {number}')}")
+
+    def store_integer(self, value: str, array: str, index: str) -> None:
+        """Write an element of an int64 array."""
+        self.lines.append(f"  store i64 {value}, ptr {self.fresh(f'getelementptr i64, ptr {array}, i64 {index}')}")
 
     @contextmanager
     def channels(self) -> Iterator[str]:
@@ -151,6 +223,10 @@ class Writer:
         pointer, within = rows.find(component)
         start = self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {channel}")
         return self.fresh(f"getelementptr {self.shape.scalar}, ptr {start}, i64 {within * self.shape.channels}")
+
+    def offset(self, pointer: str, index: str) -> str:
+        """Pointer to the number `index` places on."""
+        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {index}")
 
     def scalar_at(self, pointer: str, number: int) -> str:
         """Pointer to a number of a row or of scratch space."""
@@ -214,6 +290,30 @@ class Writer:
         return self.fresh(
             f"call {_FAST} {scalar} @{self.shape.reduction}({scalar} {start}, {self.shape.vector} {vector})"
         )
+
+    def totals(self, vectors: Sequence[str]) -> str:
+        """Vector of the sums over each of as many vectors as a vector has numbers, or fewer.
+
+        Half of the vectors' numbers are added to the other half and two such halves share a vector, until one is left.
+        """
+        width = self.shape.width
+        left = [*vectors, *[self.zero()] * (width - len(vectors))]
+        block = width
+        while len(left) > 1:
+            block //= 2
+            starts = range(0, width, 2 * block)
+            low = [lane for s in starts for lane in (*range(s, s + block), *range(width + s, width + s + block))]
+            half = len(left) // 2
+            left = [
+                self.add(self._shuffled(a, b, low), self._shuffled(a, b, [lane + block for lane in low]))
+                for a, b in zip(left[:half], left[half:], strict=True)
+            ]
+        return left[0]
+
+    def _shuffled(self, a: str, b: str, lanes: Sequence[int]) -> str:
+        chosen = ", ".join(f"i32 {lane}" for lane in lanes)
+        kind = self.shape.vector
+        return self.fresh(f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{chosen}>")
 
     def scratch(self, count: int, kind: str) -> str:
         """Space for `count` values on the stack."""

@@ -19,7 +19,12 @@ def polynomial_envelope(distances: Tensor, cutoff: float, power: int) -> Tensor:
         cutoff: angstrom.
         power: p, at least 2.
     """
-    x = (distances / cutoff).clamp(max=1.0)
+    return smooth_envelope(distances.clamp(max=cutoff), cutoff, power)
+
+
+def smooth_envelope(distances: Tensor, cutoff: float, power: int) -> Tensor:
+    """The polynomial of `polynomial_envelope`, beyond the cutoff and below zero too."""
+    x = distances / cutoff
     p = float(power)
     polynomial = (p + 1) * (p + 2) / 2 - x * (p * (p + 2) - x * (p * (p + 1) / 2))
     return 1 - x**power * polynomial

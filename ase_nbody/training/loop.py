@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.data.samples import Sample, batch_samples
-from ase_nbody.potential import Potential, predict
+from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import save_checkpoint
 from ase_nbody.training.display import Display
@@ -123,7 +123,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
         ValueError: the loss or its gradient is not finite; the network is left as it was.
     """
     batch = batch_samples([task.samples[i] for i in chosen.tolist()])
-    prediction = predict(task.potential, batch.graph, differentiable=True)
+    prediction = trainable_prediction(task.potential, batch.graph)
     value = loss(prediction, batch.targets, batch.graph, task.weights)
     state.optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ase_nbody.architectures.base import Network
 from ase_nbody.data.samples import Sample
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.loss import LossWeights, errors
@@ -52,7 +54,8 @@ def validation_errors(
     potential: Potential, batches: Sequence[Sample], parameters: Mapping[str, Tensor]
 ) -> ValidationErrors:
     """Errors of a potential with the given parameters in place of its network's, over batches of labelled samples."""
-    found = [errors(predict(potential, b.graph, parameters), b.targets, b.graph) for b in batches]
+    with torch.no_grad(), exchanged(potential.network, parameters):
+        found = [errors(predict(potential, b.graph), b.targets, b.graph) for b in batches]
     energy = torch.cat([f.energy for f in found])
     forces = torch.cat([f.forces for f in found])
     virial = torch.cat([f.virial for f in found])
@@ -62,6 +65,23 @@ def validation_errors(
         forces_rmse=None if (square := _mean(forces.square())) is None else math.sqrt(square),
         virial_mae=_mean(virial.abs()),
     )
+
+
+@contextmanager
+def exchanged(network: Network, parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """Other values in place of a network's parameters, by name, for a while; outside autograd."""
+    own = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    try:
+        _assign(network, parameters)
+        yield
+    finally:
+        _assign(network, own)
+
+
+def _assign(network: Network, parameters: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(parameters[name])
 
 
 def _mean(values: Tensor) -> float | None:

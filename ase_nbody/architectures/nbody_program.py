@@ -1,0 +1,65 @@
+"""The phases of an N-body network's evaluation, energies and gradients, as one compiled program.
+
+Level by level upwards, each phase over blocks of nodes: messages, mixing, products, states. The last level goes up and
+straight down again; then, level by level downwards, gradients by senders and the way back through the nodes.
+What is linear is folded together beforehand: at the first level the states of the atoms and the mixing of their
+messages become part of the radial weights, at the last level mixing and readout become one vector per element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ase_nbody.architectures.nbody_code import LevelCode, LevelWriter
+from ase_nbody.kernels import geometry_code
+from ase_nbody.kernels.llvm_writer import Shape
+from ase_nbody.kernels.programs import Module, Program
+from ase_nbody.kernels.splines import Grid
+from ase_nbody.math.harmonics import harmonic_steps
+
+
+@cache
+def program(levels: tuple[LevelCode, ...], shape: Shape, grid: Grid, max_degree: int, n_types: int) -> Program:
+    """Compiled phases "up 0", "up 1", ..., "gradients 1", "down 0", ..., "forces" of a network.
+
+    Args:
+        levels: from the first to the last.
+        shape: dtype, channels and vectors.
+        grid: of the splines.
+        max_degree: highest degree of the harmonics.
+        n_types: elements of the network.
+    """
+    steps = [s.numpy() for s in harmonic_steps(max_degree, torch.float64, torch.device("cpu"))]
+    module = Module(shape)
+    last = levels[-1].number
+    for level in levels:
+        with module.phase(f"up{level.number}") as w:
+            writer = LevelWriter(level, w, grid)
+            if level.number == 0:
+                writer.geometry(steps, n_types)
+            writer.up()
+            if level.last:
+                _down(writer, steps, first=True)
+    for level in reversed(levels[:-1]):
+        with module.phase(f"gradients{level.number + 1}") as w:
+            LevelWriter(levels[level.number + 1], w, grid).senders(first=level.number + 1 == last)
+        with module.phase(f"down{level.number}") as w:
+            _down(LevelWriter(level, w, grid), steps, first=False)
+    with module.phase("forces") as w:
+        name = module.function("sender_gradients", 0, lambda n: geometry_code.sender_gradients(n, shape))
+        names = ("sender_offsets", "order", "slots", "d_vectors", "d_positions")
+        w.call(name, w.first, w.last, [w.whole(n) for n in names])
+    return Program(module)
+
+
+def _down(writer: LevelWriter, steps: Sequence[NDArray[np.float64]], *, first: bool) -> None:
+    d_factor = writer.down()
+    if writer.number == 0:
+        writer.edges_back(d_factor, steps, first=first)
+    else:
+        writer.messages_back(d_factor)

@@ -1,0 +1,196 @@
+"""Weights of an N-body network as its compiled phases take them: folded matrices, vectors by element, radial tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ase_nbody.architectures.nbody_code import LevelCode
+from ase_nbody.architectures.nbody_program import program
+from ase_nbody.kernels import Irrep
+from ase_nbody.kernels.cpu import vector_bytes
+from ase_nbody.kernels.llvm_writer import Shape
+from ase_nbody.kernels.programs import Program
+from ase_nbody.kernels.splines import Functions, Grid, fitted_grid, interpolate
+from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.nn.gates import LearnedAggregation
+from ase_nbody.nn.mixing import Mixing
+from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
+
+if TYPE_CHECKING:
+    from ase_nbody.architectures.nbody import Gate, NBodyNetwork
+
+TABLES = {torch.float32: (3, 1e-6), torch.float64: (5, 1e-7)}
+"""Degree of the splines, and their largest error relative to the largest value."""
+
+SCALAR = Irrep(0, 1)
+
+
+class Versions:
+    """What the parameters of a module were at one time.
+
+    Args:
+        module: whose submodules stay the same.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._tables = [m._parameters for m in module.modules() if m._parameters]
+        self._seen = self._now()
+
+    def unchanged(self) -> bool:
+        """Whether no parameter has been changed in place, moved or replaced since."""
+        return self._now() == self._seen
+
+    def _now(self) -> list[tuple[int, int]]:
+        return [(p.data_ptr(), p._version) for table in self._tables for p in table.values() if p is not None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the phases need of a network with its present weights, for some of its elements.
+
+    Attributes:
+        parameters: of which weights and tables were made.
+        types: numbers of the elements that the tables hold.
+        program: compiled phases.
+        grid: of the tables.
+        harmonics: their number.
+        arrays: weights, vectors by element, radial tables and the first row of each pair of types.
+    """
+
+    parameters: Versions
+    types: frozenset[int]
+    program: Program
+    grid: Grid
+    harmonics: int
+    arrays: dict[str, Tensor]
+
+
+def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
+    """Folded weights and tables for pairs of the elements that are present."""
+    settings, dtype = network.settings, network.embedding.dtype
+    gates = [cast("Gate", gate) for gate in network.gates]
+    n_types = len(settings.elements)
+    grid = _grid(network, gates)
+    shape = Shape(torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes())
+    levels = tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
+    made = program(levels, shape, grid, settings.max_degree_edges, n_types)
+    pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
+    starts = torch.full((n_types**2,), -1)
+    starts[pairs] = torch.arange(len(pairs)) * grid.rows
+    arrays = {"weights": made.weights(_matrices(gates)), "tables": starts, **_vectors(network, gates)}
+    for number, gate in enumerate(gates):
+        layer = _hidden_layer(_radial(gate), pairs, settings.envelope_power)
+        splines = torch.from_numpy(interpolate(layer, grid)).view(grid.rows, len(pairs), -1)
+        table = _table(network, gate, number, splines.transpose(0, 1), pairs)
+        arrays[f"table{number}"] = table.to(dtype).contiguous()
+    arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
+    harmonics = (settings.max_degree_edges + 1) ** 2
+    return Loaded(Versions(network), present, made, grid, harmonics, arrays)
+
+
+def _grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:
+    """A grid fine enough for all pairs of elements, so that results do not depend on which have been met."""
+    pairs, power = range(len(network.settings.elements) ** 2), network.settings.envelope_power
+    layers = [
+        _hidden_layer(_radial(gate), list(pairs[start : start + _PAIRS_AT_ONCE]), power)
+        for gate in gates
+        for start in pairs[::_PAIRS_AT_ONCE]
+    ]
+    degree, tolerance = TABLES[network.embedding.dtype]
+    return fitted_grid(layers, network.settings.cutoff, degree=degree, tolerance=tolerance)
+
+
+_PAIRS_AT_ONCE = 64  # bounds the memory of models of many elements
+
+
+def _level_code(gate: Gate, number: int, levels: int) -> LevelCode:
+    many_body = gate.many_body
+    return LevelCode(
+        messages=gate.aggregation.table,
+        pairs=many_body.pairs if many_body.body_order >= 3 else None,
+        triples=many_body.triples if many_body.body_order >= 4 else None,
+        irreps_out=gate.shape.irreps_out,
+        number=number,
+        last=number == levels - 1,
+    )
+
+
+def _radial(gate: Gate) -> LearnedRadial:
+    return cast("LearnedAggregation", gate.aggregation).radial
+
+
+def _hidden_layer(radial: LearnedRadial, pairs: list[int], envelope_power: int) -> Functions:
+    """Last hidden layer of the pairs of types times the envelope, as a function of distances, (R, pairs H)."""
+    weights = {name: p.detach().double() for name, p in radial.named_parameters()}
+    first = weights["first"].view(len(radial.first_bias), radial.n_bessel, -1)[pairs]
+    bias = weights["first_bias"][pairs]
+    orders = torch.arange(1, radial.n_bessel + 1, dtype=torch.float64)
+
+    def hidden(distances: NDArray[np.floating]) -> NDArray[np.float64]:
+        r = torch.from_numpy(distances).unsqueeze(1)
+        basis = orders * (2**0.5 * math.pi / radial.cutoff) * torch.sinc(r * orders / radial.cutoff)  # (R, B)
+        layer = functional.silu(torch.einsum("rb,pbh->rph", basis, first) + bias) * SILU_GAIN
+        layer = functional.silu(layer @ weights["second"] + weights["second_bias"]) * SILU_GAIN
+        values: NDArray[np.float64] = (
+            (layer * smooth_envelope(r, radial.cutoff, envelope_power).unsqueeze(2)).flatten(1).numpy()
+        )
+        return values
+
+    return hidden
+
+
+def _table(network: NBodyNetwork, gate: Gate, number: int, splines: Tensor, pairs: list[int]) -> Tensor:
+    """Coefficients of the radial weights, (pairs, rows, paths C), from those of the hidden layers (pairs, rows, H)."""
+    last = _radial(gate).last.double() * gate.average_neighbours**-0.5
+    if number > 0:
+        return torch.matmul(splines, last)
+    table, channels = gate.aggregation.table, network.settings.channels
+    by_path = last.view(len(last), table.n_paths, channels)
+    senders = network.embedding.double()[[pair % len(network.settings.elements) for pair in pairs]]  # (pairs, C)
+    mixing = torch.stack([gate.many_body.factor.weights[str(path.irrep)].double() for path in table.paths])
+    folded = torch.einsum("hpc,sc,pcd->shpd", by_path, senders, mixing).flatten(2)  # (pairs, H, paths C)
+    return torch.matmul(splines, folded)
+
+
+def _matrices(gates: list[Gate]) -> dict[str, Tensor]:
+    """Mixing matrices and their transposes by the names that the phases use."""
+    found = {}
+    for number, gate in enumerate(gates):
+        for name, mixing in _mixings(gate).items():
+            for irrep, weights in mixing.weights.items():
+                found[f"{name}{number}_{irrep}"] = weights.detach()
+                found[f"back_{name}{number}_{irrep}"] = weights.detach().T
+    return found
+
+
+def _mixings(gate: Gate) -> dict[str, Mixing]:
+    many_body = gate.many_body
+    found = {"factor": many_body.factor, "linear": many_body.linear, "own": gate.own}
+    if many_body.body_order >= 3:
+        found["mix_pairs"] = many_body.mix_pairs
+    if many_body.body_order >= 4:
+        found |= {"pair_factor": many_body.pair_factor, "mix_triples": many_body.mix_triples}
+    return found
+
+
+def _vectors(network: NBodyNetwork, gates: list[Gate]) -> dict[str, Tensor]:
+    """What has one vector per element: readouts, folded with the mixing at the last level, and the own part."""
+    found = {}
+    for number, gate in enumerate(gates):
+        found[f"readout{number}_vectors"] = gate.readout.detach()
+        found[f"own_scale{number}_vectors"] = gate.own_scale.detach()
+        scalar = str(SCALAR)
+        for name, mixing in _mixings(gate).items():
+            if scalar in mixing.weights and name not in ("own", "factor", "pair_factor"):
+                found[f"{name}{number}_vectors"] = (gate.readout @ mixing.weights[scalar].T).detach()
+    scaled = network.embedding * gates[0].own_scale
+    found["own0_vectors"] = (scaled @ gates[0].own.weights[str(SCALAR)]).detach()
+    return found

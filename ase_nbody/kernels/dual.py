@@ -1,0 +1,167 @@
+"""Contraction and node product of states with tangents, and the gradients of scalars of both, on the CPU.
+
+For losses on forces: with tangents along which forces are weighted, one reverse pass through values and tangents gives
+what differentiating twice would. A dual state is one array per irrep, (2, N (2l+1), paths C), of values and tangents.
+A gradient has the same shape: changes (by the values), then pulls (by the tangents), which need no tangents. So a
+loss that depends on pulls is evaluated in between: values, pulls, then tangents and changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ase_nbody.kernels import cpu, cpu_code, dual_code
+from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.kernels.tables import ProductTable, entries
+
+Components = Sequence[tuple[int, int]]  # of each irrep: dimension 2l+1, and paths
+VALUES, TANGENTS = 0, 1
+CHANGES, PULLS = 0, 1
+
+
+class Dual:
+    """Values and tangents, or changes and pulls.
+
+    Args:
+        both: (2, rows, columns) for each irrep.
+    """
+
+    def __init__(self, both: Sequence[Tensor]) -> None:
+        self.both = both
+        unbound = [array.unbind(0) for array in both]
+        self.parts = [part[0] for part in unbound], [part[1] for part in unbound]
+
+    def like(self) -> Dual:
+        """Another one of the same shape, not filled in."""
+        return Dual([torch.empty_like(array) for array in self.both])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all states of a batch share.
+
+    Attributes:
+        nodes: their number.
+        edges: who is whose child.
+        like: an empty tensor of the states' dtype and channels, (0, 0, C).
+    """
+
+    nodes: int
+    edges: EdgeList
+    like: Tensor
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.like.shape[2]
+
+    def dual(self, components: Components) -> Dual:
+        """A state of so many components, not filled in."""
+        return Dual([self.like.new_empty(2, self.nodes * d, paths * self.channels) for d, paths in components])
+
+    def output(self, table: ProductTable) -> Dual:
+        """An output of a product, not filled in."""
+        irreps = zip(table.output_irreps, table.output_multiplicities, strict=True)
+        return self.dual([(irrep.dimension, paths) for irrep, paths in irreps])
+
+
+class Contraction:
+    """Messages of one level, summed over the children of each parent; see `operations.contract`.
+
+    Args:
+        batch: nodes and edges.
+        table: product of states and harmonics.
+        states: of the children.
+        harmonics: (2, E, M).
+        radial: (2, E, paths C).
+    """
+
+    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: Dual) -> None:
+        self.batch, self.table = batch, table
+        self.states, self.harmonics, self.radial = states, harmonics, radial
+        self.summed = batch.output(table)
+        self.d_states, self.d_radial = states.like(), radial.like()
+
+    def fill(self, part: int) -> None:
+        """Make values or tangents of `summed`."""
+        if part == VALUES:
+            self._receive(cpu_code.messages, [*self._arguments(VALUES), *self.summed.parts[VALUES]], 1.0)
+        else:
+            arguments = [*self._arguments(VALUES), *self._arguments(TANGENTS)]
+            self._receive(cpu_code.tangent_messages, [*arguments, *self.summed.parts[TANGENTS]], 3.0)
+
+    def pull(self, upstream: Dual) -> Tensor:
+        """Make the pulls of `d_states` and `d_radial` from those of `summed`; pulls of the harmonics, (E, M)."""
+        d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
+        results = [*self.d_states.parts[PULLS], d_harmonics, *self.d_radial.parts[PULLS]]
+        self._send(cpu_code.pulls, [*self._arguments(VALUES), *upstream.parts[PULLS], *results], 2.0)
+        return d_harmonics
+
+    def change(self, upstream: Dual) -> None:
+        """Make the changes of `d_states` and `d_radial` from changes and pulls of `summed`."""
+        values = [*self._arguments(VALUES), *upstream.parts[PULLS]]
+        tangents = [*self._arguments(TANGENTS), *upstream.parts[CHANGES]]
+        results = [*self.d_states.parts[CHANGES], *self.d_radial.parts[CHANGES]]
+        self._send(dual_code.changes, [*values, *tangents, *results], 4.0)
+
+    def _arguments(self, part: int) -> list[Tensor]:
+        return [*self.states.parts[part], *self.harmonics.parts[part], *self.radial.parts[part]]
+
+    def _receive(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
+        edges = self.batch.edges
+        nodes = cpu.Nodes(0, edges.n_receivers, edges.receiver_offsets)
+        self._run(code, nodes, [edges.receiver_offsets, edges.senders, *tensors], cost)
+
+    def _send(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
+        edges = self.batch.edges
+        nodes = cpu.Nodes(0, edges.n_senders, edges.sender_offsets)
+        self._run(code, nodes, [edges.sender_offsets, edges.sender_order, edges.receivers, *tensors], cost)
+
+    def _run(self, code: cpu.Code, nodes: cpu.Nodes, tensors: Sequence[Tensor], cost: float) -> None:
+        work = cost * self.batch.edges.n_edges * len(entries(self.table)) * self.batch.channels
+        cpu.run(code, self.table, nodes, work, self.batch.like, tensors, blocked=True)
+
+
+class NodeProduct:
+    """Product of two states of each node; see `operations.node_product`.
+
+    Args:
+        batch: the nodes.
+        table: the product.
+        first: a state.
+        second: a state, perhaps the same.
+    """
+
+    def __init__(self, batch: Batch, table: ProductTable, first: Dual, second: Dual) -> None:
+        self.batch, self.table = batch, table
+        self.first, self.second = first, second
+        self.product = batch.output(table)
+
+    def fill(self, part: int) -> None:
+        """Make values or tangents of `product`."""
+        if part == VALUES:
+            self._run(cpu_code.products, [*self._factors(VALUES), *self.product.parts[VALUES]], 1.0)
+        else:
+            factors = [*self._factors(VALUES), *self._factors(TANGENTS)]
+            self._run(cpu_code.product_tangents, [*factors, *self.product.parts[TANGENTS]], 2.0)
+
+    def add_gradients(self, part: int, upstream: Dual, d_first: Dual, d_second: Dual) -> None:
+        """Add to pulls or changes of the factors, perhaps the same, what comes from those of `product`."""
+        results = [*d_first.parts[part], *d_second.parts[part]]
+        values = [*self._factors(VALUES), *upstream.parts[PULLS]]
+        if part == PULLS:
+            self._run(dual_code.added_product_pulls, [*values, *results], 2.0)
+        else:
+            tangents = [*self._factors(TANGENTS), *upstream.parts[CHANGES]]
+            self._run(dual_code.added_product_changes, [*values, *tangents, *results], 4.0)
+
+    def _factors(self, part: int) -> list[Tensor]:
+        return [*self.first.parts[part], *self.second.parts[part]]
+
+    def _run(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
+        work = cost * self.batch.nodes * len(entries(self.table)) * self.batch.channels
+        cpu.run(code, self.table, cpu.Nodes(0, self.batch.nodes), work, self.batch.like, tensors, blocked=True)

@@ -1,0 +1,245 @@
+"""LLVM code of messages over edges and of their gradients, when a network is evaluated.
+
+Radial weights are B-splines of the distance: an edge reads degree + 1 rows of a table of its pair of elements, and the
+slopes come from the same rows. So neither weights nor their gradients are ever written to memory. What is known about
+an edge stands in its `EdgeRow`, made by `geometry_code`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ase_nbody.kernels.cpu_code import (
+    EdgeTable,
+    add_to_rows,
+    block_sizes,
+    clear_rows,
+    load_coupling,
+    pull_back,
+    write_couplings,
+)
+from ase_nbody.kernels.geometry_code import EdgeRow
+from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
+from ase_nbody.kernels.tables import ProductTable
+
+
+class Edge:
+    """One edge within a kernel.
+
+    Args:
+        w: of the kernel.
+        edges: its table.
+        degree: of the splines.
+        e: number of the edge.
+    """
+
+    def __init__(self, w: Writer, edges: EdgeTable, degree: int, e: str) -> None:
+        self.w = w
+        self.row = EdgeRow(edges.table.n_second, degree)
+        self.width = edges.table.n_paths * w.shape.channels
+        self.functions = w.scalars("%functions", e, self.row.length)
+        self.table = w.scalars("%weights", w.integer("%rows", e), self.width)
+
+    def weight(self, path: int, k: str) -> str:
+        """Radial weights of a path for the channels from k on."""
+        return self._spline(self.row.basis, path, k)
+
+    def slope(self, path: int, k: str) -> str:
+        """Their slopes by the distance."""
+        return self._spline(self.row.slopes, path, k)
+
+    def _spline(self, first: int, path: int, k: str) -> str:
+        w, total = self.w, None
+        start = w.offset(self.table, k)
+        for j in range(self.row.degree + 1):
+            weights = w.load(w.scalar_at(start, j * self.width + path * w.shape.channels))
+            total = w.fused(w.broadcast(w.load_scalar(w.scalar_at(self.functions, first + j))), weights, total)
+        assert total is not None
+        return total
+
+
+def scalar_messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Writer:
+    """Sums over the edges of receivers begin..end where the scalar state of a child is part of its radial weights.
+
+    Arguments: offsets, ends, rows, functions, weights (table rows, paths C) and out, one block per irrep.
+    Channels are the outer loop, so the sums of a receiver stay in registers.
+    """
+    edges, sizes = EdgeTable(table), block_sizes(table, True)
+    names = {"offsets": 0, "ends": 0, "rows": 0, "functions": 0, "weights": 0, "out": len(sizes.output)}
+    w = Writer(name, shape, names)
+    with w.loop("%begin", "%end") as n:
+        out = w.rows("%out", n, sizes.output)
+        first, last = w.integer("%offsets", n), w.integer("%ends", n)
+        with w.channels() as k:
+            with w.carrying(first, last, [(shape.vector, w.zero())] * table.n_output) as loop:
+                edge = Edge(w, edges, degree, loop.index)
+                loop.next = list(loop.values)
+                for path, groups in enumerate(edges.groups):
+                    weight = edge.weight(path, k)
+                    for coupling, output in groups[0]:
+                        factor = w.broadcast(_coupled(w, edges, edge.functions, coupling))
+                        loop.next[output] = w.fused(factor, weight, loop.next[output])
+            for component, total in enumerate(loop.values):
+                w.store(total, w.at(out, component, k))
+    return w
+
+
+def _coupled(w: Writer, edges: EdgeTable, harmonics: str, coupling: int) -> str:
+    """One coupling of an edge, sum_b c[a, b, o] Y[b]."""
+    total = None
+    for b, value in edges.terms[coupling]:
+        harmonic = w.load_scalar(w.scalar_at(harmonics, b))
+        if total is None and abs(value - 1.0) < 1e-12:
+            total = harmonic
+        else:
+            total = w.fused(harmonic, w.literal(value, "scalar"), total, w.shape.scalar)
+    assert total is not None
+    return total
+
+
+def messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Writer:
+    """Sums over the edges of receivers begin..end of radial weight times state times harmonics.
+
+    Arguments: offsets, ends, children, rows, functions, weights (table rows, paths C), states and out, one block per
+    irrep.
+    """
+    edges, sizes = EdgeTable(table), block_sizes(table, True)
+    names = dict.fromkeys("offsets ends children rows functions weights".split(), 0)
+    w = Writer(name, shape, names | {"states": len(sizes.first), "out": len(sizes.output)})
+    slots = w.scratch(len(edges.terms), shape.scalar)
+    with w.loop("%begin", "%end") as n:
+        out = w.rows("%out", n, sizes.output)
+        clear_rows(w, out)
+        with w.loop(w.integer("%offsets", n), w.integer("%ends", n)) as e:
+            state = w.rows("%states", w.integer("%children", e), sizes.first)
+            edge = Edge(w, edges, degree, e)
+            write_couplings(w, edges, edge.functions, slots)
+            with w.channels() as k:
+                for path, groups in enumerate(edges.groups):
+                    weight = edge.weight(path, k)
+                    sums: dict[int, str | None] = dict.fromkeys(edges.outputs[path])
+                    for a, pairs in groups.items():
+                        weighted = w.multiply(w.load(w.at(state, a, k)), weight)
+                        for coupling, output in pairs:
+                            sums[output] = w.fused(load_coupling(w, slots, coupling), weighted, sums[output])
+                    add_to_rows(w, out, sums, k)
+    return w
+
+
+def gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool, add_to_states: bool) -> Writer:
+    """Gradients by states, harmonics and distance, for the edges of senders begin..end.
+
+    Arguments: offsets and order of the senders' edges, receivers, slots, rows, functions, weights, states, upstream
+    (gradients by the messages), d_states and d_functions, (E, harmonics + 1): by harmonics, then by distance.
+
+    Args:
+        name: of the function.
+        table: of the messages.
+        shape: dtype and channels.
+        degree: of the splines.
+        first: store d_functions; otherwise add to them.
+        add_to_states: add to d_states; otherwise store them.
+    """
+    edges, sizes = EdgeTable(table), block_sizes(table, True)
+    names = dict.fromkeys("offsets order receivers slots rows functions weights".split(), 0)
+    states, outputs = len(sizes.first), len(sizes.output)
+    w = Writer(name, shape, names | {"states": states, "upstream": outputs, "d_states": states, "d_functions": 0})
+    slots = w.scratch(len(edges.terms), shape.scalar)
+    with w.loop("%begin", "%end") as s:
+        state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%d_states"))
+        if not add_to_states:
+            clear_rows(w, d_state)
+        with w.edges("%offsets", s) as i:
+            listed = w.integer("%order", i)
+            e = w.integer("%slots", listed)
+            with w.when(w.fresh(f"icmp sge i64 {e}, 0")):
+                upstream = w.rows("%upstream", w.integer("%receivers", listed), sizes.output)
+                edge = Edge(w, edges, degree, e)
+                write_couplings(w, edges, edge.functions, slots)
+                totals = _edge_gradients(w, edges, edge, slots, upstream, state, d_state)
+                _store_totals(w, totals, w.scalars("%d_functions", e, table.n_second + 1), first)
+    return w
+
+
+def scalar_gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool) -> Writer:
+    """Gradients of `scalar_messages` by harmonics and distance, for the edges of receivers begin..end.
+
+    Arguments: offsets, ends, rows, functions, weights, upstream and d_functions as in `gradients`, and `first`.
+    """
+    edges, sizes = EdgeTable(table), block_sizes(table, True)
+    names = dict.fromkeys("offsets ends rows functions weights".split(), 0)
+    w = Writer(name, shape, names | {"upstream": len(sizes.output), "d_functions": 0})
+    slots = w.scratch(len(edges.terms), shape.scalar)
+    with w.loop("%begin", "%end") as n:
+        upstream = w.rows("%upstream", n, sizes.output)
+        with w.loop(w.integer("%offsets", n), w.integer("%ends", n)) as e:
+            edge = Edge(w, edges, degree, e)
+            write_couplings(w, edges, edge.functions, slots)
+            totals = _edge_gradients(w, edges, edge, slots, upstream, None, None)
+            _store_totals(w, totals, w.scalars("%d_functions", e, table.n_second + 1), first)
+    return w
+
+
+def _edge_gradients(
+    w: Writer, edges: EdgeTable, edge: Edge, slots: str, upstream: Rows, state: Rows | None, d_state: Rows | None
+) -> list[str]:
+    """Vectors whose sums over channels are the gradients by each harmonic and the distance; adds to d_state."""
+    table, channels = edges.table, w.shape.channels
+    start = [(w.shape.vector, w.zero())] * (table.n_second + 1)
+    with w.carrying("0", str(channels // w.shape.width), start) as loop:
+        k = w.fresh(f"mul i64 {loop.index}, {w.shape.width}")
+        values = [] if state is None else [w.load(w.at(state, a, k)) for a in range(table.n_first)]
+        d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
+        d_harmonics: dict[int, str | None] = dict(enumerate(loop.values[:-1]))
+        d_distance = loop.values[-1]
+        for path, groups in enumerate(edges.groups):
+            weight = edge.weight(path, k)
+            slope = edge.slope(path, k)
+            pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+            d_weight: str | None = None
+            for a, pairs in groups.items():
+                pulled = pull_back(w, slots, pairs, pulls)
+                if state is None:
+                    d_weight, weighted = pulled, weight
+                else:
+                    d_values[a] = w.fused(pulled, weight, d_values[a])
+                    d_weight = w.fused(pulled, values[a], d_weight)
+                    weighted = w.multiply(values[a], weight)
+                _pull_harmonics(w, edges, pairs, pulls, weighted, d_harmonics)
+            assert d_weight is not None
+            d_distance = w.fused(d_weight, slope, d_distance)
+        if d_state is not None:
+            add_to_rows(w, d_state, d_values, k)
+        loop.next = [*(d_harmonics[b] or w.zero() for b in range(table.n_second)), d_distance]
+    return loop.values
+
+
+def _pull_harmonics(
+    w: Writer,
+    edges: EdgeTable,
+    pairs: list[tuple[int, int]],
+    pulls: dict[int, str],
+    weighted: str,
+    totals: dict[int, str | None],
+) -> None:
+    """Add the weighted state times the upstream gradient to each harmonic it goes with."""
+    for b, terms in edges.by_harmonic(pairs).items():
+        inner = None
+        for value, output in terms:
+            inner = w.fused(pulls[output], w.literal(value), inner)
+        assert inner is not None
+        totals[b] = w.fused(weighted, inner, totals[b])
+
+
+def _store_totals(w: Writer, totals: Sequence[str], row: str, first: bool) -> None:
+    """Store in, or add to, a row the sum over each of some vectors."""
+    width = w.shape.width
+    whole = len(totals) - len(totals) % width if width > 1 else 0
+    for start in range(0, whole, width):
+        pointer = w.scalar_at(row, start)
+        found = w.totals(totals[start : start + width])
+        w.store(found if first else w.add(found, w.load(pointer)), pointer)
+    for number in range(whole, len(totals)):
+        pointer = w.scalar_at(row, number)
+        total = w.total(totals[number])
+        w.store_scalar(total if first else w.add(total, w.load_scalar(pointer), w.shape.scalar), pointer)

@@ -1,0 +1,157 @@
+"""What this machine can do at most: its rate of multiply-adds and its bandwidth of memory, by kernels of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from time import perf_counter
+
+import llvmlite.binding as llvm
+import torch
+from torch import Tensor
+
+from ase_nbody.kernels.cpu import compiled, thread_pool
+from ase_nbody.kernels.llvm_writer import Shape, Writer
+
+VECTOR_BYTES = 64
+
+SUMS = (6, 12, 24)
+"""Vectors that are added to in turn. Enough hide the latency of an addition, more than there are registers spill: which
+number is best differs between processors, and the best rate counts."""
+
+UNROLLED = 768
+"""Multiply-adds of such vectors between loads and stores of the sums; a multiple of all of SUMS."""
+
+REPEATS = 50_000
+"""Runs of the unrolled part: about 10 ms in all."""
+
+COPIED_BYTES = 256 * 2**20
+"""Bytes of the array that is copied: far more than caches hold."""
+
+ROW_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Highest rates measured, by as many threads as torch uses.
+
+    Attributes:
+        threads: their number.
+        multiply_adds_per_s: fused multiply-adds of numbers in registers, 1/s.
+        copy_bytes_per_s: bytes read and written while an array in memory is copied, 1/s.
+    """
+
+    threads: int
+    multiply_adds_per_s: float
+    copy_bytes_per_s: float
+
+
+def measured_machine(dtype: torch.dtype, seconds: float) -> Machine:
+    """The machine's rates for a dtype.
+
+    Args:
+        dtype: float32 or float64; of the multiply-adds.
+        seconds: time for measuring, about; each kernel runs at least twice.
+    """
+    share = seconds / (len(SUMS) + 1)
+    rates = [_multiply_add_rate(dtype, sums, share) for sums in SUMS]
+    return Machine(torch.get_num_threads(), max(rates), _copy_rate(share))
+
+
+def processor() -> str:
+    """LLVM's name of the processor, such as "znver4"."""
+    return str(llvm.get_host_cpu_name())
+
+
+def add_repeatedly(sums: Tensor, factor: float, addend: float) -> None:
+    """Replace each number x by factor * x + addend, UNROLLED / n * REPEATS times, as one thread does for each row.
+
+    Args:
+        sums: n vectors of VECTOR_BYTES for each thread, (threads, n, numbers), contiguous, changed in place.
+        factor: of the numbers.
+        addend: of the products.
+    """
+    threads, n_sums, width = sums.shape
+    constants = sums.new_tensor([factor, addend])
+    kernel = _kernel(_repeated_multiply_adds, Shape(8 * sums.itemsize, n_sums * width))
+    _run(kernel, threads, threads, [sums, constants])
+
+
+def copy_past_caches(source: Tensor, target: Tensor) -> None:
+    """Copy rows of ROW_BYTES; what is written goes to memory and is not read before, as it would be through caches.
+
+    Args:
+        source: contiguous, (rows, numbers).
+        target: of the same shape; its memory begins at a multiple of 64 bytes, as torch's does.
+    """
+    kernel = _kernel(_streaming_copy, Shape(8 * source.itemsize, source.shape[1]))
+    _run(kernel, len(source), torch.get_num_threads(), [source, target])
+
+
+def _multiply_add_rate(dtype: torch.dtype, n_sums: int, seconds: float) -> float:
+    threads, width = torch.get_num_threads(), VECTOR_BYTES // dtype.itemsize
+    sums = torch.zeros(threads, n_sums, width, dtype=dtype)
+    return _best_rate(threads * UNROLLED * REPEATS * width, lambda: add_repeatedly(sums, 0.5, 0.25), seconds)
+
+
+def _copy_rate(seconds: float) -> float:
+    source = torch.ones(COPIED_BYTES // ROW_BYTES, ROW_BYTES // 4, dtype=torch.float32)
+    target = torch.zeros_like(source)
+    return _best_rate(2 * COPIED_BYTES, lambda: copy_past_caches(source, target), seconds)
+
+
+def _best_rate(amount: int, action: Callable[[], None], seconds: float) -> float:
+    """Amount of work by the shortest time of several runs, after one that compiles."""
+    action()
+    shortest, started = float("inf"), perf_counter()
+    while True:
+        before = perf_counter()
+        action()
+        now = perf_counter()
+        shortest = min(shortest, now - before)
+        if now - started > seconds:
+            return amount / shortest
+
+
+@cache
+def _kernel(code: Callable[[Shape], str], shape: Shape) -> Callable[..., None]:
+    return compiled(code(shape), ["kernel"], 2)["kernel"]
+
+
+def _run(kernel: Callable[..., None], rows: int, threads: int, arrays: list[Tensor]) -> None:
+    """Run a kernel over rows, in as many threads as given."""
+    pointers = [array.data_ptr() for array in arrays]
+    bounds = [rows * i // threads for i in range(threads + 1)]
+    others = [thread_pool(threads - 1).submit(kernel, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
+    kernel(bounds[0], bounds[1], *pointers)
+    for other in others:
+        other.result()
+
+
+def _repeated_multiply_adds(shape: Shape) -> str:
+    """All channels of a row are kept in registers through the unrolled part."""
+    rounds = UNROLLED * VECTOR_BYTES * 8 // (shape.channels * shape.bits)
+    w = Writer("kernel", shape, {"sums": 0, "constants": 0})
+    factor, addend = (w.broadcast(w.load_scalar(w.scalar_at("%constants", i))) for i in range(2))
+    with w.loop("%begin", "%end") as thread:
+        row = w.scalars("%sums", thread, shape.channels)
+        with w.loop("0", str(REPEATS)):
+            places = [w.vector_at(row, i) for i in range(shape.channels // shape.width)]
+            sums = [w.load(place) for place in places]
+            for _ in range(rounds):
+                sums = [w.fused(x, factor, addend) for x in sums]
+            for x, place in zip(sums, places, strict=True):
+                w.store(x, place)
+    return w.text()
+
+
+def _streaming_copy(shape: Shape) -> str:
+    w = Writer("kernel", shape, {"source": 0, "target": 0})
+    alignment = shape.width * shape.bits // 8
+    with w.loop("%begin", "%end") as row:
+        source, target = (w.scalars(name, row, shape.channels) for name in ("%source", "%target"))
+        for number in range(shape.channels // shape.width):
+            value, place = w.load(w.vector_at(source, number)), w.vector_at(target, number)
+            w.lines.append(f"  store {shape.vector} {value}, ptr {place}, align {alignment}, !nontemporal !0")
+    return w.text() + "!0 = !{i32 1}\n"

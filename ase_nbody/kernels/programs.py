@@ -1,0 +1,254 @@
+"""Programs: LLVM modules whose phases run over blocks of nodes, in threads, on arrays known by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ase_nbody.kernels.cpu import compiled, thread_pool
+from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.matmul_code import matmul
+
+BLOCK = 12
+"""Nodes whose states stay in the cache from one operation to the next; their rows of any degree fill whole tiles."""
+
+NODES_PER_SHARE = 16  # smallest piece of work worth giving to another thread, which takes about 30 us to begin
+SHARES_PER_THREAD = 4  # so that a thread that is held up does not hold up the others
+
+
+class Module:
+    """Functions written so far, the names of the arrays that phases use, and the sizes of their scratch space.
+
+    Args:
+        shape: dtype, channels and vectors of all states.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.arrays: dict[str, int] = {}
+        self.states: dict[str, int] = {}
+        self.matrices: dict[str, int] = {}
+        self.weights = 0
+        self.phases: list[str] = []
+        self.scratch = 0
+        self._names: dict[tuple[str, Hashable], str] = {}
+        self._functions: dict[str, Writer] = {}
+
+    def function(self, kind: str, key: Hashable, write: Callable[[str], Writer]) -> str:
+        """Name of the function of a kind for a key, which is written the first time."""
+        if (kind, key) not in self._names:
+            name = self._names[kind, key] = f"{kind}_{len(self._names)}"
+            self._functions[name] = write(name)
+        return self._names[kind, key]
+
+    def array(self, name: str) -> int:
+        """Number of an array."""
+        return self.arrays.setdefault(name, len(self.arrays))
+
+    def matrix(self, name: str, size: int) -> int:
+        """Where a matrix of so many numbers begins among the weights."""
+        if name not in self.matrices:
+            self.matrices[name] = self.weights
+            self.weights += size
+        return self.matrices[name]
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[PhaseWriter]:
+        """Write one phase: a function of begin, end, the arrays' pointers and scratch space."""
+        w = PhaseWriter(self, name)
+        with w.loop_over_blocks():
+            yield w
+        self._functions[name] = w
+        self.phases.append(name)
+        self.scratch = max(self.scratch, w.scratch_size)
+
+    def text(self) -> str:
+        """All functions."""
+        declarations = dict.fromkeys(d for w in self._functions.values() for d in w.declarations)
+        bodies = ["\n".join([*w.lines, "  ret void", "}"]) for w in self._functions.values()]
+        internal = [b.replace("define void", "define internal void") for b in bodies]
+        public = [b if name in self.phases else i for name, b, i in zip(self._functions, bodies, internal, strict=True)]
+        return "\n".join([*public, *declarations, ""])
+
+
+@dataclass(frozen=True)
+class State:
+    """One array per irrep, of a block of nodes.
+
+    Attributes:
+        pointers: to the rows of the block's first node.
+        lengths: numbers per node of each array.
+    """
+
+    pointers: list[str]
+    lengths: list[int]
+
+
+class PhaseWriter(Writer):
+    """Writes a phase block by block: `first` to `last` are its nodes, `count` of them.
+
+    Args:
+        module: that the phase belongs to.
+        name: of the phase.
+    """
+
+    def __init__(self, module: Module, name: str) -> None:
+        super().__init__(name, module.shape, {"arrays": 0, "scratch": 0})
+        self.module = module
+        self.scratch_size = 0  # numbers
+        self.first = self.last = self.count = ""
+
+    @contextmanager
+    def loop_over_blocks(self) -> Iterator[None]:
+        """Loop over the blocks of nodes from begin to end."""
+        with self.carrying("%begin", "%end", [], step=BLOCK) as loop:
+            self.first = loop.index
+            full = self.fresh(f"add i64 {loop.index}, {BLOCK}")
+            less = self.fresh(f"icmp slt i64 {full}, %end")
+            self.last = self.fresh(f"select i1 {less}, i64 {full}, i64 %end")
+            self.count = self.fresh(f"sub i64 {self.last}, {self.first}")
+            yield
+
+    def whole(self, name: str) -> str:
+        """Pointer to an array from node 0 on."""
+        return self.pointer("%arrays", self.module.array(name))
+
+    def block_of(self, name: str, length: int, kind: str | None = None) -> str:
+        """Pointer to the block's first row of an array with `length` numbers per node."""
+        start = self.fresh(f"mul i64 {self.first}, {length}")
+        return self.fresh(f"getelementptr {kind or self.shape.scalar}, ptr {self.whole(name)}, i64 {start}")
+
+    def weights(self, name: str, size: int) -> str:
+        """Pointer to a matrix."""
+        return self.scalar_at(self.whole("weights"), self.module.matrix(name, size))
+
+    def state(self, name: str, components: Sequence[int]) -> State:
+        """A state kept in arrays name0, name1, ..., with so many components in each."""
+        lengths = [c * self.shape.channels for c in components]
+        self.module.states |= {f"{name}{i}": n for i, n in enumerate(lengths)}
+        return State([self.block_of(f"{name}{i}", n) for i, n in enumerate(lengths)], lengths)
+
+    def temporary(self, components: Sequence[int]) -> State:
+        """A state of the block in scratch space."""
+        pointers, lengths = [], [c * self.shape.channels for c in components]
+        for length in lengths:
+            pointers.append(self.scalar_at("%scratch", self.scratch_size))
+            self.scratch_size += length * BLOCK
+        return State(pointers, lengths)
+
+    def from_node_zero(self, state: State) -> list[str]:
+        """Pointers to where node 0 of a state of the block would stand, for functions that count from there."""
+        back = self.fresh(f"sub i64 0, {self.first}")
+        return [
+            self.offset(p, self.fresh(f"mul i64 {back}, {n}"))
+            for p, n in zip(state.pointers, state.lengths, strict=True)
+        ]
+
+    def multiply_matrix(
+        self, left: str, right: str, out: str, sizes: tuple[int, int, int], *, accumulate: bool
+    ) -> None:
+        """Left (count rows, inner) @ right (inner, columns), stored in or added to out.
+
+        Args:
+            left: pointer.
+            right: pointer.
+            out: pointer.
+            sizes: rows per node, inner, columns.
+            accumulate: add.
+        """
+        rows, inner, columns = sizes
+        name = self.module.function(
+            "matmul",
+            (inner, columns, accumulate),
+            lambda n: matmul(n, self.shape, inner, columns, accumulate=accumulate),
+        )
+        self.call(name, "0", self.fresh(f"mul i64 {self.count}, {rows}"), [left, right, out])
+
+
+class Program:
+    """Compiled phases.
+
+    Args:
+        module: finished.
+
+    Attributes:
+        phases: their names, in order.
+        arrays: names of the arrays that they use.
+        states: of these, the ones with rows of so many numbers per node that phases hand to each other.
+        matrices: where each begins in the array "weights".
+    """
+
+    def __init__(self, module: Module) -> None:
+        self.dtype = torch.float32 if module.shape.bits == 32 else torch.float64
+        self.phases = tuple(module.phases)
+        self.arrays = tuple(module.arrays)
+        self.states = dict(module.states)
+        self.matrices = dict(module.matrices)
+        self._scratch_size = module.scratch
+        self._functions = compiled(module.text(), module.phases, 2)
+        self._scratch: dict[int, list[Tensor]] = {}
+        self._lock = Lock()
+
+    def addresses(self, arrays: Mapping[str, Tensor]) -> NDArray[np.int64]:
+        """Table of pointers to arrays, which must be contiguous and outlive its use."""
+        return np.array([arrays[name].data_ptr() for name in self.arrays], dtype=np.int64)
+
+    def weights(self, matrices: Mapping[str, Tensor]) -> Tensor:
+        """The array "weights" of matrices by their names."""
+        return torch.cat([matrices[name].to(self.dtype).flatten() for name in self.matrices] or [torch.empty(0)])
+
+    def run(self, phase: str, addresses: NDArray[np.int64], shares: Sequence[int]) -> None:
+        """Run a phase over all nodes, in one thread for each of several shares at a time.
+
+        Args:
+            phase: its name.
+            addresses: from `addresses`.
+            shares: bounds of ranges of nodes of about equal work.
+        """
+        function, table = self._functions[phase], addresses.ctypes.data
+        ranges = pairwise(shares)
+        threads = min(torch.get_num_threads(), len(shares) - 1)
+
+        def work() -> None:
+            scratch = self._taken_scratch()
+            for begin, end in ranges:  # next() on one iterator: each range goes to one thread
+                function(begin, end, table, scratch.data_ptr())
+            self._return_scratch(scratch)
+
+        others = [thread_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+        work()
+        for other in others:
+            other.result()
+
+    def _taken_scratch(self) -> Tensor:
+        with self._lock:
+            spare = self._scratch.setdefault(os.getpid(), [])
+            return spare.pop() if spare else torch.empty(self._scratch_size, dtype=self.dtype)
+
+    def _return_scratch(self, scratch: Tensor) -> None:
+        with self._lock:
+            self._scratch.setdefault(os.getpid(), []).append(scratch)
+
+
+def shares_of(offsets: Tensor, threads: int) -> list[int]:
+    """Bounds of ranges of nodes of about equal work, from the CSR offsets of their edges."""
+    nodes = len(offsets) - 1
+    count = min(threads * SHARES_PER_THREAD, nodes // NODES_PER_SHARE)
+    if threads == 1 or count < 2:
+        return [0, nodes]
+    work = offsets.numpy() + _EDGES_LIKE_A_NODE * np.arange(nodes + 1)
+    inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count)
+    return [0, *inner.tolist(), nodes]
+
+
+_EDGES_LIKE_A_NODE = 20
+"""Edges that take as long as the products and mixing of a node."""

@@ -1,0 +1,176 @@
+"""Edge functions with tangents: harmonics and radial weights along tangents of the relative vectors, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ase_nbody.kernels import Irrep, cpu, product_table
+from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
+from ase_nbody.math import bessel_basis, polynomial_envelope
+from ase_nbody.math.harmonics_code import harmonic_pulls, harmonic_tangents, harmonics
+from ase_nbody.nn.dual_mixing import Found
+from ase_nbody.nn.hidden_code import first_layer_gradients, hidden_gradients, hidden_layers
+from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
+
+_SCALAR = (Irrep(0, 1),)
+_NO_PRODUCT = product_table(_SCALAR, _SCALAR, _SCALAR)  # what the kernels of edges are written for
+
+
+def _run(code: cpu.Code, nodes: cpu.Nodes, work: float, width: int, tensors: Sequence[Tensor], like: Tensor) -> None:
+    cpu.run(code, _NO_PRODUCT, nodes, work, like.new_empty(0, 0, width), tensors)
+
+
+class DualDirections:
+    """Harmonics of relative vectors.
+
+    Args:
+        vectors: (E, 3), angstrom.
+        max_degree: of the harmonics.
+    """
+
+    def __init__(self, vectors: Tensor, max_degree: int) -> None:
+        self.max_degree = max_degree
+        self.vectors = vectors
+        self.distances = vectors.new_empty(len(vectors))
+        self.harmonics = Dual([vectors.new_empty(2, len(vectors), (max_degree + 1) ** 2)])
+        self._run(harmonics(max_degree), [self.harmonics.parts[VALUES][0], self.distances])
+
+    def pull(self, d_harmonics: Tensor, d_distances: Tensor) -> Tensor:
+        """Pulls of the vectors, (E, 3), from those of harmonics, (E, M), and distances, (E,)."""
+        d_vectors = torch.empty_like(self.vectors)
+        self._run(harmonic_pulls(self.max_degree), [d_harmonics, d_distances, d_vectors])
+        return d_vectors
+
+    def move(self, t_vectors: Tensor) -> Tensor:
+        """Make the tangents of the harmonics from those of the vectors, (E, 3); those of the distances, (E,)."""
+        t_distances = torch.empty_like(self.distances)
+        tensors = [t_vectors.contiguous(), self.harmonics.parts[TANGENTS][0], t_distances]
+        self._run(harmonic_tangents(self.max_degree), tensors)
+        return t_distances
+
+    def _run(self, code: cpu.Code, tensors: Sequence[Tensor]) -> None:
+        edges = len(self.vectors)
+        work = 20.0 * edges * (self.max_degree + 1) ** 2
+        _run(code, cpu.Nodes(0, edges), work, 1, [self.vectors, *tensors], self.vectors)
+
+
+@dataclass(frozen=True)
+class RadialBasis:
+    """Bessel functions and envelope of each edge with slopes by the distance.
+
+    Attributes:
+        bessel: values and slopes, (2, E, B).
+        envelope: times a scale and the gain of silu, (E,).
+        envelope_slopes: (E,), 1/angstrom.
+        types: number of the pair of types of each edge, (E,) int64.
+        type_order: edges sorted by type, (E,).
+        type_offsets: where each type begins among these, (T + 1,).
+    """
+
+    bessel: Tensor
+    envelope: Tensor
+    envelope_slopes: Tensor
+    types: Tensor
+    type_order: Tensor
+    type_offsets: Tensor
+
+
+def radial_basis(
+    distances: Tensor,
+    types: Tensor,
+    n_types: int,
+    *,
+    cutoff: float,
+    envelope_power: int,
+    n_bessel: int,
+    scale: float,
+) -> RadialBasis:
+    """Basis of `LearnedRadial` and envelope.
+
+    Args:
+        distances: (E,), angstrom.
+        types: number of the pair of types of each edge, (E,) int64.
+        n_types: how many pairs there are.
+        cutoff: angstrom.
+        envelope_power: of the polynomial envelope.
+        n_bessel: number of Bessel functions.
+        scale: factor of the envelope, and so of the messages.
+    """
+    basis = bessel_basis(distances, cutoff, n_bessel) * cutoff**0.5
+    wave_numbers = torch.arange(1, n_bessel + 1, dtype=distances.dtype, device=distances.device) * (math.pi / cutoff)
+    slopes = torch.cos(distances.unsqueeze(1) * wave_numbers) * (wave_numbers * 2**0.5) - basis
+    x, p = (distances / cutoff).clamp(max=1.0), float(envelope_power)
+    scale *= SILU_GAIN
+    # d/dr of the envelope: -(p (p+1) (p+2) / 2) x^(p-1) (1 - x)^2 / cutoff
+    envelope_slopes = x ** (envelope_power - 1) * (1 - x).square() * (-p * (p + 1) * (p + 2) / (2 * cutoff) * scale)
+    counts = torch.bincount(types, minlength=n_types)
+    return RadialBasis(
+        bessel=torch.stack([basis, slopes / distances.unsqueeze(1)]),
+        envelope=polynomial_envelope(distances, cutoff, envelope_power) * scale,
+        envelope_slopes=envelope_slopes,
+        types=types,
+        type_order=torch.argsort(types, stable=True),
+        type_offsets=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+    )
+
+
+class DualRadial:
+    """Radial weights of one level; see `LearnedRadial`.
+
+    Args:
+        radial: the network.
+        basis: of each edge, with the scale of the messages.
+    """
+
+    def __init__(self, radial: LearnedRadial, basis: RadialBasis) -> None:
+        self.radial, self.basis = radial, basis
+        edges, width = len(basis.types), len(radial.second_bias)
+        self.second = radial.second * SILU_GAIN
+        self.inputs, self.layer, self.inner, self.both = (basis.bessel.new_empty(2, edges, width) for _ in range(4))
+        edge_values = [basis.types, *basis.bessel.unbind(0), basis.envelope, basis.envelope_slopes]
+        parameters = [radial.first, radial.first_bias, self.second, radial.second_bias]
+        kept = [part for array in (self.inputs, self.layer, self.inner, self.both) for part in array.unbind(0)]
+        self._run(hidden_layers(radial.n_bessel), cpu.Nodes(0, edges), [*edge_values, *parameters, *kept])
+        hidden, self.slopes = kept[-2:]
+        self.weights = Dual([hidden.new_empty(2, edges, radial.last.shape[1])])
+        torch.mm(hidden, radial.last, out=self.weights.parts[VALUES][0])
+
+    def pull(self, d_weights: Dual) -> Tensor:
+        """Pulls of the distances, (E,), from those of the weights."""
+        self.d_weights = d_weights
+        self.pulls = d_weights.parts[PULLS][0] @ self.radial.last.t()
+        return (self.pulls * self.slopes).sum(dim=1)
+
+    def move(self, t_distances: Tensor) -> None:
+        """Make the tangents of the weights from those of the distances, (E,)."""
+        self.t_distances = t_distances
+        self.hidden = torch.stack([self.both[0], self.slopes * t_distances.unsqueeze(1)])
+        torch.mm(self.hidden[1], self.radial.last, out=self.weights.parts[TANGENTS][0])
+
+    def gradients(self, found: Found) -> None:
+        """Put the gradients by the parameters into `found`, from changes and pulls of the weights."""
+        radial, basis = self.radial, self.basis
+        found[id(radial.last)] = self.hidden.flatten(0, 1).t() @ self.d_weights.both[0].flatten(0, 1)
+        changes = self.d_weights.parts[CHANGES][0] @ radial.last.t()
+        to_inner, to_inputs = torch.empty_like(self.inner), torch.empty_like(self.inputs)
+        upstream = [basis.envelope, basis.envelope_slopes, self.t_distances, changes, self.pulls]
+        kept = [*self.inputs.unbind(0), *self.inner.unbind(0), self.second.t().contiguous()]
+        tensors = [*upstream, *kept, *to_inner.unbind(0), *to_inputs.unbind(0)]
+        self._run(hidden_gradients, cpu.Nodes(0, len(basis.types)), tensors)
+        found[id(radial.second_bias)] = to_inner[0].sum(dim=0)
+        found[id(radial.second)] = (self.layer.flatten(0, 1).t() @ to_inner.flatten(0, 1)) * SILU_GAIN
+        d_first, d_bias = torch.empty_like(radial.first), torch.empty_like(radial.first_bias)
+        tensors = [basis.type_offsets, basis.type_order, *basis.bessel.unbind(0), *to_inputs.unbind(0), d_first, d_bias]
+        types = cpu.Nodes(0, len(radial.first_bias), basis.type_offsets)
+        self._run(first_layer_gradients(radial.n_bessel), types, tensors)
+        found[id(radial.first)], found[id(radial.first_bias)] = d_first, d_bias
+
+    def _run(self, code: cpu.Code, nodes: cpu.Nodes, tensors: Sequence[Tensor]) -> None:
+        width = len(self.radial.second_bias)
+        work = float(len(self.basis.types)) * width * (width + self.radial.n_bessel) * 2
+        _run(code, nodes, work, width, tensors, self.basis.bessel)
