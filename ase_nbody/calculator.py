@@ -220,6 +220,8 @@ class NBodyCalculator(Calculator):
             self.evaluations += graph.n_structures
             with self.timings.measure("evaluation"):
                 prediction = predict(self.potential, graph, timings=self.timings)
+                if graph.positions.is_cuda:
+                    torch.cuda.synchronize(graph.positions.device)
             with self.timings.measure("results"):
                 return results_by_structure(prediction, graph)
 

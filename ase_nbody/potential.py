@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from ase.data import atomic_numbers
@@ -58,10 +59,15 @@ class Potential:
 
     def reference_energies_by_number(self) -> Tensor:
         """Reference energies by atomic number, (119,) float64 on the network's device, NaN where unknown, eV."""
-        table = torch.full((119,), torch.nan, dtype=torch.float64)
-        for symbol, energy in self.reference_energies.items():
-            table[atomic_numbers[symbol]] = energy
-        return table.to(self.device)
+        return _by_number(tuple(self.reference_energies.items()), self.device)
+
+
+@lru_cache
+def _by_number(energies: tuple[tuple[str, float], ...], device: torch.device) -> Tensor:
+    table = torch.full((119,), torch.nan, dtype=torch.float64)
+    for symbol, energy in energies:
+        table[atomic_numbers[symbol]] = energy
+    return table.to(device)
 
 
 def predict(

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from ase_nbody.architectures import Architecture, Network, NetworkSettings
+from ase_nbody.architectures.nbody import ARCHITECTURE as NBODY
 from ase_nbody.cli import app
 from ase_nbody.cli.training import architecture_settings
 from ase_nbody.data import Dataset, Sample, evaluate, read_dataset, samples, without_isolated_atoms
@@ -35,6 +36,7 @@ from ase_nbody.model_file import file_hash, load_model, model_information, read_
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
+from ase_nbody.training.history import history_path
 from ase_nbody.training.loop import epoch_order
 from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.prepare import read_training_data, training_origin
@@ -42,7 +44,7 @@ from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import TrainingSettings, training_settings
 from ase_nbody.training.stopping import StopRequest, TrainingStoppedError
-from ase_nbody.training.validation import ValidationErrors, score
+from ase_nbody.training.validation import ValidationErrors, exchanged, score
 
 QUIET = Console(file=io.StringIO())
 
@@ -317,6 +319,34 @@ def test_learns_a_small_set(data: Path, tmp_path: Path) -> None:
     assert information.errors["valid"]["forces_mae_mev_per_angstrom"] < 0.1 * 1000 * information.energy_scale
     sample = samples(read_dataset(data), potential.cutoff)[0]
     assert_labels_are_met(potential, sample, information.energy_scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_hand_written_passes_train_as_autograd_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    for module in ("ase_nbody.architectures", "ase_nbody.training.prepare"):
+        monkeypatch.setattr(f"{module}.architectures", lambda: {"nbody": NBODY})
+    more = {"architecture": "nbody", "model": {"cutoff": 6.0, "channels": 8}, "dtype": dtype, "epochs": 2}
+    histories = []
+    for name in ("by-hand", "by-autograd"):
+        if name == "by-autograd":
+            monkeypatch.setattr(NBODY.network, "trainable_gradients", lambda network, graph: None)
+        output = train(pair_settings(data, tmp_path / f"{name}.safetensors", stress_weight=1.0, **more), console=QUIET)
+        with history_path(output).open() as file:
+            histories.append([float(row["training_loss"]) for row in csv.DictReader(file)])
+    tolerance = 1e-5 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(*histories, rtol=tolerance)
+
+
+def test_other_weights_are_taken_for_a_while_only() -> None:
+    network = PairNetwork(PairSettings(elements=("Ar",), cutoff=6.0), generator=torch.Generator().manual_seed(0))
+    own = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    doubled = {name: 2 * values for name, values in own.items()}
+    with pytest.raises(KeyError), exchanged(network, doubled):
+        assert all(torch.equal(parameter, doubled[name]) for name, parameter in network.named_parameters())
+        raise KeyError
+    assert all(torch.equal(parameter, own[name]) for name, parameter in network.named_parameters())
 
 
 def assert_labels_are_met(potential: Potential, sample: Sample, scale: float) -> None:

@@ -72,6 +72,20 @@ class EdgeGradients:
     gradients: Tensor
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a part of an evaluation must do.
+
+    Attributes:
+        multiply_adds: of numbers; an addition alone counts nothing, a multiplication alone as much.
+        bytes: of the arrays of atoms and edges that it reads and writes, each counted once; weights and tables stay in
+            caches and count nothing.
+    """
+
+    multiply_adds: float
+    bytes: float
+
+
 class Network(nn.Module, ABC):
     """A graph's atomic energies, without units, reference energies or forces.
 
@@ -91,6 +105,10 @@ class Network(nn.Module, ABC):
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients that can be differentiated once by the network's parameters, likewise."""
+        return None
+
+    def work(self, graph: Graph) -> Mapping[str, Work] | None:
+        """What the parts of `gradients` do for a graph without edges beyond the cutoff; None where it is not known."""
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, Gradients, Network, NetworkSettings
+from ase_nbody.architectures.base import Architecture, Gradients, Network, NetworkSettings, Work
 from ase_nbody.architectures.nbody_forces import NBodyForces, serves
 from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
@@ -214,6 +215,12 @@ class NBodyNetwork(Network):
         if self.embedding.device.type != "cpu" or not serves(self.settings):
             return None
         return self._forces(self, graph, timings)
+
+    def work(self, graph: Graph) -> Mapping[str, Work] | None:
+        """What each phase multiplies and touches."""
+        if self.embedding.device.type != "cpu" or not serves(self.settings):
+            return None
+        return self._forces.work(self, graph)
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients by passes written by hand, on the CPU and for practical networks."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ase_nbody.architectures.base import Gradients
+from ase_nbody.architectures.base import Gradients, Work
 from ase_nbody.architectures.nbody_weights import Loaded, load
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.geometry_code import EdgeRow
@@ -60,6 +60,20 @@ class NBodyForces:
         finally:
             with self._lock:
                 self._spare.append(workspace)
+
+    def work(self, network: NBodyNetwork, graph: Graph) -> dict[str, Work]:
+        """What each phase does for a graph without edges beyond the cutoff."""
+        types = network.type_of_number[graph.atomic_numbers]
+        loaded = self._current(network, types, Timings())
+        sizes = {name: size * dtype.itemsize for name, (size, dtype) in _sizes(loaded, graph).items()}
+        sizes |= {name: a.nbytes for name, a in (_graph_arrays(graph, types) | _results(graph)).items()}
+        n_atoms, n_edges = graph.n_atoms, graph.edges.n_edges
+        return {
+            phase: Work(
+                does.per_node * n_atoms + does.per_edge * n_edges, float(sum(sizes.get(n, 0) for n in does.arrays))
+            )
+            for phase, does in loaded.program.phases.items()
+        }
 
     def _current(self, network: NBodyNetwork, types: Tensor, timings: Timings) -> Loaded:
         """Program and weights; made anew where they are out of date."""

@@ -25,7 +25,7 @@ from ase_nbody.math.harmonics import harmonic_steps
 
 @cache
 def program(levels: tuple[LevelCode, ...], shape: Shape, grid: Grid, max_degree: int, n_types: int) -> Program:
-    """Compiled phases "up 0", "up 1", ..., "gradients 1", "down 0", ..., "forces" of a network.
+    """Compiled phases of a network: level_1_up, ..., level_2_up_and_down, level_2_senders, level_1_down, ..., forces.
 
     Args:
         levels: from the first to the last.
@@ -36,19 +36,18 @@ def program(levels: tuple[LevelCode, ...], shape: Shape, grid: Grid, max_degree:
     """
     steps = [s.numpy() for s in harmonic_steps(max_degree, torch.float64, torch.device("cpu"))]
     module = Module(shape)
-    last = levels[-1].number
     for level in levels:
-        with module.phase(f"up{level.number}") as w:
+        with module.phase(f"level_{level.number + 1}_up{'_and_down' if level.last else ''}") as w:
             writer = LevelWriter(level, w, grid)
             if level.number == 0:
                 writer.geometry(steps, n_types)
             writer.up()
             if level.last:
                 _down(writer, steps, first=True)
-    for level in reversed(levels[:-1]):
-        with module.phase(f"gradients{level.number + 1}") as w:
-            LevelWriter(levels[level.number + 1], w, grid).senders(first=level.number + 1 == last)
-        with module.phase(f"down{level.number}") as w:
+    for above, level in zip(levels[:0:-1], levels[-2::-1], strict=True):
+        with module.phase(f"level_{above.number + 1}_senders") as w:
+            LevelWriter(above, w, grid).senders(first=above.last)
+        with module.phase(f"level_{level.number + 1}_down") as w:
             _down(LevelWriter(level, w, grid), steps, first=False)
     with module.phase("forces") as w:
         name = module.function("sender_gradients", 0, lambda n: geometry_code.sender_gradients(n, shape))

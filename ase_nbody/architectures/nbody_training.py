@@ -102,7 +102,7 @@ class GatePass:
         self.d_made = Dual([scalars] if above is None else [scalars, *above.both[1:]])
         self._back(PULLS, self.readout)
         d_harmonics = self.contraction.pull(self.many_body.d_fragments)
-        d_distances = self.radial.pull(self.contraction.d_radial)
+        d_distances = self.radial.pull()
         self._add_own(PULLS)
         return d_harmonics, d_distances
 

@@ -92,10 +92,12 @@ def write_couplings(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> 
 
 
 def load_coupling(w: Writer, slots: str, coupling: int) -> str:
+    """One coupling of the edge at hand, for all channels."""
     return w.broadcast(w.load_scalar(w.scalar_at(slots, coupling)))
 
 
 def clear_rows(w: Writer, rows: Rows) -> None:
+    """Write zeros to all components of a node."""
     with w.channels() as k:
         for component in range(sum(rows.sizes)):
             w.store(w.zero(), w.at(rows, component, k))
@@ -156,6 +158,7 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
 
 
 def add_to_rows(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> None:
+    """Add a vector of channels to each component of a node that has one."""
     for component, total in sums.items():
         if total is not None:
             pointer = w.at(row, component, k)
@@ -163,19 +166,7 @@ def add_to_rows(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> No
 
 
 def gradients(table: ProductTable, shape: Shape) -> str:
-    """dS/dpsi, dS/dY and dS/dR for the edges of each sender.
-
-    With blocks, the rows of radial weights and of their gradients stand in the order of senders.
-    """
-    return _gradients(table, shape, by_sender=shape.blocked)
-
-
-def pulls(table: ProductTable, shape: Shape) -> str:
-    """As `gradients`, with the rows of radial weights and of their gradients in the order of the edges."""
-    return _gradients(table, shape, by_sender=False)
-
-
-def _gradients(table: ProductTable, shape: Shape, *, by_sender: bool) -> str:
+    """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
     edges = EdgeTable(table)
     names = "offsets order receivers states harmonics radial upstream d_states d_harmonics d_radial"
     w, sizes = kernel_writer(table, shape, names)
@@ -187,7 +178,7 @@ def _gradients(table: ProductTable, shape: Shape, *, by_sender: bool) -> str:
         with w.edges("%offsets", s) as i:
             e = w.integer("%order", i)
             upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
-            radial, d_radial = (w.rows(r, i if by_sender else e, sizes.radial) for r in ("%radial", "%d_radial"))
+            radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%d_radial"))
             write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
@@ -344,10 +335,12 @@ def product_gradients(table: ProductTable, shape: Shape) -> str:
 
 
 def node_rows(w: Writer, sizes: Sizes, n: str, first: str, second: str, output: str) -> tuple[Rows, Rows, Rows]:
+    """Rows of a node in both factors and the output."""
     return w.rows(first, n, sizes.first), w.rows(second, n, sizes.second), w.rows(output, n, sizes.output)
 
 
 def by_output(table: ProductTable) -> dict[int, list[Entry]]:
+    """The entries of each output component."""
     found: dict[int, list[Entry]] = defaultdict(list)
     for entry in entries(table):
         found[entry.o].append(entry)

@@ -77,14 +77,16 @@ class Contraction:
         table: product of states and harmonics.
         states: of the children.
         harmonics: (2, E, M).
-        radial: (2, E, paths C).
+        radial: three arrays (3, E, paths C): tangents, then values, in whose place changes are written, then pulls.
     """
 
-    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: Dual) -> None:
+    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: Tensor) -> None:
         self.batch, self.table = batch, table
-        self.states, self.harmonics, self.radial = states, harmonics, radial
+        self.states, self.harmonics = states, harmonics
+        t_radial, values, d_radial = radial.unbind(0)
+        self.radial, self.d_radial = ([values], [t_radial]), ([values], [d_radial])
         self.summed = batch.output(table)
-        self.d_states, self.d_radial = states.like(), radial.like()
+        self.d_states = states.like()
 
     def fill(self, part: int) -> None:
         """Make values or tangents of `summed`."""
@@ -97,19 +99,19 @@ class Contraction:
     def pull(self, upstream: Dual) -> Tensor:
         """Make the pulls of `d_states` and `d_radial` from those of `summed`; pulls of the harmonics, (E, M)."""
         d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
-        results = [*self.d_states.parts[PULLS], d_harmonics, *self.d_radial.parts[PULLS]]
-        self._send(cpu_code.pulls, [*self._arguments(VALUES), *upstream.parts[PULLS], *results], 2.0)
+        results = [*self.d_states.parts[PULLS], d_harmonics, *self.d_radial[PULLS]]
+        self._send(cpu_code.gradients, [*self._arguments(VALUES), *upstream.parts[PULLS], *results], 2.0)
         return d_harmonics
 
     def change(self, upstream: Dual) -> None:
-        """Make the changes of `d_states` and `d_radial` from changes and pulls of `summed`."""
+        """Make the changes of `d_states` and `d_radial` from changes and pulls of `summed`, as the last step."""
         values = [*self._arguments(VALUES), *upstream.parts[PULLS]]
         tangents = [*self._arguments(TANGENTS), *upstream.parts[CHANGES]]
-        results = [*self.d_states.parts[CHANGES], *self.d_radial.parts[CHANGES]]
+        results = [*self.d_states.parts[CHANGES], *self.d_radial[CHANGES]]
         self._send(dual_code.changes, [*values, *tangents, *results], 4.0)
 
     def _arguments(self, part: int) -> list[Tensor]:
-        return [*self.states.parts[part], *self.harmonics.parts[part], *self.radial.parts[part]]
+        return [*self.states.parts[part], *self.harmonics.parts[part], *self.radial[part]]
 
     def _receive(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
         edges = self.batch.edges

@@ -106,24 +106,69 @@ def messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Write
     edges, sizes = EdgeTable(table), block_sizes(table, True)
     names = dict.fromkeys("offsets ends children rows functions weights".split(), 0)
     w = Writer(name, shape, names | {"states": len(sizes.first), "out": len(sizes.output)})
-    slots = w.scratch(len(edges.terms), shape.scalar)
+    couplings = len(edges.terms)
+    slots = w.scratch(couplings * EDGES_AT_ONCE, shape.scalar)
     with w.loop("%begin", "%end") as n:
         out = w.rows("%out", n, sizes.output)
         clear_rows(w, out)
-        with w.loop(w.integer("%offsets", n), w.integer("%ends", n)) as e:
-            state = w.rows("%states", w.integer("%children", e), sizes.first)
-            edge = Edge(w, edges, degree, e)
-            write_couplings(w, edges, edge.functions, slots)
+        end = w.integer("%ends", n)
+        with w.carrying(w.integer("%offsets", n), end, [], step=EDGES_AT_ONCE) as some:
+            last = w.smaller(w.fresh(f"add i64 {some.index}, {EDGES_AT_ONCE}"), end)
+            with w.loop(some.index, last) as e:
+                place = w.scalars(slots, w.fresh(f"sub i64 {e}, {some.index}"), couplings)
+                write_couplings(w, edges, w.scalars("%functions", e, EdgeRow(table.n_second, degree).length), place)
             with w.channels() as k:
-                for path, groups in enumerate(edges.groups):
-                    weight = edge.weight(path, k)
-                    sums: dict[int, str | None] = dict.fromkeys(edges.outputs[path])
-                    for a, pairs in groups.items():
-                        weighted = w.multiply(w.load(w.at(state, a, k)), weight)
-                        for coupling, output in pairs:
-                            sums[output] = w.fused(load_coupling(w, slots, coupling), weighted, sums[output])
-                    add_to_rows(w, out, sums, k)
+                for paths in _groups_of_paths(table, shape):
+                    _sum_over_edges(w, edges, degree, paths, (some.index, last, slots), sizes.first, out, k)
     return w
+
+
+EDGES_AT_ONCE = 32
+"""Edges whose couplings are kept at a time, so that the sums of some paths over them stay in registers."""
+
+
+def _groups_of_paths(table: ProductTable, shape: Shape) -> list[list[int]]:
+    """Paths in groups whose outputs fit in registers beside the factors."""
+    most = shape.registers - 8
+    groups: list[list[int]] = []
+    room = 0
+    for number, path in enumerate(table.paths):
+        if not groups or len(path.outputs) > room:
+            groups.append([])
+            room = most
+        groups[-1].append(number)
+        room -= len(path.outputs)
+    return groups
+
+
+def _sum_over_edges(
+    w: Writer,
+    edges: EdgeTable,
+    degree: int,
+    paths: list[int],
+    some: tuple[str, str, str],
+    sizes: tuple[int, ...],
+    out: Rows,
+    k: str,
+) -> None:
+    """Add to the outputs of some paths the messages of the edges from first to last, whose couplings are in slots."""
+    first, last, slots = some
+    outputs = [o for path in paths for o in edges.outputs[path]]
+    pointers = [w.at(out, o, k) for o in outputs]
+    with w.carrying(first, last, [(w.shape.vector, w.load(p)) for p in pointers]) as loop:
+        edge = Edge(w, edges, degree, loop.index)
+        state = w.rows("%states", w.integer("%children", loop.index), sizes)
+        place = w.scalars(slots, w.fresh(f"sub i64 {loop.index}, {first}"), len(edges.terms))
+        sums = dict(zip(outputs, loop.values, strict=True))
+        for path in paths:
+            weight = edge.weight(path, k)
+            for a, pairs in edges.groups[path].items():
+                weighted = w.multiply(w.load(w.at(state, a, k)), weight)
+                for coupling, output in pairs:
+                    sums[output] = w.fused(load_coupling(w, place, coupling), weighted, sums[output])
+        loop.next = [sums[o] for o in outputs]
+    for pointer, total in zip(pointers, loop.values, strict=True):
+        w.store(total, pointer)
 
 
 def gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool, add_to_states: bool) -> Writer:
@@ -183,35 +228,57 @@ def scalar_gradients(name: str, table: ProductTable, shape: Shape, degree: int, 
 def _edge_gradients(
     w: Writer, edges: EdgeTable, edge: Edge, slots: str, upstream: Rows, state: Rows | None, d_state: Rows | None
 ) -> list[str]:
-    """Vectors whose sums over channels are the gradients by each harmonic and the distance; adds to d_state."""
-    table, channels = edges.table, w.shape.channels
-    start = [(w.shape.vector, w.zero())] * (table.n_second + 1)
-    with w.carrying("0", str(channels // w.shape.width), start) as loop:
-        k = w.fresh(f"mul i64 {loop.index}, {w.shape.width}")
-        values = [] if state is None else [w.load(w.at(state, a, k)) for a in range(table.n_first)]
-        d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
-        d_harmonics: dict[int, str | None] = dict(enumerate(loop.values[:-1]))
+    """Vectors whose sums over channels are the gradients by each harmonic and the distance; adds to d_state.
+
+    Paths of one degree of the harmonics go together, so that few sums are held at a time.
+    """
+    table, shape = edges.table, w.shape
+    d_harmonics: list[str] = []
+    d_distance = w.zero()
+    for number, irrep in enumerate(table.second_irreps):
+        start = [(shape.vector, w.zero())] * irrep.dimension + [(shape.vector, d_distance)]
+        with w.carrying("0", str(shape.channels), start, step=shape.width) as loop:
+            totals = dict(enumerate(loop.values, start=len(d_harmonics)))
+            paths = [n for n, path in enumerate(table.paths) if path.second == number]
+            _path_gradients(w, edges, edge, paths, (slots, loop.index), (upstream, state, d_state), totals)
+            loop.next = list(totals.values())
+        d_harmonics += loop.values[:-1]
         d_distance = loop.values[-1]
-        for path, groups in enumerate(edges.groups):
-            weight = edge.weight(path, k)
-            slope = edge.slope(path, k)
-            pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
-            d_weight: str | None = None
-            for a, pairs in groups.items():
-                pulled = pull_back(w, slots, pairs, pulls)
-                if state is None:
-                    d_weight, weighted = pulled, weight
-                else:
-                    d_values[a] = w.fused(pulled, weight, d_values[a])
-                    d_weight = w.fused(pulled, values[a], d_weight)
-                    weighted = w.multiply(values[a], weight)
-                _pull_harmonics(w, edges, pairs, pulls, weighted, d_harmonics)
-            assert d_weight is not None
-            d_distance = w.fused(d_weight, slope, d_distance)
-        if d_state is not None:
-            add_to_rows(w, d_state, d_values, k)
-        loop.next = [*(d_harmonics[b] or w.zero() for b in range(table.n_second)), d_distance]
-    return loop.values
+    return [*d_harmonics, d_distance]
+
+
+def _path_gradients(
+    w: Writer,
+    edges: EdgeTable,
+    edge: Edge,
+    paths: list[int],
+    place: tuple[str, str],
+    rows: tuple[Rows, Rows | None, Rows | None],
+    totals: dict[int, str],
+) -> None:
+    """Gradients of some paths for one vector of channels, added to the totals of their harmonics and the distance."""
+    slots, k = place
+    upstream, state, d_state = rows
+    distance = max(totals)
+    d_values: dict[int, str | None] = {}
+    for path in paths:
+        weight, slope = edge.weight(path, k), edge.slope(path, k)
+        pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+        d_weight: str | None = None
+        for a, pairs in edges.groups[path].items():
+            pulled = pull_back(w, slots, pairs, pulls)
+            if state is None:
+                d_weight, weighted = pulled, weight
+            else:
+                value = w.load(w.at(state, a, k))
+                d_values[a] = w.fused(pulled, weight, d_values.get(a))
+                d_weight = w.fused(pulled, value, d_weight)
+                weighted = w.multiply(value, weight)
+            _pull_harmonics(w, edges, pairs, pulls, weighted, totals)
+        assert d_weight is not None
+        totals[distance] = w.fused(d_weight, slope, totals[distance])
+    if d_state is not None:
+        add_to_rows(w, d_state, d_values, k)
 
 
 def _pull_harmonics(
@@ -220,7 +287,7 @@ def _pull_harmonics(
     pairs: list[tuple[int, int]],
     pulls: dict[int, str],
     weighted: str,
-    totals: dict[int, str | None],
+    totals: dict[int, str],
 ) -> None:
     """Add the weighted state times the upstream gradient to each harmonic it goes with."""
     for b, terms in edges.by_harmonic(pairs).items():

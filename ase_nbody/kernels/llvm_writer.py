@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,6 +100,9 @@ class Writer:
         shape: its numbers.
         arguments: names of its pointer arguments after begin and end, and how many blocks each has; 0 for an array that
             is no state.
+
+    Attributes:
+        multiplications: of numbers, by how many loops of unknown length are around them.
     """
 
     def __init__(self, name: str, shape: Shape, arguments: Mapping[str, int]) -> None:
@@ -110,7 +115,9 @@ class Writer:
         ]
         self.block = "entry"
         self.declarations = [reduction]
+        self.multiplications: dict[int, float] = defaultdict(float)
         self._names = 0
+        self._turns: list[int | None] = []  # of the loops around, where known
 
     def text(self) -> str:
         """The finished function."""
@@ -125,16 +132,8 @@ class Writer:
     @contextmanager
     def loop(self, first: str, last: str) -> Iterator[str]:
         """Write the lines inside for each whole number from first to last - 1, whose name is given."""
-        self._names += 1
-        n, before = self._names, self.block
-        slot = len(self.lines) + 2
-        self.lines += [f"  br label %head{n}", f"head{n}:", "", f"  %go{n} = icmp slt i64 %i{n}, {last}"]
-        self.lines += [f"  br i1 %go{n}, label %body{n}, label %exit{n}", f"body{n}:"]
-        self.block = f"body{n}"
-        yield f"%i{n}"
-        self.lines += [f"  %next{n} = add i64 %i{n}, 1", f"  br label %head{n}", f"exit{n}:"]
-        self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self.block} ]"
-        self.block = f"exit{n}"
+        with self.carrying(first, last, []) as loop:
+            yield loop.index
 
     @contextmanager
     def carrying(self, first: str, last: str, initial: Sequence[Carried], step: int = 1) -> Iterator[Loop]:
@@ -152,7 +151,10 @@ class Writer:
         self.lines += [f"body{n}:"]
         self.block = f"body{n}"
         loop = Loop(f"%i{n}", names)
+        known = first.isdecimal() and last.isdecimal()
+        self._turns.append((int(last) - int(first)) // step if known else None)
         yield loop
+        self._turns.pop()
         self.lines += [f"  %next{n} = add i64 %i{n}, {step}", f"  br label %head{n}", f"exit{n}:"]
         self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self.block} ]"
         for i, ((kind, value), after) in enumerate(zip(initial, loop.next, strict=True)):
@@ -195,6 +197,10 @@ class Writer:
         first, last = self.integer(offsets, node), self.integer(offsets, self.fresh(f"add i64 {node}, 1"))
         with self.loop(first, last) as place:
             yield place
+
+    def smaller(self, a: str, b: str) -> str:
+        """The smaller of two whole numbers."""
+        return self.fresh(f"select i1 {self.fresh(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
 
     def integer(self, array: str, index: str) -> str:
         """Element of an int64 array."""
@@ -268,7 +274,12 @@ class Writer:
 
     def multiply(self, a: str, b: str, kind: str | None = None) -> str:
         """Product a b."""
+        self._count(1 if kind == self.shape.scalar else self.shape.width)
         return self.fresh(f"fmul {_FAST} {kind or self.shape.vector} {a}, {b}")
+
+    def _count(self, numbers: int) -> None:
+        known = [turns for turns in self._turns if turns is not None]
+        self.multiplications[len(self._turns) - len(known)] += float(numbers * math.prod(known))
 
     def add(self, a: str, b: str, kind: str | None = None) -> str:
         """Sum a + b."""

@@ -10,17 +10,16 @@ the change of both along a tangent; the backward of the last is written with the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ase_nbody.kernels import cpu, cpu_code, reference
+from ase_nbody.kernels import cpu, cpu_code, cuda, reference
+from ase_nbody.kernels.backends import Backend, chosen, of_device
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.tables import ProductTable, entries
-
-Backend = Literal["auto", "reference", "cpu"]
 
 
 def contract(
@@ -34,7 +33,8 @@ def contract(
         radial: radial weight of each path and channel, (E, table.n_paths, C).
         edges: who is whose child.
         table: the product of states and harmonics.
-        backend: "reference" (torch, any device), "cpu" (compiled kernels), or "auto": cpu for tensors on the CPU.
+        backend: "reference" (torch, any device), "cpu" or "cuda" (compiled kernels; cuda needs Triton, which comes with
+            torch for CUDA), or "auto": the compiled kernels of the tensors' device where there are some.
 
     Returns:
         (n_receivers, table.n_output, C).
@@ -48,7 +48,7 @@ def contract(
     if found != expected or states.shape[2] != radial.shape[2]:
         raise ValueError(f"states, harmonics and radial have shapes {found}, the edges and the table need {expected}")
     _check_dtypes(states, harmonics, radial)
-    if _chosen(backend, states) == "reference":
+    if chosen(backend, states) == "reference":
         return reference.contract(states, harmonics, radial, edges, table)
     return _messages((states, harmonics, radial), edges, table)
 
@@ -75,7 +75,7 @@ def node_product(first: Tensor, second: Tensor, table: ProductTable, backend: Ba
             f"{table.n_first} and {table.n_second} components and equal nodes and channels"
         )
     _check_dtypes(first, second)
-    if _chosen(backend, first) == "reference":
+    if chosen(backend, first) == "reference":
         return reference.node_product(first, second, table)
     product: Tensor = _Product.apply(first, second, table)  # type: ignore[no-untyped-call]
     return product
@@ -84,16 +84,6 @@ def node_product(first: Tensor, second: Tensor, table: ProductTable, backend: Ba
 def _check_dtypes(*tensors: Tensor) -> None:
     if len({t.dtype for t in tensors}) > 1:
         raise ValueError(f"the arguments have dtypes {', '.join(str(t.dtype) for t in tensors)}; they must be equal")
-
-
-def _chosen(backend: Backend, states: Tensor) -> str:
-    if backend == "auto":
-        return "cpu" if states.device.type == "cpu" else "reference"
-    if backend not in ("reference", "cpu"):
-        raise ValueError(f"back end {backend!r} is not there; choose auto, reference or cpu")
-    if backend == "cpu" and states.device.type != "cpu":
-        raise ValueError(f"the cpu back end does not take tensors on {states.device}; use auto or reference")
-    return backend
 
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
@@ -121,6 +111,8 @@ class _Messages(Function):
     ) -> Tensor:
         ctx.save_for_backward(states, harmonics, radial)
         ctx.edges, ctx.table = edges, table
+        if of_device(states) == "cuda":
+            return cuda.messages(_contiguous(states, harmonics, radial), edges, table)
         summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
         tensors = [edges.receiver_offsets, edges.senders, *_contiguous(states, harmonics, radial), summed]
         work = _edge_work(edges, table, states.shape[2])
@@ -147,6 +139,8 @@ class _Gradients(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(states, harmonics, radial, upstream)
         ctx.edges, ctx.table = edges, table
+        if of_device(states) == "cuda":
+            return cuda.gradients(_contiguous(states, harmonics, radial), upstream.contiguous(), edges, table)
         d_states, d_harmonics, d_radial = results = _empty_like(states, harmonics, radial)
         lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
         tensors = [*lists, *_contiguous(states, harmonics, radial, upstream), *results]
@@ -181,6 +175,9 @@ class _Tangents(Function):
         results = _empty_like(states, harmonics, radial, upstream)
         plain = _contiguous(states, harmonics, radial)
         tangents = _contiguous(t_states, t_harmonics, t_radial)
+        if of_device(states) == "cuda":
+            d_plain = cuda.tangent_gradients(plain, upstream.contiguous(), tangents, edges, table)
+            return *d_plain, cuda.tangent_messages(plain, tangents, edges, table)
         work = 3 * _edge_work(edges, table, states.shape[2])
         lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
         tensors = [*lists, *plain, upstream.contiguous(), *tangents, *results[:3]]
@@ -224,6 +221,8 @@ class _Product(Function):
     def forward(ctx: Any, first: Tensor, second: Tensor, table: ProductTable) -> Tensor:
         ctx.save_for_backward(first, second)
         ctx.table = table
+        if of_device(first) == "cuda":
+            return cuda.products(_contiguous(first, second), table)
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
         _run_product(cpu_code.products, table, [*_contiguous(first, second), product])
         return product
@@ -243,6 +242,8 @@ class _ProductGradients(Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(first, second, upstream)
         ctx.table = table
+        if of_device(first) == "cuda":
+            return cuda.product_gradients(_contiguous(first, second), upstream.contiguous(), table)
         d_first, d_second = _empty_like(first, second)
         _run_product(cpu_code.product_gradients, table, [*_contiguous(first, second, upstream), d_first, d_second])
         return d_first, d_second
@@ -265,6 +266,8 @@ class _ProductTangents(Function):
     ) -> Tensor:
         ctx.save_for_backward(first, second, t_first, t_second)
         ctx.table = table
+        if of_device(first) == "cuda":
+            return cuda.product_tangents(_contiguous(first, second), _contiguous(t_first, t_second), table)
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
         _run_product(cpu_code.product_tangents, table, [*_contiguous(first, second, t_first, t_second), product])
         return product

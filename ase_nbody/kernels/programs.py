@@ -38,7 +38,7 @@ class Module:
         self.states: dict[str, int] = {}
         self.matrices: dict[str, int] = {}
         self.weights = 0
-        self.phases: list[str] = []
+        self.phases: dict[str, PhaseWriter] = {}
         self.scratch = 0
         self._names: dict[tuple[str, Hashable], str] = {}
         self._functions: dict[str, Writer] = {}
@@ -49,6 +49,10 @@ class Module:
             name = self._names[kind, key] = f"{kind}_{len(self._names)}"
             self._functions[name] = write(name)
         return self._names[kind, key]
+
+    def multiplications(self, name: str) -> Mapping[int, float]:
+        """Of a function, see `Writer`."""
+        return self._functions[name].multiplications
 
     def array(self, name: str) -> int:
         """Number of an array."""
@@ -67,8 +71,7 @@ class Module:
         w = PhaseWriter(self, name)
         with w.loop_over_blocks():
             yield w
-        self._functions[name] = w
-        self.phases.append(name)
+        self._functions[name] = self.phases[name] = w
         self.scratch = max(self.scratch, w.scratch_size)
 
     def text(self) -> str:
@@ -105,6 +108,7 @@ class PhaseWriter(Writer):
         super().__init__(name, module.shape, {"arrays": 0, "scratch": 0})
         self.module = module
         self.scratch_size = 0  # numbers
+        self.arrays: set[str] = set()
         self.first = self.last = self.count = ""
 
     @contextmanager
@@ -112,14 +116,13 @@ class PhaseWriter(Writer):
         """Loop over the blocks of nodes from begin to end."""
         with self.carrying("%begin", "%end", [], step=BLOCK) as loop:
             self.first = loop.index
-            full = self.fresh(f"add i64 {loop.index}, {BLOCK}")
-            less = self.fresh(f"icmp slt i64 {full}, %end")
-            self.last = self.fresh(f"select i1 {less}, i64 {full}, i64 %end")
+            self.last = self.smaller(self.fresh(f"add i64 {loop.index}, {BLOCK}"), "%end")
             self.count = self.fresh(f"sub i64 {self.last}, {self.first}")
             yield
 
     def whole(self, name: str) -> str:
         """Pointer to an array from node 0 on."""
+        self.arrays.add(name)
         return self.pointer("%arrays", self.module.array(name))
 
     def block_of(self, name: str, length: int, kind: str | None = None) -> str:
@@ -171,7 +174,29 @@ class PhaseWriter(Writer):
             (inner, columns, accumulate),
             lambda n: matmul(n, self.shape, inner, columns, accumulate=accumulate),
         )
-        self.call(name, "0", self.fresh(f"mul i64 {self.count}, {rows}"), [left, right, out])
+        super().call(name, "0", self.fresh(f"mul i64 {self.count}, {rows}"), [left, right, out])
+        self.multiplications[1] += rows * inner * columns
+
+    def call(self, function: str, first: str, last: str, pointers: Sequence[str]) -> None:
+        """Call another function of the module and count its work."""
+        super().call(function, first, last, pointers)
+        for loops, count in self.module.multiplications(function).items():
+            self.multiplications[loops] += count
+
+
+@dataclass(frozen=True)
+class PhaseWork:
+    """What a phase does.
+
+    Attributes:
+        per_node: multiplications for each node.
+        per_edge: multiplications for each edge within the cutoff.
+        arrays: names of the arrays that it reads or writes.
+    """
+
+    per_node: float
+    per_edge: float
+    arrays: frozenset[str]
 
 
 class Program:
@@ -181,7 +206,7 @@ class Program:
         module: finished.
 
     Attributes:
-        phases: their names, in order.
+        phases: by name, in order, what they do.
         arrays: names of the arrays that they use.
         states: of these, the ones with rows of so many numbers per node that phases hand to each other.
         matrices: where each begins in the array "weights".
@@ -189,12 +214,15 @@ class Program:
 
     def __init__(self, module: Module) -> None:
         self.dtype = torch.float32 if module.shape.bits == 32 else torch.float64
-        self.phases = tuple(module.phases)
+        self.phases = {
+            name: PhaseWork(w.multiplications[1], w.multiplications[2], frozenset(w.arrays))
+            for name, w in module.phases.items()
+        }
         self.arrays = tuple(module.arrays)
         self.states = dict(module.states)
         self.matrices = dict(module.matrices)
         self._scratch_size = module.scratch
-        self._functions = compiled(module.text(), module.phases, 2)
+        self._functions = compiled(module.text(), list(module.phases), 2)
         self._scratch: dict[int, list[Tensor]] = {}
         self._lock = Lock()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.kernels import Irrep, cpu, product_table
-from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
+from ase_nbody.kernels.dual import TANGENTS, VALUES, Dual
 from ase_nbody.math import bessel_basis, polynomial_envelope
 from ase_nbody.math.harmonics_code import harmonic_pulls, harmonic_tangents, harmonics
 from ase_nbody.nn.dual_mixing import Found
@@ -137,26 +137,25 @@ class DualRadial:
         kept = [part for array in (self.inputs, self.layer, self.inner, self.both) for part in array.unbind(0)]
         self._run(hidden_layers(radial.n_bessel), cpu.Nodes(0, edges), [*edge_values, *parameters, *kept])
         hidden, self.slopes = kept[-2:]
-        self.weights = Dual([hidden.new_empty(2, edges, radial.last.shape[1])])
-        torch.mm(hidden, radial.last, out=self.weights.parts[VALUES][0])
+        self.weights = hidden.new_empty(3, edges, radial.last.shape[1])  # tangents, values or changes, pulls
+        torch.mm(hidden, radial.last, out=self.weights[1])
 
-    def pull(self, d_weights: Dual) -> Tensor:
+    def pull(self) -> Tensor:
         """Pulls of the distances, (E,), from those of the weights."""
-        self.d_weights = d_weights
-        self.pulls = d_weights.parts[PULLS][0] @ self.radial.last.t()
+        self.pulls = self.weights[2] @ self.radial.last.t()
         return (self.pulls * self.slopes).sum(dim=1)
 
     def move(self, t_distances: Tensor) -> None:
         """Make the tangents of the weights from those of the distances, (E,)."""
         self.t_distances = t_distances
         self.hidden = torch.stack([self.both[0], self.slopes * t_distances.unsqueeze(1)])
-        torch.mm(self.hidden[1], self.radial.last, out=self.weights.parts[TANGENTS][0])
+        torch.mm(self.hidden[1], self.radial.last, out=self.weights[0])
 
     def gradients(self, found: Found) -> None:
         """Put the gradients by the parameters into `found`, from changes and pulls of the weights."""
         radial, basis = self.radial, self.basis
-        found[id(radial.last)] = self.hidden.flatten(0, 1).t() @ self.d_weights.both[0].flatten(0, 1)
-        changes = self.d_weights.parts[CHANGES][0] @ radial.last.t()
+        found[id(radial.last)] = self.hidden.flatten(0, 1).t() @ self.weights[1:].flatten(0, 1)
+        changes = self.weights[1] @ radial.last.t()
         to_inner, to_inputs = torch.empty_like(self.inner), torch.empty_like(self.inputs)
         upstream = [basis.envelope, basis.envelope_slopes, self.t_distances, changes, self.pulls]
         kept = [*self.inputs.unbind(0), *self.inner.unbind(0), self.second.t().contiguous()]

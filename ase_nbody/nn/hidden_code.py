@@ -46,7 +46,9 @@ def hidden_layers(n_bessel: int) -> Code:
             inner = _times(w, e, ("%layer", "%d_layer"), "%second", start)
             _store(w, e, ("%inner", "%d_inner"), inner)
             values, slopes = _silu(w, inner)
-            envelope, d_envelope = (w.broadcast(w.load_scalar(w.scalars(n, e, 1))) for n in ("%envelope", "%d_envelope"))
+            envelope, d_envelope = (
+                w.broadcast(w.load_scalar(w.scalars(n, e, 1))) for n in ("%envelope", "%d_envelope")
+            )
             hidden = [w.multiply(v, envelope) for v in values]
             d_hidden = [w.fused(s, envelope, w.multiply(v, d_envelope)) for v, s in zip(values, slopes, strict=True)]
             _store(w, e, ("%hidden", "%d_hidden"), (hidden, d_hidden))
@@ -62,10 +64,11 @@ def hidden_gradients(table: ProductTable, shape: Shape) -> str:
     gradients by its slopes. The matrix of the second layer comes transposed.
     """
     names = "envelope d_envelope t_distances changes pulls inputs d_inputs inner d_inner second"
-    w = Writer("kernel", shape, dict.fromkeys([*names.split(), "to_inner", "to_d_inner", "to_inputs", "to_d_inputs"], 0))
+    w = Writer(
+        "kernel", shape, dict.fromkeys([*names.split(), "to_inner", "to_d_inner", "to_inputs", "to_d_inputs"], 0)
+    )
     with w.loop("%begin", "%end") as e:
-        scalars = ("%envelope", "%d_envelope", "%t_distances")
-        envelope, d_envelope, tangent = (w.broadcast(w.load_scalar(w.scalars(n, e, 1))) for n in scalars)
+        envelope, d_envelope, tangent = _by_edge(w, e, ("%envelope", "%d_envelope", "%t_distances"))
         changes, pulls = _load(w, e, ("%changes", "%pulls"))
         by_slope = [w.multiply(p, tangent) for p in pulls]
         upstream = (
@@ -116,6 +119,11 @@ def _vectors(w: Writer, row: str) -> list[str]:
     return [w.load(w.scalar_at(row, n * w.shape.width)) for n in range(_count(w.shape))]
 
 
+def _by_edge(w: Writer, e: str, names: Sequence[str]) -> list[str]:
+    """One number of an edge from each array, for the whole row."""
+    return [w.broadcast(w.load_scalar(w.scalars(name, e, 1))) for name in names]
+
+
 def _store_vectors(w: Writer, row: str, values: Sequence[str]) -> None:
     for n, value in enumerate(values):
         w.store(value, w.scalar_at(row, n * w.shape.width))
@@ -146,7 +154,7 @@ def _times(w: Writer, e: str, names: tuple[str, str], matrix: str, start: Pair) 
 
 
 def _silu(w: Writer, inputs: Pair) -> Pair:
-    """silu x s(x) without its gain, and its slope s + x s (1 - s) times that of the input."""
+    """The function x s(x), s the sigmoid, without its gain, and its slope s + x s (1 - s) times that of the input."""
     values, slopes = [], []
     for x, d_x in zip(*inputs, strict=True):
         gate = _sigmoid(w, x)
@@ -177,7 +185,9 @@ def _one_minus(w: Writer, value: str) -> str:
 
 def _sigmoid(w: Writer, x: str) -> str:
     kind = w.shape.vector
-    return w.fresh(f"fdiv {kind} {w.literal(1.0)}, {w.add(_exponential(w, w.multiply(x, w.literal(-1.0))), w.literal(1.0))}")
+    return w.fresh(
+        f"fdiv {kind} {w.literal(1.0)}, {w.add(_exponential(w, w.multiply(x, w.literal(-1.0))), w.literal(1.0))}"
+    )
 
 
 def _exponential(w: Writer, x: str) -> str:
@@ -196,7 +206,6 @@ def _exponential(w: Writer, x: str) -> str:
     shifted = w.fresh(f"add {whole} {w.fresh(f'fptosi {kind} {n} to {whole}')}, {bias}")
     power = w.fresh(f"bitcast {whole} {w.fresh(f'shl {whole} {shifted}, {mantissa}')} to {kind}")
     return w.multiply(total, power)
-
 
 
 def _call(w: Writer, function: str, *arguments: str) -> str:

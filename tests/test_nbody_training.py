@@ -1,0 +1,179 @@
+"""The hand-written passes for training give the predictions and the parameter gradients of autograd."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from torch import Tensor
+
+from ase_nbody.architectures import architectures
+from ase_nbody.graph import Graph, Prediction, batch_graphs
+from ase_nbody.kernels import cpu
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential, predict, trainable_prediction
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}  # of the largest number; measured 2e-14 and 5e-6
+SKIN = 0.7  # angstrom; brings edges beyond the cutoff
+
+NETWORKS: list[dict[str, object]] = [
+    {},
+    {"preset": "medium", "channels": 16},
+    {"preset": "large", "channels": 6},
+    {"levels": 1},
+    {"levels": 3, "max_degree_states": 2},
+    {"body_order": 2},
+    {"body_order": 3, "max_degree_edges": 4},
+    {"max_degree_states": 0, "max_degree_products": 3},
+    {"radial_width": 5, "bessel_functions": 3, "envelope_power": 4, "channels": 1},
+]
+
+
+def structures() -> list[Atoms]:
+    crystal = bulk("C", "diamond", a=3.6, cubic=True)
+    crystal.set_cell(crystal.cell[:] @ [[1, 0.1, 0], [0, 1, 0.2], [0, 0, -1]], scale_atoms=True)  # left-handed
+    crystal.symbols[0] = "O"
+    slab = molecule("CH3CH2OH", cell=[6, 6, 0], pbc=[True, True, False])
+    found = [molecule("CH3CH2OH"), crystal, slab, Atoms("O"), Atoms("HC", [[0] * 3, [9, 0, 0]])]
+    for number, atoms in enumerate(found):
+        atoms.positions += np.random.default_rng(number).normal(0, 0.08, atoms.positions.shape)
+    return found
+
+
+def potential(dtype: torch.dtype, preset: str = "small", **settings: object) -> Potential:
+    nbody = architectures()["nbody"]
+    chosen = {"elements": ("H", "C", "O"), "cutoff": 3.5, "channels": 8, "average_neighbours": 9.0, **settings}
+    network = nbody.network(nbody.settings(**{**nbody.presets[preset], **chosen}), torch.Generator().manual_seed(0))
+    return Potential(network.to(dtype), {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
+
+
+def graph_of(several: list[Atoms], found: Potential) -> Graph:
+    cutoff = found.cutoff + SKIN
+    return batch_graphs([neighbour_graph(atoms, cutoff, dtype=found.dtype, device="cpu") for atoms in several])
+
+
+def loss(prediction: Prediction, parts: str = "energy forces stress") -> Tensor:
+    """Squares and linear terms of what is named, with weights that differ between structures, atoms and components."""
+    generator = torch.Generator().manual_seed(1)
+    total = 0.0 * prediction.energy.sum()  # differentiable also where nothing is labelled
+    for name in parts.split():
+        values = getattr(prediction, name).double()
+        linear, square = (torch.randn(values.shape, generator=generator, dtype=torch.float64) for _ in range(2))
+        total = total + torch.where(values.isnan(), 0.0, linear * values + square * values**2).sum()
+    return total
+
+
+def gradients(found: Potential, value: Tensor) -> dict[str, Tensor | None]:
+    names, parameters = zip(*found.network.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(value, parameters, allow_unused=True), strict=True))
+
+
+def assert_close(a: Tensor, b: Tensor) -> None:
+    assert a.shape == b.shape and a.dtype == b.dtype
+    largest = float(b.nan_to_num().abs().max()) if b.numel() else 0.0
+    torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE[a.dtype] * max(largest, 1e-3), equal_nan=True)
+
+
+def assert_same(found: Potential, graph: Graph, parts: str = "energy forces stress") -> None:
+    assert found.network.trainable_gradients(graph) is not None
+    fast, slow = trainable_prediction(found, graph), predict(found, graph, differentiable=True)
+    for name in ("energy", "forces", "stress"):
+        a, b = getattr(fast, name).detach(), getattr(slow, name).detach()
+        torch.testing.assert_close(a, b, rtol=0, atol=100 * TOLERANCE[found.dtype], equal_nan=True)
+    by_hand, by_autograd = gradients(found, loss(fast, parts)), gradients(found, loss(slow, parts))
+    for name, gradient in by_hand.items():
+        expected = by_autograd[name]
+        assert (gradient is None) == (expected is None), name
+        if gradient is not None and expected is not None:
+            assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("settings", NETWORKS, ids=str)
+def test_gradients_by_parameters_are_those_of_autograd(settings: dict[str, object]) -> None:
+    found = potential(torch.float64, **settings)
+    assert_same(found, graph_of(structures(), found))
+
+
+@pytest.mark.parametrize("preset", ["small", "medium", "large"])
+def test_presets_in_float32(preset: str) -> None:
+    found = potential(torch.float32, preset, channels=16)
+    assert_same(found, graph_of(structures(), found))
+
+
+@pytest.mark.parametrize("parts", ["energy", "forces", "stress", "energy forces"])
+@pytest.mark.parametrize("chosen", range(5))
+def test_each_label_of_each_structure(parts: str, chosen: int) -> None:
+    found = potential(torch.float64)
+    assert_same(found, graph_of([structures()[chosen]], found), parts)
+
+
+def test_several_threads_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = potential(torch.float32)
+    graph = graph_of(structures(), found)
+    alone = gradients(found, loss(trainable_prediction(found, graph)))
+    monkeypatch.setattr(cpu, "SMALLEST_SHARE", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    shared = gradients(found, loss(trainable_prediction(found, graph)))
+    for name, gradient in alone.items():
+        if gradient is not None:
+            assert torch.equal(gradient, shared[name]), name
+
+
+def test_gradients_are_there_for_the_same_parameters_only() -> None:
+    found = potential(torch.float64)
+    loss(trainable_prediction(found, graph_of(structures(), found))).backward()
+    without = {name for name, parameter in found.network.named_parameters() if parameter.grad is None}
+    assert without and all(".own" in name for name in without)  # of the last level, whose states nobody reads
+
+
+def test_new_weights_another_dtype_and_copies_are_followed() -> None:
+    found = potential(torch.float64)
+    graph = graph_of(structures()[:2], found)
+    before = trainable_prediction(found, graph).energy
+    with torch.no_grad():
+        for parameter in found.network.parameters():
+            parameter.mul_(1.1)
+    assert_same(found, graph)
+    assert float((trainable_prediction(found, graph).energy - before).detach().abs().max()) > 1e-3
+    copied = Potential(copy.deepcopy(found.network), found.reference_energies, found.energy_scale)
+    found.network.to(torch.float32)
+    assert_same(found, graph.to("cpu", torch.float32))
+    assert_same(copied, graph)
+
+
+def test_without_gradients_nothing_is_kept() -> None:
+    found = potential(torch.float64)
+    with torch.no_grad():
+        assert not trainable_prediction(found, graph_of(structures(), found)).forces.requires_grad
+
+
+def test_second_derivatives_by_parameters_are_refused() -> None:
+    found = potential(torch.float64)
+    value = loss(trainable_prediction(found, graph_of(structures()[:1], found)))
+    (gradient,) = torch.autograd.grad(value, [found.network.get_parameter("embedding")], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("settings", [{"radial": "strict"}, {"pairs": True}, {"scheme": "fragments"}], ids=str)
+def test_other_networks_go_by_autograd(settings: dict[str, object]) -> None:
+    found = potential(torch.float64, **settings)
+    graph = graph_of([structures()[0]], found)
+    assert found.network.trainable_gradients(graph) is None
+    by_predict = gradients(found, loss(predict(found, graph, differentiable=True), "energy forces"))
+    for name, gradient in gradients(found, loss(trainable_prediction(found, graph), "energy forces")).items():
+        if gradient is not None:
+            expected = by_predict[name]
+            assert expected is not None
+            assert_close(gradient, expected)
+    with torch.no_grad():
+        assert not trainable_prediction(found, graph).forces.requires_grad
+
+
+def test_molecules_beside_crystals_have_finite_gradients() -> None:
+    found = potential(torch.float64, radial="strict")
+    prediction = predict(found, graph_of(structures()[:2], found), differentiable=True)
+    for gradient in gradients(found, prediction.stress.nansum()).values():
+        assert gradient is None or bool(gradient.isfinite().all())
