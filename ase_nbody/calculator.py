@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from threading import RLock
 from typing import Any
@@ -22,13 +21,15 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
+from ase_nbody.devices import torch_device, torch_threads
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.hessian import hessian
 from ase_nbody.model_file import ModelInformation, load_model
 from ase_nbody.models_directory import find_model
-from ase_nbody.neighbours import NeighbourCache, check_structure, neighbour_graph
+from ase_nbody.neighbours import NeighbourCache, neighbour_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.results import Results, results_by_structure
+from ase_nbody.structures import changed_parts, check_structure
 from ase_nbody.timings import Timings
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -81,7 +82,7 @@ class NBodyCalculator(Calculator):
         **kwargs: Any,
     ) -> None:
         _check_parameters(dtype, skin, threads)
-        self.potential, self.information, name = _loaded(model, _torch_device(device), DTYPES[dtype])
+        self.potential, self.information, name = _loaded(model, torch_device(device), DTYPES[dtype])
         self.evaluations = 0
         self.neighbours = NeighbourCache(self.potential.cutoff, skin)
         self.timings = Timings()
@@ -111,6 +112,10 @@ class NBodyCalculator(Calculator):
         if len(atoms):
             # Elements alone: positions and cell may be set later.
             check_structure(Atoms(numbers=atoms.numbers), self.potential.elements)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What differs from the structure of the results, in any digit: `tol` is ASE's, and everything counts here."""
+        return list(all_changes) if self.atoms is None else changed_parts(self.atoms, atoms)
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """A result by its ASE name, calculated if the structure has changed.
@@ -178,7 +183,7 @@ class NBodyCalculator(Calculator):
             ValueError: a structure that cannot be evaluated.
         """
         graph = self._graph(atoms)
-        with self._lock, _torch_threads(self.parameters["threads"]):
+        with self._lock, torch_threads(self.parameters["threads"]):
             self.evaluations += 1
             return hessian(self.potential, graph).double().cpu().numpy()
 
@@ -195,7 +200,7 @@ class NBodyCalculator(Calculator):
                 f"{type(self.potential.network).__name__} has no composition scheme, hence no states; use nbody"
             )
         graph = self._graph(atoms)
-        with self._lock, _torch_threads(self.parameters["threads"]):
+        with self._lock, torch_threads(self.parameters["threads"]):
             self.evaluations += 1
             return states(graph)
 
@@ -210,13 +215,13 @@ class NBodyCalculator(Calculator):
         self._lock = RLock()
         self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"])
         self.timings = Timings()
-        self.potential = _copied(self.potential, _torch_device(self.parameters["device"]), self.potential.dtype)
+        self.potential = _copied(self.potential, torch_device(self.parameters["device"]), self.potential.dtype)
 
     def _get_name(self) -> str:
         return "nbody"
 
     def _results(self, graph: Graph) -> list[Results]:
-        with self._lock, _torch_threads(self.parameters["threads"]):
+        with self._lock, torch_threads(self.parameters["threads"]):
             self.evaluations += graph.n_structures
             with self.timings.measure("evaluation"):
                 prediction = predict(self.potential, graph, timings=self.timings)
@@ -245,15 +250,6 @@ def _check_parameters(dtype: str, skin: float, threads: int | None) -> None:
         raise CalculatorSetupError(f"threads must be a whole number above zero, or None, not {threads!r}")
 
 
-def _torch_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name in there or (name == "cuda" and len(there) > 1):
-        return torch.device(name)
-    raise CalculatorSetupError(f"device {name!r} is not there; on this machine there are: auto, {', '.join(there)}")
-
-
 def _loaded(
     model: str | os.PathLike[str] | Potential, device: torch.device, dtype: torch.dtype
 ) -> tuple[Potential, ModelInformation | None, str]:
@@ -274,19 +270,6 @@ def _check_stress_is_defined(atoms: Atoms) -> None:
         raise PropertyNotImplementedError(
             f"the stress needs a cell that is periodic in three directions, and pbc is {atoms.pbc.tolist()}"
         )
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    if threads is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _batches(structures: Sequence[Atoms]) -> Iterator[list[int]]:

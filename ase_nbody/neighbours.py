@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 from matscipy.neighbours import neighbour_list
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.structures import cell_frame, check_structure
 
-_SMALLEST_HEIGHT = 0.1  # angstrom between opposite cell faces; real crystals have > 1, and images grow as 1 / height
 _LARGEST_BOX = 100.0  # cutoffs along a direction without pbc: bounds matscipy's memory when atoms have flown away
-_NAMED_ATOMS = 5  # atoms listed in an error message
-
-
-def check_structure(atoms: Atoms, elements: Sequence[str] | None = None) -> None:
-    """Refuse structures that have no energy.
-
-    Args:
-        atoms: the structure; it is only read.
-        elements: chemical symbols a model knows, or None to accept every element.
-
-    Raises:
-        ValueError: there is no atom, a position or the cell is not finite, the cell is degenerate along the
-            directions with pbc, or an element is not among `elements`.
-    """
-    if len(atoms) == 0:
-        raise ValueError("the structure has no atoms; an energy needs at least one")
-    if elements is not None:
-        _check_elements(atoms.numbers, elements)
-    _check_positions(atoms.positions)
-    _check_cell(atoms.cell.array, atoms.pbc)
 
 
 def neighbour_graph(
@@ -181,7 +159,7 @@ def _same(groups: NDArray[np.int64] | None, others: NDArray[np.int64] | None) ->
 
 
 def _built_list(atoms: Atoms, graph: Graph, made_for: tuple[torch.dtype, torch.device]) -> _BuiltList:
-    frame = _frame(atoms.cell.array, atoms.pbc)
+    frame = cell_frame(atoms.cell.array, atoms.pbc)
     return _BuiltList(
         numbers=atoms.numbers.copy(),
         groups=None if "groups" not in atoms.arrays else atoms.arrays["groups"].copy(),
@@ -193,13 +171,6 @@ def _built_list(atoms: Atoms, graph: Graph, made_for: tuple[torch.dtype, torch.d
         graph=graph,
         made_for=made_for,
     )
-
-
-def _frame(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The cell with unit vectors normal to the periodic ones, and to each other, in place of the others, (3, 3)."""
-    frame = cell.copy()
-    frame[~pbc] = np.linalg.svd(cell[pbc])[2][pbc.sum() :] if pbc.any() else np.eye(3)
-    return frame
 
 
 def _pairs(
@@ -222,7 +193,7 @@ def _box(
     Along directions without pbc it spans the atoms. Atoms outside fall into the outermost bins: none is lost, so the
     span may be bounded; it then lies around the median, where the atoms that have not flown away are.
     """
-    box = _frame(cell, pbc)
+    box = cell_frame(cell, pbc)
     normals = box[~pbc]  # (D, 3)
     heights = positions @ normals.T  # (N, D)
     lowest = heights.min(axis=0)
@@ -268,39 +239,3 @@ def _group_tensor(groups: ArrayLike, n_atoms: int, device: torch.device | str) -
 def _check_cutoff(cutoff: float) -> None:
     if not 0 < cutoff < np.inf:
         raise ValueError(f"the cutoff is {cutoff} angstrom; it must be a finite number above zero")
-
-
-def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None:
-    unknown = [chemical_symbols[n] for n in np.unique(numbers) if chemical_symbols[n] not in elements]
-    if unknown:
-        what = "element {} is" if len(unknown) == 1 else "elements {} are"
-        names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))
-        known = ", ".join(elements)
-        raise ValueError(f"{names} not in this model ({known}); adapt it or choose another: nbody models")
-
-
-def _check_positions(positions: NDArray[np.float64]) -> None:
-    if np.isfinite(positions).all():
-        return
-    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-    shown = "; ".join(f"atom {n}: {positions[n].tolist()}" for n in bad[:_NAMED_ATOMS])
-    more = f"; and {len(bad) - _NAMED_ATOMS} more" if len(bad) > _NAMED_ATOMS else ""
-    raise ValueError(
-        f"positions are not finite ({shown}{more}); "
-        "look at the step before: the time step may be too long or atoms may overlap"
-    )
-
-
-def _check_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
-    if not np.isfinite(cell).all():
-        raise ValueError(f"the cell is not finite: {cell.tolist()}; set atoms.cell to numbers in angstrom")
-    if not pbc.any():
-        return
-    frame = _frame(cell, pbc)
-    heights = np.zeros(3) if np.linalg.det(frame) == 0 else 1 / np.linalg.norm(np.linalg.inv(frame), axis=0)
-    if heights[pbc].min() < _SMALLEST_HEIGHT:
-        raise ValueError(
-            f"the cell {cell.tolist()} is degenerate along its periodic directions (pbc={pbc.tolist()}): "
-            f"opposite faces are {heights[pbc].min():.3g} angstrom apart and must be at least {_SMALLEST_HEIGHT}; "
-            "give a full cell, or switch pbc off where there is none, such as atoms.pbc = False for a molecule"
-        )

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"kernels", "math", "timings"},
+    {"kernels", "math", "timings", "structures", "devices"},
     {"graph", "neighbours"},
     {"scheme", "nn"},
     {"architectures"},

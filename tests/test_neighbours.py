@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
-from ase_nbody.neighbours import NeighbourCache, _box, check_structure, neighbour_graph
+from ase_nbody.neighbours import NeighbourCache, _box, neighbour_graph
+from ase_nbody.structures import check_structure
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
 TRICLINIC = np.array([[4.1, 0.0, 0.0], [1.9, 3.7, 0.0], [-1.3, 2.2, 4.4]])

@@ -57,7 +57,7 @@ def _structures(model: str, names: list[str]) -> dict[str, Atoms]:
     from ase_nbody.cli.inputs import read_structure
     from ase_nbody.model_information import read_information
     from ase_nbody.models_directory import find_model
-    from ase_nbody.neighbours import check_structure
+    from ase_nbody.structures import check_structure
 
     elements = read_information(find_model(model)).elements
     structures = {name: read_structure(name) for name in names} or default_structures(elements)

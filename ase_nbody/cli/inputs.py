@@ -17,8 +17,7 @@ from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli.options import Dtype
 
 ATOMS_OF_ONE_THREAD = 100
-"""Structures up to this size are evaluated by one thread: more gain little there (`benchmarks/peers/time_step.py
---threads`), and wait long for each other on a machine that is busy."""
+"""Structures up to this size are evaluated by one thread: more gain little there (`nbody bench --threads`)."""
 
 
 def read_structure(text: str) -> Atoms:

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.data.labels import LabelSource, choose_source, keys_found, labels_of
-from ase_nbody.neighbours import check_structure
+from ase_nbody.structures import check_structure
 
 
 def read_dataset(

@@ -1,0 +1,91 @@
+"""Structures that have an energy, and what differs between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+_SMALLEST_HEIGHT = 0.1  # angstrom between opposite cell faces; real crystals have > 1, and images grow as 1 / height
+_NAMED_ATOMS = 5  # atoms listed in an error message
+
+
+def check_structure(atoms: Atoms, elements: Sequence[str] | None = None) -> None:
+    """Refuse structures that have no energy.
+
+    Args:
+        atoms: the structure; it is only read.
+        elements: chemical symbols a model knows, or None to accept every element.
+
+    Raises:
+        ValueError: there is no atom, a position or the cell is not finite, the cell is degenerate along the
+            directions with pbc, or an element is not among `elements`.
+    """
+    if len(atoms) == 0:
+        raise ValueError("the structure has no atoms; an energy needs at least one")
+    if elements is not None:
+        _check_elements(atoms.numbers, elements)
+    _check_positions(atoms.positions)
+    _check_cell(atoms.cell.array, atoms.pbc)
+
+
+def changed_parts(before: Atoms, after: Atoms) -> list[str]:
+    """ASE's names of what an energy depends on and what differs, exactly; cheaper than ASE's own comparison.
+
+    Args:
+        before: a structure.
+        after: another.
+    """
+    pairs = {
+        "positions": (before.positions, after.positions),
+        "numbers": (before.numbers, after.numbers),
+        "cell": (before.cell.array, after.cell.array),
+        "pbc": (before.pbc, after.pbc),
+    }
+    return [name for name, (old, new) in pairs.items() if not np.array_equal(old, new)]
+
+
+def cell_frame(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The cell with unit vectors normal to the periodic ones, and to each other, in place of the others, (3, 3)."""
+    frame = cell.copy()
+    frame[~pbc] = np.linalg.svd(cell[pbc])[2][pbc.sum() :] if pbc.any() else np.eye(3)
+    return frame
+
+
+def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None:
+    unknown = [chemical_symbols[n] for n in np.unique(numbers) if chemical_symbols[n] not in elements]
+    if unknown:
+        what = "element {} is" if len(unknown) == 1 else "elements {} are"
+        names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))
+        known = ", ".join(elements)
+        raise ValueError(f"{names} not in this model ({known}); adapt it or choose another: nbody models")
+
+
+def _check_positions(positions: NDArray[np.float64]) -> None:
+    if np.isfinite(positions).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    shown = "; ".join(f"atom {n}: {positions[n].tolist()}" for n in bad[:_NAMED_ATOMS])
+    more = f"; and {len(bad) - _NAMED_ATOMS} more" if len(bad) > _NAMED_ATOMS else ""
+    raise ValueError(
+        f"positions are not finite ({shown}{more}); "
+        "look at the step before: the time step may be too long or atoms may overlap"
+    )
+
+
+def _check_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
+    if not np.isfinite(cell).all():
+        raise ValueError(f"the cell is not finite: {cell.tolist()}; set atoms.cell to numbers in angstrom")
+    if not pbc.any():
+        return
+    frame = cell_frame(cell, pbc)
+    heights = np.zeros(3) if np.linalg.det(frame) == 0 else 1 / np.linalg.norm(np.linalg.inv(frame), axis=0)
+    if heights[pbc].min() < _SMALLEST_HEIGHT:
+        raise ValueError(
+            f"the cell {cell.tolist()} is degenerate along its periodic directions (pbc={pbc.tolist()}): "
+            f"opposite faces are {heights[pbc].min():.3g} angstrom apart and must be at least {_SMALLEST_HEIGHT}; "
+            "give a full cell, or switch pbc off where there is none, such as atoms.pbc = False for a molecule"
+        )
