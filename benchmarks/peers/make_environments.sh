@@ -1,10 +1,31 @@
 #!/usr/bin/env bash
 # One environment per peer, since their pins of e3nn differ: bash benchmarks/peers/make_environments.sh [FOLDER]
+# Then nequip's model is compiled with its own tools, for evaluation in both dtypes and for training in float32 (torch
+# keeps that in $TORCHINDUCTOR_CACHE_DIR). It takes a quarter of an hour and needs a C++ compiler. The code is for as
+# many threads as torch has while it is compiled: OMP_NUM_THREADS if that is set, 2 otherwise.
 set -euo pipefail
-folder=${1:-runs/peers}
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "${1:-runs/peers}"
+folder=$(cd "${1:-runs/peers}" && pwd)
 for peer in mace-torch==0.3.16 nequip==0.19.1; do
   name=${peer%%[-=]*}
   python3 -m venv "$folder/$name"
   "$folder/$name/bin/pip" install --quiet torch==2.13.0
   "$folder/$name/bin/pip" install --quiet "$peer"
 done
+
+nequip=$folder/nequip
+compile_nequip() { # DTYPE: a step of training makes the checkpoint that nequip-compile wants
+  rm -rf "$nequip/$1"
+  "$nequip/bin/nequip-train" -cp "$here" -cn nequip "hydra.run.dir=$nequip/$1" "dtype=$1" "frames=$nequip/frames.xyz" &&
+    "$nequip/bin/nequip-compile" "$nequip/$1/last.ckpt" "$nequip/$1.nequip.pt2" \
+      --mode aotinductor --device cpu --target ase
+}
+PYTHONPATH=$here "$nequip/bin/python" -c "
+from ase.io import write
+from structures import labelled, rattled, silicon
+write('$nequip/frames.xyz', labelled(rattled(silicon(2), 2)))"
+export TORCHINDUCTOR_CACHE_DIR=$folder/inductor OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+{ compile_nequip float32 && compile_nequip float64; } || echo "nequip was not compiled; the comparison will say so" >&2
+echo '{"do": "train", "structure": "toluene"}' |
+  "$nequip/bin/python" "$here/worker.py" "nequip compiled" float32 "$OMP_NUM_THREADS"

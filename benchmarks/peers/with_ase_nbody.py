@@ -1,0 +1,77 @@
+"""ase_nbody with random weights: its calculator, one step of training, and structures one by one or in batches."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+
+import torch
+from ase import Atoms
+from ase.build import molecule
+from structures import mean_neighbours, rattled
+
+from ase_nbody import NBodyCalculator
+from ase_nbody.architectures import architectures
+from ase_nbody.data.dataset import Labels
+from ase_nbody.data.samples import Sample, batch_samples, targets
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential, predict
+from ase_nbody.training.loss import LossWeights, loss
+
+
+def potential(atoms: Atoms, dtype: str, preset: str) -> Potential:
+    """A preset for the elements of a structure."""
+    nbody, elements = architectures()["nbody"], tuple(sorted(set(atoms.symbols)))
+    presets = nbody.presets[preset]
+    settings = nbody.settings(elements=elements, average_neighbours=mean_neighbours(atoms), **presets)
+    network = nbody.network(settings, torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    return Potential(network, dict.fromkeys(elements, 0.0))
+
+
+def calculator(atoms: Atoms, dtype: str, preset: str) -> NBodyCalculator:
+    """The ASE calculator."""
+    return NBodyCalculator(potential(atoms, dtype, preset), device="cpu", dtype=dtype)
+
+
+def training_step(batches: list[list[Atoms]], dtype: str, preset: str) -> Callable[[], None]:
+    """A function that takes one step of Adam with the next batch."""
+    trained = potential(batches[0][0], dtype, preset)
+    optimiser = torch.optim.Adam(trained.network.parameters(), lr=1e-4)
+    weights = LossWeights(energy=1.0, forces=1.0, stress=0.0, scale=1.0)
+    samples = itertools.cycle([batch_samples([_sample(atoms, trained) for atoms in batch]) for batch in batches])
+
+    def step() -> None:
+        sample = next(samples)
+        optimiser.zero_grad(set_to_none=True)
+        prediction = predict(trained, sample.graph, differentiable=True)
+        loss(prediction, sample.targets, sample.graph, weights).backward()
+        optimiser.step()
+
+    return step
+
+
+def _sample(atoms: Atoms, trained: Potential) -> Sample:
+    labels = Labels(energy=atoms.get_potential_energy(), forces=atoms.get_forces(), stress=None)
+    graph = neighbour_graph(atoms, trained.cutoff, dtype=trained.dtype)
+    return Sample(graph=graph, targets=targets(atoms, labels, dtype=trained.dtype))
+
+
+def many(dtype: str, preset: str, number: int = 100, repeats: int = 7) -> dict[str, float]:
+    """Structures per second of `calculate_many` and of a loop over the calculator, fastest of alternating repeats."""
+    structures = rattled(molecule("CH3CH2OH"), number, stdev=0.1)
+    calc = calculator(structures[0], dtype, preset)
+    ways = {"loop": lambda: _loop(calc, structures), "calculate_many": lambda: calc.calculate_many(structures)}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: number / min(times) for name, times in seconds.items()}
+
+
+def _loop(calc: NBodyCalculator, structures: list[Atoms]) -> None:
+    for atoms in structures:
+        calc.get_property("forces", atoms)
+        calc.get_property("energy", atoms)

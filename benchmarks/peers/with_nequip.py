@@ -1,0 +1,84 @@
+"""nequip with random weights, eager and compiled: its calculator and one step of training.
+
+Four layers, degree 2, 32 features. The calculator of the compiled model needs what make_environments.sh made with
+nequip-compile; for training, torch.compile is nequip's own way (compile_mode).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from ase import Atoms
+from nequip.data import AtomicDataDict, from_ase
+from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
+from nequip.integrations.ase import NequIPCalculator
+from nequip.model import NequIPGNNModel
+from nequip.train import EnergyForceLoss
+from nequip.utils.global_state import set_global_state
+from structures import CUTOFF, mean_neighbours
+
+
+def model(atoms: Atoms, dtype: str, compile_mode: str) -> torch.nn.Module:
+    """NequIPGNNModel for the elements of a structure."""
+    set_global_state()
+    return NequIPGNNModel(
+        seed=0,
+        model_dtype=dtype,
+        compile_mode=compile_mode,
+        type_names=sorted(set(atoms.symbols)),
+        r_max=CUTOFF,
+        num_layers=4,
+        l_max=2,
+        num_features=32,
+        avg_num_neighbors=mean_neighbours(atoms),
+        per_type_energy_scales=1.0,
+        per_type_energy_shifts=0.0,
+    )
+
+
+def calculator(atoms: Atoms, dtype: str, compile_mode: str) -> NequIPCalculator:
+    """The ASE calculator.
+
+    Raises:
+        FileNotFoundError: there is no compiled model in this environment.
+    """
+    if compile_mode == "eager":
+        return NequIPCalculator(model(atoms, dtype, compile_mode).eval(), device="cpu", transforms=_transforms(atoms))
+    path = Path(sys.prefix) / f"{dtype}.nequip.pt2"
+    if not path.exists():
+        raise FileNotFoundError("no compiled model")
+    return NequIPCalculator.from_compiled_model(path, device="cpu", chemical_species_to_atom_type_map=True)
+
+
+def training_step(batches: list[list[Atoms]], dtype: str, compile_mode: str) -> Callable[[], None]:
+    """A function that takes one step of Adam with the next batch."""
+    trained = model(batches[0][0], dtype, compile_mode).train()
+    optimiser = torch.optim.Adam(trained.parameters(), lr=1e-4)
+    loss = EnergyForceLoss()
+    collated = itertools.cycle([_collated(batch) for batch in batches])
+
+    def step() -> None:
+        batch = next(collated)
+        optimiser.zero_grad(set_to_none=True)
+        loss(trained(batch.copy()), batch)["weighted_sum"].backward()
+        optimiser.step()
+
+    return step
+
+
+def _transforms(atoms: Atoms) -> list[Callable[[AtomicDataDict.Type], AtomicDataDict.Type]]:
+    return [ChemicalSpeciesToAtomTypeMapper(sorted(set(atoms.symbols))), NeighborListTransform(r_max=CUTOFF)]
+
+
+def _collated(batch: list[Atoms]) -> AtomicDataDict.Type:
+    graphs = []
+    for atoms in batch:
+        graph = from_ase(atoms)
+        for transform in _transforms(atoms):
+            graph = transform(graph)
+        graphs.append(graph)
+    return AtomicDataDict.batched_from_list(graphs)
