@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -100,6 +101,16 @@ def edge_vectors(graph: Graph) -> Tensor:
     return vectors + torch.bmm(graph.shifts.unsqueeze(1), cells).squeeze(1)
 
 
+def volumes(graph: Graph) -> Tensor:
+    """Volume of each cell, (B,), angstrom^3; zero where a cell vector is missing.
+
+    A product of vectors: torch's determinant is made by several threads even for one small matrix.
+    """
+    first, second, third = graph.cell.unbind(1)
+    signed: Tensor = (first * torch.linalg.cross(second, third)).sum(dim=1)
+    return signed.abs()
+
+
 def batch_graphs(graphs: Sequence[Graph]) -> Graph:
     """One graph of several: structures side by side, no edges between them.
 
@@ -149,3 +160,46 @@ def _batch_groups(graphs: Sequence[Graph]) -> Tensor | None:
     groups = [torch.full_like(g.structure, -1) if g.groups is None else g.groups for g in graphs]
     starts = _starts([int(g.max()) + 1 for g in groups])
     return torch.cat([torch.where(g < 0, g, g + s) for g, s in zip(groups, starts, strict=True)])
+
+
+def split_graph(graph: Graph, n_parts: int) -> list[Graph]:
+    """A batch as up to `n_parts` graphs of consecutive structures with about equally many edges."""
+    ends = torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(
+        0
+    )  # last atom of each structure, plus 1
+    edges_before = graph.edges.receiver_offsets[ends]
+    wanted = torch.arange(1, n_parts, device=ends.device) * (graph.edges.n_edges / n_parts)
+    nearest = (edges_before.unsqueeze(0) - wanted.unsqueeze(1)).abs().argmin(dim=1) + 1
+    bounds = sorted({0, *nearest.tolist(), graph.n_structures})
+    if len(bounds) == 2:
+        return [graph]
+    atoms = [0, *ends.tolist()]
+    return [_structures(graph, (a, b), (atoms[a], atoms[b])) for a, b in pairwise(bounds)]
+
+
+def _structures(graph: Graph, structures: tuple[int, int], atoms: tuple[int, int]) -> Graph:
+    """Those of a batch from the first to before the last, whose atoms are given likewise."""
+    edges = graph.edges
+    whole, own = slice(*structures), slice(*atoms)
+    first, last = (int(edges.receiver_offsets[atom]) for atom in atoms)
+    places = slice(first, last)
+    offsets = slice(atoms[0], atoms[1] + 1)
+    groups = None if graph.groups is None else graph.groups[own]
+    if groups is not None and bool((groups >= 0).any()):
+        groups = torch.where(groups < 0, groups, groups - groups[groups >= 0].min())
+    return Graph(
+        atomic_numbers=graph.atomic_numbers[own],
+        positions=graph.positions[own],
+        cell=graph.cell[whole],
+        pbc=graph.pbc[whole],
+        structure=graph.structure[own] - structures[0],
+        edges=EdgeList(
+            senders=edges.senders[places] - atoms[0],
+            receivers=edges.receivers[places] - atoms[0],
+            receiver_offsets=edges.receiver_offsets[offsets] - first,
+            sender_order=edges.sender_order[places] - first,
+            sender_offsets=edges.sender_offsets[offsets] - first,
+        ),
+        shifts=graph.shifts[places],
+        groups=groups,
+    )

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Network
-from ase_nbody.graph import Graph, Prediction
+from ase_nbody.graph import Graph, Prediction, volumes
 from ase_nbody.timings import Timings
 
 
@@ -118,8 +118,8 @@ def _prediction(potential: Potential, graph: Graph, gradients: Gradients) -> Pre
     energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
     energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
     full_cell = graph.pbc.all(dim=1)
-    volume = (graph.cell[:, 0] * torch.linalg.cross(graph.cell[:, 1], graph.cell[:, 2])).sum(dim=1).abs()  # (B,)
-    stress = gradients.strain * (potential.energy_scale / torch.where(full_cell, volume, 1.0))[:, None, None]
+    volume = torch.where(full_cell, volumes(graph), 1.0)  # (B,)
+    stress = gradients.strain * (potential.energy_scale / volume)[:, None, None]
     stress = torch.where(full_cell[:, None, None], stress, torch.nan)
     forces = -potential.energy_scale * gradients.positions
     return Prediction(energy=energy, energies=energies, forces=forces, stress=stress)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.dual import TANGENTS, VALUES, Dual
+from ase_nbody.kernels.dual import TANGENTS, VALUES
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.nn.dual_edges import DualDirections, DualRadial, RadialBasis, radial_basis
 from ase_nbody.nn.radial import EdgeFunctions, LearnedRadial, edge_functions
@@ -69,19 +69,21 @@ def test_radial_weights(width: int, bias: float, dtype: torch.dtype) -> None:
     distances = torch.linspace(0.7, 4.4, 9, dtype=dtype)  # some beyond the cutoff
     types = torch.tensor([0, 2, 0, 2, 2, 0, 2, 0, 2])  # none of type 1
     moved, weights, changes = normal(9, dtype=dtype), *(normal(9, 8, seed=s, dtype=dtype) for s in (1, 2))
-    upstream = Dual([torch.stack([changes, weights])])
 
     with torch.no_grad():
         found = DualRadial(radial, basis_of(distances, types))
-        pulls = found.pull(upstream)
+        made = found.weights[1].clone()
+        found.weights[2] = weights
+        pulls = found.pull()
         found.move(moved)
+        found.weights[1] = changes
         by_parameters: dict[int, Tensor] = {}
         found.gradients(by_parameters)
 
     r = distances.clone().requires_grad_()
     expected = radial(functions_of(r, types)).flatten(1) * SCALE
     (slope,) = torch.autograd.grad((expected * weights).sum(), r, create_graph=True)
-    assert_close(found.weights.parts[VALUES][0], expected)
+    assert_close(made, expected)
     assert_close(pulls, slope)
     scalar = (expected * changes).sum() + (slope * moved).sum()
     for parameter, gradient in zip(radial.parameters(), torch.autograd.grad(scalar, radial.parameters()), strict=True):

@@ -1,6 +1,9 @@
 """The hand-written passes for training give the predictions and the parameter gradients of autograd."""
 
 import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,9 +12,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from torch import Tensor
 
-from ase_nbody.architectures import architectures
-from ase_nbody.graph import Graph, Prediction, batch_graphs
-from ase_nbody.kernels import cpu
+from ase_nbody.architectures import architectures, nbody_training
+from ase_nbody.graph import Graph, Prediction, batch_graphs, split_graph
+from ase_nbody.kernels import EdgeList, cpu
+from ase_nbody.kernels.workers import side_by_side
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
 
@@ -109,9 +113,9 @@ def test_each_label_of_each_structure(parts: str, chosen: int) -> None:
     assert_same(found, graph_of([structures()[chosen]], found), parts)
 
 
-def test_several_threads_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_shared_by_threads_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     found = potential(torch.float32)
-    graph = graph_of(structures(), found)
+    graph = graph_of(structures()[1:2], found)  # one structure, which is not split
     alone = gradients(found, loss(trainable_prediction(found, graph)))
     monkeypatch.setattr(cpu, "SMALLEST_SHARE", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
@@ -119,6 +123,54 @@ def test_several_threads_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     for name, gradient in alone.items():
         if gradient is not None:
             assert torch.equal(gradient, shared[name]), name
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Batches are shared by three threads; the list gets the number of parts of each."""
+    seen: list[int] = []
+
+    def counted(graph: Graph, n_parts: int) -> list[Graph]:
+        parts = split_graph(graph, n_parts)
+        seen.append(len(parts))
+        return parts
+
+    monkeypatch.setattr(nbody_training, "SMALLEST_SHARE", 1)
+    monkeypatch.setattr(nbody_training, "split_graph", counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield seen
+    torch.set_num_threads(before)
+
+
+def test_batches_shared_by_threads_give_the_same(three_threads: list[int]) -> None:
+    found = potential(torch.float64)
+    graph = graph_of([*structures()[3:], *structures() * 2], found)
+    assert_same(found, graph)
+    assert three_threads == [3, 3]
+    first, second = (gradients(found, loss(trainable_prediction(found, graph))) for _ in range(2))
+    for name, gradient in first.items():
+        assert gradient is None or torch.equal(gradient, second[name]), name
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_of_others_are_left_as_they_are() -> None:
+    before = torch.get_num_threads()
+    assert before == 3
+    assert side_by_side([torch.get_num_threads] * 4) == [1] * 4
+    assert side_by_side([torch.is_grad_enabled] * 4) == [False] * 4
+    assert torch.get_num_threads() == before and torch.is_grad_enabled()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
+
+
+def test_a_second_reverse_pass_gives_the_same() -> None:
+    found = potential(torch.float64)
+    value = loss(trainable_prediction(found, graph_of(structures(), found)))
+    names, parameters = zip(*found.network.named_parameters(), strict=True)
+    first, second = (torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True) for _ in range(2))
+    for name, a, b in zip(names, first, second, strict=True):
+        assert a is b is None or torch.equal(a, b), name
 
 
 def test_gradients_are_there_for_the_same_parameters_only() -> None:
@@ -177,3 +229,20 @@ def test_molecules_beside_crystals_have_finite_gradients() -> None:
     prediction = predict(found, graph_of(structures()[:2], found), differentiable=True)
     for gradient in gradients(found, prediction.stress.nansum()).values():
         assert gradient is None or bool(gradient.isfinite().all())
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 50])
+def test_parts_of_a_batch_make_the_batch(n_parts: int) -> None:
+    found = potential(torch.float64)
+    graph = graph_of([*structures(), *structures()], found)
+    graph = replace(graph, groups=torch.where(graph.atomic_numbers == 8, -1, graph.structure))
+    parts = split_graph(graph, n_parts)
+    assert 1 <= len(parts) <= n_parts and (len(parts) > 1 or n_parts == 1)
+    joined = batch_graphs(parts)
+    for field in fields(Graph):
+        if field.name not in ("edges", "groups"):
+            assert torch.equal(getattr(joined, field.name), getattr(graph, field.name)), field.name
+    for field in fields(EdgeList):
+        assert torch.equal(getattr(joined.edges, field.name), getattr(graph.edges, field.name)), field.name
+    for part in parts:
+        assert part.groups is not None and int(part.groups[part.groups >= 0].min()) == 0

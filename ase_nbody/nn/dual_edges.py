@@ -139,6 +139,7 @@ class DualRadial:
         hidden, self.slopes = kept[-2:]
         self.weights = hidden.new_empty(3, edges, radial.last.shape[1])  # tangents, values or changes, pulls
         torch.mm(hidden, radial.last, out=self.weights[1])
+        self.changed = False  # changes stand in the place of the values
 
     def pull(self) -> Tensor:
         """Pulls of the distances, (E,), from those of the weights."""
@@ -148,11 +149,14 @@ class DualRadial:
     def move(self, t_distances: Tensor) -> None:
         """Make the tangents of the weights from those of the distances, (E,)."""
         self.t_distances = t_distances
+        if self.changed:
+            torch.mm(self.both[0], self.radial.last, out=self.weights[1])
         self.hidden = torch.stack([self.both[0], self.slopes * t_distances.unsqueeze(1)])
         torch.mm(self.hidden[1], self.radial.last, out=self.weights[0])
 
     def gradients(self, found: Found) -> None:
         """Put the gradients by the parameters into `found`, from changes and pulls of the weights."""
+        self.changed = True
         radial, basis = self.radial, self.basis
         found[id(radial.last)] = self.hidden.flatten(0, 1).t() @ self.weights[1:].flatten(0, 1)
         changes = self.weights[1] @ radial.last.t()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.data.samples import Sample, batch_samples
+from ase_nbody.kernels.workers import one_torch_thread
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import save_checkpoint
@@ -79,7 +80,6 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
         chosen = order.tensor_split(n_batches)[counters.batch].tensor_split(fabric.world_size)[fabric.global_rank]
         value = take_step(task, state, chosen, rate, fabric)
-        state.average(settings.ema_decay)
         counters.advance(value, n_batches)
         if counters.batch == 0:
             order = epoch_order(len(task.samples), settings.seed, counters.epoch)
@@ -110,7 +110,7 @@ def epoch_order(n_samples: int, seed: int, epoch: int) -> Tensor:
 
 
 def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fabric: Fabric) -> float:
-    """Change the network by one step of the optimizer and return the loss before it.
+    """Change network and averaged weights by one step of the optimizer and return the loss before it.
 
     Args:
         task: what is trained.
@@ -127,19 +127,29 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     value = loss(prediction, batch.targets, batch.graph, task.weights)
     state.optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
-    parameters = list(state.network.parameters())
     if fabric.world_size > 1:
-        average_gradients(parameters, fabric)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, task.settings.gradient_clip)
-    if not math.isfinite(norm.item()):
+        average_gradients(list(state.network.parameters()), fabric)
+    with one_torch_thread():  # torch's threads would wait for their next work on the cores of those of a batch's parts
+        update(task, state, rate, value.item())
+    return value.item()
+
+
+def update(task: Task, state: TrainingState, rate: float, value: float) -> None:
+    """Change network and averaged weights by the gradient of the loss, which has this value.
+
+    Raises:
+        ValueError: the gradient is not finite; the network is left as it was.
+    """
+    norm = torch.nn.utils.clip_grad_norm_(list(state.network.parameters()), task.settings.gradient_clip).item()
+    if not math.isfinite(norm):
         raise ValueError(
-            f"the training diverged in step {state.counters.step + 1}: loss {value.item()}, gradient {norm.item()}. "
+            f"the training diverged in step {state.counters.step + 1}: loss {value}, gradient {norm}. "
             f"{_advice(task.settings)}, and look for structures with extreme forces; the last checkpoint is kept"
         )
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.step()
-    return value.item()
+    state.average(task.settings.ema_decay)
 
 
 def average_gradients(parameters: Sequence[Tensor], fabric: Fabric) -> None:

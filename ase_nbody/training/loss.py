@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ase_nbody.graph import Graph, Prediction, Targets
+from ase_nbody.graph import Graph, Prediction, Targets, volumes
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
     if targets.forces is not None:
         forces = _labelled(prediction.forces - targets.forces, targets.forces)
     if targets.stress is not None:
-        volume = torch.linalg.det(graph.cell).abs()  # (B,)
-        per_atom = (volume / atoms)[:, None, None]
+        per_atom = (volumes(graph) / atoms)[:, None, None]
         known = torch.where(graph.pbc.all(dim=1)[:, None, None], targets.stress, torch.nan)  # (B, 3, 3)
         virial = _labelled((prediction.stress - targets.stress) * per_atom, known)
     return Errors(energy=energy, forces=forces, virial=virial)
