@@ -31,7 +31,7 @@ from ase_nbody.scheme import bonded_groups
 SYMMETRY_TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-4}
 FORCE_TOLERANCE = 1e-6
 STRESS_TOLERANCE = 1e-7
-HESSIAN_TOLERANCE = 5e-4  # eV/angstrom^2, of elements up to 50; forces of nbody come from radial tables, measured 1.4e-4
+HESSIAN_TOLERANCE = 5e-4  # eV/angstrom^2, of elements up to 50; radial tables of nbody, measured 1.4e-4
 SUM_TOLERANCE = 1e-9  # eV, of 1e4 eV summed in float64
 NVE_SCALE = 0.02  # eV: makes random networks so soft that 1 fs is a short time step
 NVE_RATIO_TOLERANCE = 0.05  # of 4, seen within 0.01
@@ -41,7 +41,11 @@ STENCIL = ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12))  # Abramowitz
 
 CUTOFF = 3.0  # angstrom
 REFERENCE_ENERGIES = {"H": -13.6, "C": -1030.0, "O": -2042.0}  # eV
-SMALL = {"channels": 4, "radial_width": 6, "bessel_functions": 4, "max_degree_edges": 2}
+SMALL = {
+    **{"channels": 4, "radial_width": 6, "bessel_functions": 4, "max_degree_edges": 2},
+    **{"features": 16, "filters": 16, "interactions": 2, "gaussians": 12},
+    **{"blocks": 2, "triplet_width": 8, "output_width": 16, "radial_functions": 4, "angular_functions": 4},
+}
 BOTH_DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 
 
@@ -80,6 +84,8 @@ VARIANTS = {name: Variant(name, {}) for name in architectures()} | {
     "nbody, quadrupoles": Variant("nbody", {"max_degree_states": 2}),
     "nbody, fragments": Variant("nbody", {"scheme": "fragments"}),
     "nbody, fragments, strict pairs": Variant("nbody", {"scheme": "fragments", "radial": "strict", "pairs": True}),
+    "nequip, invariant": Variant("nequip", {"max_degree": 0}),
+    "nequip, natural parity": Variant("nequip", {"max_degree": 2, "parity": False, "readout_depth": 1}),
 }
 PERIODIC = {name: variant for name, variant in VARIANTS.items() if not variant.finite_systems_only}
 EVERY = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)

@@ -9,6 +9,7 @@ import typer
 
 from ase_nbody.cli.bench import bench
 from ase_nbody.cli.evaluate import evaluate
+from ase_nbody.cli.import_ import import_model
 from ase_nbody.cli.info import info
 from ase_nbody.cli.md import md
 from ase_nbody.cli.models import models
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for _command in (models, info, train, evaluate, md, relax, neb, bench):
     app.command()(_command)
+app.command("import")(import_model)
 
 
 def _print_version(wanted: bool) -> None:

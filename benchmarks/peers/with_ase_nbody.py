@@ -16,7 +16,7 @@ from ase_nbody.architectures import architectures
 from ase_nbody.data.dataset import Labels
 from ase_nbody.data.samples import Sample, batch_samples, targets
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.potential import Potential, predict
+from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.training.loss import LossWeights, loss
 
 
@@ -44,7 +44,7 @@ def training_step(batches: list[list[Atoms]], dtype: str, preset: str) -> Callab
     def step() -> None:
         sample = next(samples)
         optimiser.zero_grad(set_to_none=True)
-        prediction = predict(trained, sample.graph, differentiable=True)
+        prediction = trainable_prediction(trained, sample.graph)
         loss(prediction, sample.targets, sample.graph, weights).backward()
         optimiser.step()
 
