@@ -30,6 +30,34 @@ def smooth_envelope(distances: Tensor, cutoff: float, power: int) -> Tensor:
     return 1 - x**power * polynomial
 
 
+def cosine_envelope(distances: Tensor, cutoff: float) -> Tensor:
+    """(1 + cos(pi r / cutoff)) / 2, zero from the cutoff on; value and slope vanish there.
+
+    It is the cutoff of Behler and Parrinello 2007, doi 10.1103/PhysRevLett.98.146401.
+
+    Args:
+        distances: any shape, angstrom.
+        cutoff: angstrom.
+    """
+    return 0.5 * (torch.cos(distances.clamp(max=cutoff) * (math.pi / cutoff)) + 1)
+
+
+def gaussian_basis(distances: Tensor, cutoff: float, n_functions: int) -> Tensor:
+    """Gaussians of unit height from zero to the cutoff, as wide as they are apart, as in SchNet (arXiv:1706.08566).
+
+    Args:
+        distances: (E,), angstrom.
+        cutoff: angstrom.
+        n_functions: at least 2.
+
+    Returns:
+        (E, n_functions).
+    """
+    centres = torch.linspace(0.0, cutoff, n_functions, dtype=distances.dtype, device=distances.device)
+    width = cutoff / (n_functions - 1)
+    return torch.exp(-0.5 * ((distances.unsqueeze(1) - centres) / width).square())
+
+
 def bessel_basis(distances: Tensor, cutoff: float, n_functions: int) -> Tensor:
     """Spherical Bessel functions of order zero (arXiv:2003.03123, eq. 7), sqrt(2/c) sin(n pi r / c) / r.
 

@@ -7,12 +7,13 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:-runs/peers}"
 folder=$(cd "${1:-runs/peers}" && pwd)
-for peer in mace-torch==0.3.16 nequip==0.19.1; do
+for peer in mace-torch==0.3.16 nequip==0.19.1 torch_geometric==2.8.1; do
   name=${peer%%[-=]*}
   python3 -m venv "$folder/$name"
   "$folder/$name/bin/pip" install --quiet torch==2.13.0
   "$folder/$name/bin/pip" install --quiet "$peer"
 done
+"$folder/torch_geometric/bin/pip" install --quiet scipy # which its DimeNet imports and does not ask for
 
 nequip=$folder/nequip
 compile_nequip() { # DTYPE: a step of training makes the checkpoint that nequip-compile wants
