@@ -1,5 +1,7 @@
 """Splines, matrix products and programs: what the compiled evaluation is built of."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -150,5 +152,5 @@ def test_work_is_shared_by_edges_and_nodes() -> None:
     assert shares_of(offsets, 1) == [0, 400]
     shares = shares_of(offsets, 3)
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 400
-    assert max(end - begin for begin, end in zip(shares[:-1], shares[1:], strict=True)) < 150
+    assert max(end - begin for begin, end in pairwise(shares)) < 150
     assert shares_of(torch.arange(11), 8) == [0, 10]

@@ -10,6 +10,7 @@ holds the two together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +23,7 @@ from torch.nn import functional
 from ase_nbody.architectures.base import Gradients
 from ase_nbody.graph import Graph, edge_vectors, split_graph
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Batch, Contraction, Dual
-from ase_nbody.kernels.workers import side_by_side
+from ase_nbody.kernels.workers import one_torch_thread, side_by_side
 from ase_nbody.nn.dual_edges import DualDirections, DualRadial, RadialBasis, radial_basis
 from ase_nbody.nn.dual_gates import ManyBodyParts, ManyBodyPass
 from ase_nbody.nn.dual_mixing import DualMixing, Found
@@ -31,8 +32,8 @@ from ase_nbody.nn.gates import LearnedAggregation
 if TYPE_CHECKING:
     from ase_nbody.architectures.nbody import Gate, NBodyNetwork
 
-SMALLEST_SHARE = 200
-"""Edges per thread below which the calls of a pass cost more than its arithmetic: measured 4 ms for two atoms."""
+SMALLEST_SHARE = 1500
+"""Edges per thread below which another thread gains nothing: a pass holds Python's lock for about 4 ms in all."""
 
 
 class GateParts:
@@ -244,7 +245,8 @@ class _Energies(Function):
         ctx: Any, parts: list[GateParts], network: NBodyNetwork, graph: Graph, *parameters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         graphs = split_graph(graph, _shares(graph))
-        passes = side_by_side([partial(_values, parts, network, part) for part in graphs])
+        with _torch_threads(graph):
+            passes = side_by_side([partial(_values, parts, network, part) for part in graphs])
         ctx.passes, ctx.graph, ctx.parameters = passes, graph, parameters
         d_vectors = torch.cat([made.d_vectors for made in passes])
         edges = graph.edges
@@ -269,7 +271,8 @@ class _Energies(Function):
             torch.split(t_vectors, [len(made.vectors) for made in passes]),
             strict=True,
         )
-        found = side_by_side([partial(made.gradients, by_energy, t) for made, by_energy, t in upstream])
+        with _torch_threads(ctx.graph):
+            found = side_by_side([partial(made.gradients, by_energy, t) for made, by_energy, t in upstream])
         for more in found[1:]:
             torch._foreach_add_(list(found[0].values()), list(more.values()))
         return (None, None, None, *(found[0].get(id(p)) for p in ctx.parameters))
@@ -279,6 +282,11 @@ def _values(parts: list[GateParts], network: NBodyNetwork, graph: Graph) -> NBod
     made = NBodyPass(parts, network, graph)
     made.pull()
     return made
+
+
+def _torch_threads(graph: Graph) -> AbstractContextManager[None]:
+    """One for torch where the batch is too small for more."""
+    return one_torch_thread() if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
 
 
 def _shares(graph: Graph) -> int:
