@@ -138,6 +138,14 @@ def test_results_do_not_depend_on_threads_or_on_what_was_evaluated_before(dtype:
         assert torch.equal(predictions[one].energies, predictions[other].energies)
 
 
+def test_a_network_made_in_inference_mode_is_served() -> None:
+    with torch.inference_mode():
+        found = potential(torch.float64)
+        graph = graph_of(structures()[0], found)
+        inside = predict(found, graph).forces.clone()
+    torch.testing.assert_close(predict(found, graph).forces, inside)
+
+
 def test_python_threads_share_a_network() -> None:
     found = potential(torch.float64)
     graphs = [graph_of(rattled(structures()[1], seed), found) for seed in range(6)]

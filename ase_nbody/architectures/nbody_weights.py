@@ -49,7 +49,8 @@ class Versions:
         return self._now() == self._seen
 
     def _now(self) -> list[tuple[int, int]]:
-        return [(p.data_ptr(), p._version) for table in self._tables for p in table.values() if p is not None]
+        parameters = [p for table in self._tables for p in table.values() if p is not None]
+        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
 
 
 @dataclass(frozen=True)
