@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# One row of README.md: bash benchmarks/accuracy/train_3bpa.sh DATA NAME [options of nbody train]
+# DATA is the folder with train_300K.xyz, train_mixedT.xyz and iso_atoms.xyz of 3BPA; the model goes to runs/accuracy/NAME.
+set -euo pipefail
+data=$(cd "$1" && pwd) name=$2
+shift 2
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+mkdir -p runs/accuracy
+.venv/bin/python benchmarks/accuracy/split_3bpa.py "$data" runs/accuracy
+OMP_NUM_THREADS=1 .venv/bin/nbody train --data "$data/train_300K.xyz" --n-valid 50 --isolated-atoms "$data/iso_atoms.xyz" \
+  --test runs/accuracy/300K.xyz --test runs/accuracy/600K.xyz --test runs/accuracy/1200K.xyz \
+  --preset medium --seed 1 --threads 1 --output "runs/accuracy/$name.safetensors" "$@"
