@@ -20,7 +20,7 @@ from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.timings import Timings
 
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 3e-4}  # of the largest force; measured 2e-7, 7e-5
+TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-4}  # of the largest force where that is above 1 eV/angstrom
 SKIN = 0.7  # angstrom; brings edges beyond the cutoff
 
 

@@ -31,7 +31,7 @@ from ase_nbody.scheme import bonded_groups
 SYMMETRY_TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-4}
 FORCE_TOLERANCE = 1e-6
 STRESS_TOLERANCE = 1e-7
-HESSIAN_TOLERANCE = 5e-4  # eV/angstrom^2, of elements up to 50; radial tables of nbody, measured 1.4e-4
+HESSIAN_TOLERANCE = 1e-5  # eV/angstrom^2
 SUM_TOLERANCE = 1e-9  # eV, of 1e4 eV summed in float64
 NVE_SCALE = 0.02  # eV: makes random networks so soft that 1 fs is a short time step
 NVE_RATIO_TOLERANCE = 0.05  # of 4, seen within 0.01

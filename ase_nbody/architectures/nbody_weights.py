@@ -27,7 +27,7 @@ from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
 if TYPE_CHECKING:
     from ase_nbody.architectures.nbody import Gate, NBodyNetwork
 
-TABLES = {torch.float32: (3, 1e-6), torch.float64: (5, 1e-7)}
+TABLES = {torch.float32: (3, 1e-6), torch.float64: (7, 1e-10)}
 """Degree of the splines, and their largest error relative to the largest value."""
 
 SCALAR = Irrep(0, 1)
