@@ -21,9 +21,10 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
-from ase_nbody.devices import torch_device, torch_threads
+from ase_nbody.devices import torch_device
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.hessian import hessian
+from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_file import ModelInformation, load_model
 from ase_nbody.models_directory import find_model
 from ase_nbody.neighbours import NeighbourCache, neighbour_graph

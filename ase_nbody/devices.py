@@ -1,9 +1,6 @@
-"""Torch's devices and threads by what users call them."""
+"""Torch's devices by what users call them."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from ase.calculators.calculator import CalculatorSetupError
@@ -21,17 +18,3 @@ def torch_device(name: str) -> torch.device:
     if name in there or (name == "cuda" and len(there) > 1):
         return torch.device(name)
     raise CalculatorSetupError(f"device {name!r} is not there; on this machine there are: auto, {', '.join(there)}")
-
-
-@contextmanager
-def torch_threads(threads: int | None) -> Iterator[None]:
-    """Let torch and the kernels use so many threads inside; as many as they would if None."""
-    if threads is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -23,7 +23,7 @@ from torch.nn import functional
 from ase_nbody.architectures.base import Gradients
 from ase_nbody.graph import Graph, edge_vectors, split_graph
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Batch, Contraction, Dual
-from ase_nbody.kernels.workers import one_torch_thread, side_by_side
+from ase_nbody.kernels.workers import side_by_side, torch_threads
 from ase_nbody.nn.dual_edges import DualDirections, DualRadial, RadialBasis, radial_basis
 from ase_nbody.nn.dual_gates import ManyBodyParts, ManyBodyPass
 from ase_nbody.nn.dual_mixing import DualMixing, Found
@@ -286,7 +286,7 @@ def _values(parts: list[GateParts], network: NBodyNetwork, graph: Graph) -> NBod
 
 def _torch_threads(graph: Graph) -> AbstractContextManager[None]:
     """One for torch where the batch is too small for more."""
-    return one_torch_thread() if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
+    return torch_threads(1) if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
 
 
 def _shares(graph: Graph) -> int:

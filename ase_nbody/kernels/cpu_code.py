@@ -193,7 +193,7 @@ def gradients(table: ProductTable, shape: Shape) -> str:
                         pulled = pull_back(w, slots, pairs, pulls)
                         d_values[a] = w.fused(pulled, weight, d_values[a])
                         d_weight = w.fused(pulled, values[a], d_weight)
-                        _pull_harmonics(w, edges, pairs, pulls, w.multiply(values[a], weight), d_harmonics)
+                        pull_harmonics(w, edges, pairs, pulls, w.multiply(values[a], weight), d_harmonics)
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
                 add_to_rows(w, d_state, d_values, k)
@@ -233,7 +233,7 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> str:
                         d_values[a] = w.fused(t_pulled, weight, w.fused(pulled, t_weight, d_values[a]))
                         d_weight = w.fused(t_pulled, values[a], w.fused(pulled, t_values[a], d_weight))
                         t_weighted = w.fused(t_values[a], weight, w.multiply(values[a], t_weight))
-                        _pull_harmonics(w, edges, pairs, pulls, t_weighted, d_harmonics)
+                        pull_harmonics(w, edges, pairs, pulls, t_weighted, d_harmonics)
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
                 add_to_rows(w, d_state, d_values, k)
@@ -251,7 +251,7 @@ def pull_back(w: Writer, slots: str, pairs: list[tuple[int, int]], pulls: dict[i
     return total
 
 
-def _pull_harmonics(
+def pull_harmonics(
     w: Writer,
     edges: EdgeTable,
     pairs: list[tuple[int, int]],

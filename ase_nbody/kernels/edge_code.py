@@ -16,6 +16,7 @@ from ase_nbody.kernels.cpu_code import (
     clear_rows,
     load_coupling,
     pull_back,
+    pull_harmonics,
     write_couplings,
 )
 from ase_nbody.kernels.geometry_code import EdgeRow
@@ -238,10 +239,10 @@ def _edge_gradients(
     for number, irrep in enumerate(table.second_irreps):
         start = [(shape.vector, w.zero())] * irrep.dimension + [(shape.vector, d_distance)]
         with w.carrying("0", str(shape.channels), start, step=shape.width) as loop:
-            totals = dict(enumerate(loop.values, start=len(d_harmonics)))
+            totals: dict[int, str | None] = dict(enumerate(loop.values, start=len(d_harmonics)))
             paths = [n for n, path in enumerate(table.paths) if path.second == number]
             _path_gradients(w, edges, edge, paths, (slots, loop.index), (upstream, state, d_state), totals)
-            loop.next = list(totals.values())
+            loop.next = [total or w.zero() for total in totals.values()]
         d_harmonics += loop.values[:-1]
         d_distance = loop.values[-1]
     return [*d_harmonics, d_distance]
@@ -254,7 +255,7 @@ def _path_gradients(
     paths: list[int],
     place: tuple[str, str],
     rows: tuple[Rows, Rows | None, Rows | None],
-    totals: dict[int, str],
+    totals: dict[int, str | None],
 ) -> None:
     """Gradients of some paths for one vector of channels, added to the totals of their harmonics and the distance."""
     slots, k = place
@@ -274,28 +275,11 @@ def _path_gradients(
                 d_values[a] = w.fused(pulled, weight, d_values.get(a))
                 d_weight = w.fused(pulled, value, d_weight)
                 weighted = w.multiply(value, weight)
-            _pull_harmonics(w, edges, pairs, pulls, weighted, totals)
+            pull_harmonics(w, edges, pairs, pulls, weighted, totals)
         assert d_weight is not None
         totals[distance] = w.fused(d_weight, slope, totals[distance])
     if d_state is not None:
         add_to_rows(w, d_state, d_values, k)
-
-
-def _pull_harmonics(
-    w: Writer,
-    edges: EdgeTable,
-    pairs: list[tuple[int, int]],
-    pulls: dict[int, str],
-    weighted: str,
-    totals: dict[int, str],
-) -> None:
-    """Add the weighted state times the upstream gradient to each harmonic it goes with."""
-    for b, terms in edges.by_harmonic(pairs).items():
-        inner = None
-        for value, output in terms:
-            inner = w.fused(pulls[output], w.literal(value), inner)
-        assert inner is not None
-        totals[b] = w.fused(weighted, inner, totals[b])
 
 
 def _store_totals(w: Writer, totals: Sequence[str], row: str, first: bool) -> None:

@@ -28,10 +28,13 @@ def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 @contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Let torch use one thread when it is called by this thread, for a while."""
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Let torch and the kernels use so many threads inside; as many as they would if None."""
+    if threads is None:
+        yield
+        return
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:

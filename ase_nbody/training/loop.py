@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.data.samples import Sample, batch_samples
-from ase_nbody.kernels.workers import one_torch_thread
+from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import save_checkpoint
@@ -129,7 +129,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     value.backward()  # type: ignore[no-untyped-call]
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)
-    with one_torch_thread():  # torch's threads would wait for their next work on the cores of those of a batch's parts
+    with torch_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
         update(task, state, rate, value.item())
     return value.item()
 

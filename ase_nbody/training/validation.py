@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Network
 from ase_nbody.data.samples import Sample
-from ase_nbody.kernels.workers import one_torch_thread
+from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.loss import LossWeights, errors
 
@@ -56,7 +56,7 @@ def validation_errors(
 ) -> ValidationErrors:
     """Errors of a potential with the given parameters in place of its network's, over batches of labelled samples."""
     # one thread: new weights ask for new tables first, many small products
-    with torch.no_grad(), one_torch_thread(), exchanged(potential.network, parameters):
+    with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
         found = [errors(predict(potential, b.graph), b.targets, b.graph) for b in batches]
     energy = torch.cat([f.energy for f in found])
     forces = torch.cat([f.forces for f in found])
