@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ import torch
 from ase.build import bulk, molecule
 from ase.io import write
 from ase.neighborlist import neighbor_list
+from command_line import run_command, tiny_model
 from toy_network import ARCHITECTURE as TOY
 from toy_network import toy_potential
 
 from ase_nbody.architectures import architectures
 from ase_nbody.calculator import NBodyCalculator
-from ase_nbody.cli import main
 from ase_nbody.cli.bench_figures import (
     BATCHES,
     LEAST_STEPS,
@@ -40,7 +40,6 @@ from ase_nbody.cli.bench_structures import GAP, default_structures
 from ase_nbody.cli.bench_tables import print_report
 from ase_nbody.kernels.machine import Machine
 from ase_nbody.model_file import model_information, save_model
-from ase_nbody.potential import Potential
 from ase_nbody.timings import Timings
 
 NETWORK = architectures()["nbody"].network
@@ -54,14 +53,7 @@ class Work:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An untrained network, scaled so that its forces are small."""
-    nbody = architectures()["nbody"]
-    elements = ("H", "C", "O")
-    settings = nbody.settings(elements=elements, cutoff=4.0, channels=8, radial_width=8, max_degree_edges=2)
-    network = nbody.network(settings, generator=torch.Generator().manual_seed(0)).double()
-    potential = Potential(network, dict.fromkeys(elements, -1.0), energy_scale=0.01)
-    information = model_information(potential, name="tiny", reference_energies_source="given", method="none")
-    return save_model(tmp_path_factory.mktemp("models") / "tiny.safetensors", potential, information)
+    return tiny_model(tmp_path_factory.mktemp("models"), ("H", "C", "O"))
 
 
 @pytest.fixture
@@ -72,15 +64,7 @@ def nbody(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("ase_nbody.kernels.machine.COPIED_BYTES", 2**20)
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     threads = torch.get_num_threads()
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nbody", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    yield run
+    yield partial(run_command, monkeypatch, capsys)
     torch.set_num_threads(threads)
 
 

@@ -332,20 +332,19 @@ def test_results_belong_to_the_caller(calculator):
     assert many[1]["forces"].any()
 
 
-def test_no_global_state_changes():
-    before = (
+def global_state():
+    return (
         torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
         torch.get_rng_state().tolist(), str(np.random.get_state()), list(warnings.filters),
         list(Calculator.implemented_properties), set(Calculator.ignored_changes), dict(Calculator.default_parameters),
     )  # fmt: skip
+
+
+def test_no_global_state_changes():
+    before = global_state()
     calculator = NBodyCalculator(toy_potential(), device="cpu", dtype="float32", threads=1)
     calculator.get_property("forces", methanol())
-    after = (
-        torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(),
-        torch.get_rng_state().tolist(), str(np.random.get_state()), list(warnings.filters),
-        list(Calculator.implemented_properties), set(Calculator.ignored_changes), dict(Calculator.default_parameters),
-    )  # fmt: skip
-    assert after == before
+    assert global_state() == before
 
 
 def test_threads_are_set_for_an_evaluation_only(monkeypatch):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import run_command
 
 from ase_nbody.architectures import architectures
-from ase_nbody.cli import main
 from ase_nbody.cli.card import card, models_table
 from ase_nbody.model_file import DataFile, Envelope, file_hash, load_model, model_information, save_model
 from ase_nbody.models_directory import list_models
@@ -55,11 +54,9 @@ def printed(monkeypatch, capsys):
     """What a command line prints."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nbody", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        assert not stopped.value.code
-        return capsys.readouterr().out
+        status, out, _ = run_command(monkeypatch, capsys, *arguments)
+        assert status == 0
+        return out
 
     return run
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from ase.md.langevinbaoab import LangevinBAOAB
+from command_line import run_command, tiny_model
 
-from ase_nbody.architectures import architectures
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli import error_message, main
 from ase_nbody.cli.dynamics import barostat_mass, draw_velocities, integrator
@@ -27,8 +28,7 @@ from ase_nbody.cli.envelope import closer_than
 from ase_nbody.cli.inputs import read_structure
 from ase_nbody.cli.md_report import Frame, energy_drift
 from ase_nbody.cli.recorder import DynamicsSettings, degrees_of_freedom
-from ase_nbody.model_file import Envelope, file_hash, model_information, save_model
-from ase_nbody.potential import Potential
+from ase_nbody.model_file import Envelope, file_hash
 
 SETTINGS = DynamicsSettings(
     ensemble="npt",
@@ -47,21 +47,12 @@ SETTINGS = DynamicsSettings(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An untrained network, scaled so that its forces are some tenths of eV/angstrom."""
-    nbody = architectures()["nbody"]
-    elements = ("H", "C", "O", "Si")
-    settings = nbody.settings(elements=elements, cutoff=4.0, channels=8, radial_width=8, max_degree_edges=2)
-    network = nbody.network(settings, generator=torch.Generator().manual_seed(0)).double()
-    potential = Potential(network, dict.fromkeys(elements, -1.0), energy_scale=0.01)
-    information = model_information(
-        potential,
-        name="tiny",
-        reference_energies_source="given",
-        method="none",
+    return tiny_model(
+        tmp_path_factory.mktemp("models"),
+        ("H", "C", "O", "Si"),
         errors={"test": {"forces_mae_mev_per_angstrom": 12.5}},
         envelope=Envelope(closest_distances={"H-O": 0.9, "H-H": 1.2}, force_max=3.0),
     )
-    return save_model(tmp_path_factory.mktemp("models") / "tiny.safetensors", potential, information)
 
 
 @pytest.fixture
@@ -76,15 +67,7 @@ def threads_set(monkeypatch):
 def nbody(monkeypatch, capsys, tmp_path, threads_set):
     """Run a command line in an empty folder; gives exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nbody", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return run
+    return partial(run_command, monkeypatch, capsys)
 
 
 def rows(path):

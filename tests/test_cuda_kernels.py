@@ -173,14 +173,7 @@ def test_no_edges_give_zero(kernels):
 @computes
 def test_layout_in_memory_does_not_matter(kernels):
     case = device_case(TABLES["natural"])
-    strided = Case(
-        case.states.detach().transpose(0, 2).contiguous().transpose(0, 2).requires_grad_(),
-        case.harmonics.detach().T.contiguous().T.requires_grad_(),
-        case.radial.detach().repeat_interleave(2, dim=2)[:, :, ::2].requires_grad_(),
-        case.upstream.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_(),
-        case.edges,
-        case.table,
-    )
+    strided = case.strided()
     found = [t.detach() for t in messages_and_gradients(strided, "cuda")]
     assert all(torch.equal(f, e) for f, e in zip(found, messages_and_gradients(case, "cuda"), strict=True))
 

@@ -62,6 +62,17 @@ class Case:
     def scalar(self, backend: str = "auto") -> Tensor:
         return (self.messages(backend) * self.upstream).sum()
 
+    def strided(self) -> Case:
+        """The same numbers, none of them contiguous in memory."""
+        return Case(
+            self.states.detach().transpose(0, 2).contiguous().transpose(0, 2).requires_grad_(),
+            self.harmonics.detach().T.contiguous().T.requires_grad_(),
+            self.radial.detach().repeat_interleave(2, dim=2)[:, :, ::2].requires_grad_(),
+            self.upstream.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_(),
+            self.edges,
+            self.table,
+        )
+
 
 def random_edges(n_edges: int, seed: int = 0) -> EdgeList:
     """Random pairs, some of them twice; receivers 2 and 6 and sender 4 have none."""
@@ -216,14 +227,7 @@ def test_second_derivatives_with_respect_to_some_arguments_only(wanted):
 def test_layout_in_memory_does_not_matter(backend):
     case = random_case(TABLES["natural"])
     plain = case.messages(backend)
-    strided = Case(
-        case.states.detach().transpose(0, 2).contiguous().transpose(0, 2).requires_grad_(),
-        case.harmonics.detach().T.contiguous().T.requires_grad_(),
-        case.radial.detach().repeat_interleave(2, dim=2)[:, :, ::2].requires_grad_(),
-        case.upstream.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_(),
-        case.edges,
-        case.table,
-    )
+    strided = case.strided()
     assert not any(t.is_contiguous() for t in strided.arguments)
     assert torch.equal(strided.messages(backend), plain)
     found = torch.autograd.grad(strided.scalar(backend), strided.arguments)

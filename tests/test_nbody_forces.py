@@ -10,6 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from nbody_networks import NETWORKS, SKIN, potential, rattled, structures
 from torch import Tensor
 
 from ase_nbody.architectures import architectures, nbody_weights
@@ -21,7 +22,6 @@ from ase_nbody.potential import Potential, predict
 from ase_nbody.timings import Timings
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-4}  # of the largest force where that is above 1 eV/angstrom
-SKIN = 0.7  # angstrom; brings edges beyond the cutoff
 
 
 @pytest.fixture(autouse=True)
@@ -29,33 +29,6 @@ def fine_tables(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     """Tables so fine that float64 shows errors of the code alone."""
     if "shipped" not in request.node.name:
         monkeypatch.setitem(nbody_weights.TABLES, torch.float64, (7, 1e-12))
-
-
-def rattled(atoms: Atoms, seed: int = 0) -> Atoms:
-    atoms = atoms.copy()
-    atoms.positions += np.random.default_rng(seed).normal(0, 0.08, atoms.positions.shape)
-    return atoms
-
-
-def structures() -> list[Atoms]:
-    crystal = bulk("C", "diamond", a=3.6, cubic=True)
-    crystal.set_cell(crystal.cell[:] @ [[1, 0.1, 0], [0, 1, 0.2], [0, 0, -1]], scale_atoms=True)  # left-handed
-    crystal.symbols[0] = "O"
-    slab = molecule("CH3CH2OH", cell=[6, 6, 0], pbc=[True, True, False])
-    return [
-        rattled(molecule("CH3CH2OH")),
-        rattled(crystal),
-        rattled(slab),
-        Atoms("O"),
-        Atoms("HC", [[0] * 3, [9, 0, 0]]),
-    ]
-
-
-def potential(dtype: torch.dtype, preset: str = "small", **settings: object) -> Potential:
-    nbody = architectures()["nbody"]
-    chosen = {"elements": ("H", "C", "O"), "cutoff": 3.5, "channels": 8, "average_neighbours": 9.0, **settings}
-    network = nbody.network(nbody.settings(**{**nbody.presets[preset], **chosen}), torch.Generator().manual_seed(0))
-    return Potential(network.to(dtype), {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
 
 
 def graph_of(atoms: Atoms, found: Potential) -> Graph:
@@ -73,21 +46,7 @@ def assert_same(found: Potential, graph: Graph) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"preset": "medium", "channels": 16},
-        {"preset": "large", "channels": 6},
-        {"levels": 1},
-        {"levels": 3, "max_degree_states": 2},
-        {"body_order": 2},
-        {"body_order": 3, "max_degree_edges": 4},
-        {"max_degree_states": 0, "max_degree_products": 3},
-        {"radial_width": 5, "bessel_functions": 3, "envelope_power": 4, "channels": 1},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("settings", NETWORKS, ids=str)
 def test_compiled_evaluation_is_that_of_autograd(settings: dict[str, object], dtype: torch.dtype) -> None:
     found = potential(dtype, **settings)
     graphs = [graph_of(atoms, found) for atoms in structures()]

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
-import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from nbody_networks import NETWORKS, SKIN, potential, structures
 from torch import Tensor
 
-from ase_nbody.architectures import architectures, nbody_training
+from ase_nbody.architectures import nbody_training
 from ase_nbody.graph import Graph, Prediction, batch_graphs, split_graph
 from ase_nbody.kernels import EdgeList, cpu
 from ase_nbody.kernels.workers import side_by_side
@@ -20,37 +19,6 @@ from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}  # of the largest number; measured 2e-14 and 5e-6
-SKIN = 0.7  # angstrom; brings edges beyond the cutoff
-
-NETWORKS: list[dict[str, object]] = [
-    {},
-    {"preset": "medium", "channels": 16},
-    {"preset": "large", "channels": 6},
-    {"levels": 1},
-    {"levels": 3, "max_degree_states": 2},
-    {"body_order": 2},
-    {"body_order": 3, "max_degree_edges": 4},
-    {"max_degree_states": 0, "max_degree_products": 3},
-    {"radial_width": 5, "bessel_functions": 3, "envelope_power": 4, "channels": 1},
-]
-
-
-def structures() -> list[Atoms]:
-    crystal = bulk("C", "diamond", a=3.6, cubic=True)
-    crystal.set_cell(crystal.cell[:] @ [[1, 0.1, 0], [0, 1, 0.2], [0, 0, -1]], scale_atoms=True)  # left-handed
-    crystal.symbols[0] = "O"
-    slab = molecule("CH3CH2OH", cell=[6, 6, 0], pbc=[True, True, False])
-    found = [molecule("CH3CH2OH"), crystal, slab, Atoms("O"), Atoms("HC", [[0] * 3, [9, 0, 0]])]
-    for number, atoms in enumerate(found):
-        atoms.positions += np.random.default_rng(number).normal(0, 0.08, atoms.positions.shape)
-    return found
-
-
-def potential(dtype: torch.dtype, preset: str = "small", **settings: object) -> Potential:
-    nbody = architectures()["nbody"]
-    chosen = {"elements": ("H", "C", "O"), "cutoff": 3.5, "channels": 8, "average_neighbours": 9.0, **settings}
-    network = nbody.network(nbody.settings(**{**nbody.presets[preset], **chosen}), torch.Generator().manual_seed(0))
-    return Potential(network.to(dtype), {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
 
 
 def graph_of(several: list[Atoms], found: Potential) -> Graph:

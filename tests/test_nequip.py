@@ -13,12 +13,13 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from command_line import run_command
 from e3nn import o3
 from e3nn.nn import Gate as E3nnGate
 from torch import Tensor, nn
 
 from ase_nbody.architectures.nequip import NequipNetwork, NequipSettings, state_irreps
-from ase_nbody.cli import main, nequip_export, nequip_import
+from ase_nbody.cli import nequip_export, nequip_import
 from ase_nbody.cli.nequip_import import Exported, exported_model, imported_potential, read_exported
 from ase_nbody.graph import edge_vectors
 from ase_nbody.model_file import load_model
@@ -260,12 +261,10 @@ def test_the_command_writes_a_model_that_loads(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(nequip_import, "exported_model", lambda path, python: found)
     package, output = tmp_path / "theirs.ckpt", tmp_path / "ours.safetensors"
     package.write_bytes(b"never opened here")
-    options = ["--python", sys.executable, "--output", str(output)]
-    monkeypatch.setattr(sys, "argv", ["nbody", "import", "nequip", str(package), *options])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert not stopped.value.code, capsys.readouterr().err
-    assert "nequip 0.19.1" in capsys.readouterr().out
+    options = ("--python", sys.executable, "--output", output)
+    status, out, err = run_command(monkeypatch, capsys, "import", "nequip", package, *options)
+    assert status == 0, err
+    assert "nequip 0.19.1" in out
     potential, information = load_model(output)
     assert information.architecture == "nequip" and information.training["file"] == "theirs.ckpt"
     atoms = structures()[0]

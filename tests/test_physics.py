@@ -209,14 +209,19 @@ def net_force_and_torque(potential: Potential, atoms: Atoms) -> float:
     return largest(forces.sum(axis=0), torque if not atoms.pbc.any() else 0.0)
 
 
-def force_error(potential: Potential, atoms: Atoms) -> float:
-    """Forces against differences of energies."""
-    displaced = []
+def displaced(atoms: Atoms) -> list[Atoms]:
+    """Structures with one coordinate after another moved along the stencil."""
+    found = []
     for component in range(3 * len(atoms)):
         for steps, _ in STENCIL:
-            displaced.append(atoms.copy())
-            displaced[-1].positions.reshape(-1)[component] += steps * STEP
-    energies = evaluated(potential, *displaced).energy.reshape(len(atoms), 3, len(STENCIL))
+            found.append(atoms.copy())
+            found[-1].positions.reshape(-1)[component] += steps * STEP
+    return found
+
+
+def force_error(potential: Potential, atoms: Atoms) -> float:
+    """Forces against differences of energies."""
+    energies = evaluated(potential, *displaced(atoms)).energy.reshape(len(atoms), 3, len(STENCIL))
     slopes = energies @ torch.tensor([w for _, w in STENCIL], dtype=torch.float64) / STEP
     return largest(evaluated(potential, atoms).forces.double() + slopes)
 
@@ -329,12 +334,7 @@ def batch_error(potential: Potential, *structures: Atoms) -> float:
 def hessian_errors(potential: Potential, atoms: Atoms) -> tuple[float, float]:
     """Asymmetry, and deviation from differences of forces."""
     exact = hessian(potential, graph_of(potential, atoms))
-    displaced = []
-    for component in range(3 * len(atoms)):
-        for steps, _ in STENCIL:
-            displaced.append(atoms.copy())
-            displaced[-1].positions.reshape(-1)[component] += steps * STEP
-    forces = evaluated(potential, *displaced).forces.reshape(3 * len(atoms), len(STENCIL), -1)
+    forces = evaluated(potential, *displaced(atoms)).forces.reshape(3 * len(atoms), len(STENCIL), -1)
     weights = torch.tensor([w for _, w in STENCIL], dtype=torch.float64)
     slopes = -torch.einsum("isj,s->ij", forces, weights) / STEP
     return largest(exact - exact.T), largest(exact - slopes)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from test_nbody_forces import TOLERANCE, graph_of, potential, rattled
+from nbody_networks import potential, rattled
+from test_nbody_forces import TOLERANCE, graph_of
 
 from ase_nbody.architectures import nbody_weights
 from ase_nbody.kernels.cpu import compiled

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ase.data import atomic_numbers
+import torch
+from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
@@ -38,6 +39,13 @@ class NetworkSettings(BaseModel):
         if len(set(elements)) != len(elements):
             raise ValueError(f"elements must differ from each other: {elements}")
         return elements
+
+
+def types_of_numbers(elements: Sequence[str]) -> Tensor:
+    """Place of each atomic number among the elements, -1 where it is none of them, (119,) int64."""
+    types = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
+    types[[atomic_numbers[element] for element in elements]] = torch.arange(len(elements))
+    return types
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor, nn
 
-from ase_nbody.architectures.base import Architecture, Network, NetworkSettings
+from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import EdgeList
 from ase_nbody.math.radial import polynomial_envelope
@@ -55,9 +54,7 @@ class DimeNetPP(Network):
     def __init__(self, settings: DimeNetPPSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: DimeNetPPSettings = settings
-        numbers = torch.full((119,), -1, dtype=torch.int64)
-        numbers[[atomic_numbers[e] for e in settings.elements]] = torch.arange(len(settings.elements))
-        self.register_buffer("type_of_number", numbers, persistent=False)
+        self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         shape = DirectionalShape(**{name: getattr(settings, name) for name in DirectionalShape.__dataclass_fields__})
         self.frequencies = nn.Parameter(torch.arange(1.0, settings.radial_functions + 1))  # times pi
         self.embedding = MessageEmbedding(len(settings.elements), shape, generator)

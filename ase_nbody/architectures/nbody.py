@@ -8,12 +8,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, Gradients, Network, NetworkSettings, Work
+from ase_nbody.architectures.base import Architecture, Gradients, Network, NetworkSettings, Work, types_of_numbers
 from ase_nbody.architectures.nbody_forces import NBodyForces, serves
 from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
@@ -194,9 +193,7 @@ class NBodyNetwork(Network):
     def __init__(self, settings: NBodySettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: NBodySettings = settings
-        numbers = torch.full((119,), -1, dtype=torch.int64)
-        numbers[[atomic_numbers[e] for e in settings.elements]] = torch.arange(len(settings.elements))
-        self.register_buffer("type_of_number", numbers, persistent=False)
+        self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         self.embedding = nn.Parameter(torch.randn(len(settings.elements), settings.channels, generator=generator))
         self.gates = nn.ModuleList(Gate(settings, shape, generator) for shape in level_shapes(settings))
         self._forces = NBodyForces()

@@ -8,12 +8,11 @@ has a bias: an atom without neighbours has zero states after it, and therefore e
 from __future__ import annotations
 
 import torch
-from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, Network, NetworkSettings
+from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
@@ -91,9 +90,7 @@ class NequipNetwork(Network):
         super().__init__()
         self.settings: NequipSettings = settings
         elements = len(settings.elements)
-        numbers = torch.full((119,), -1, dtype=torch.int64)
-        numbers[[atomic_numbers[e] for e in settings.elements]] = torch.arange(elements)
-        self.register_buffer("type_of_number", numbers, persistent=False)
+        self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         self.register_buffer("neighbour_scales", torch.full((elements,), settings.average_neighbours**-0.5))
         self.register_buffer("energy_scales", torch.ones(elements))
         shapes = interaction_shapes(settings)

@@ -10,12 +10,11 @@ import math
 from typing import Literal
 
 import torch
-from ase.data import atomic_numbers
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, Network, NetworkSettings
+from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import EdgeList, Irrep, contract, product_table
 from ase_nbody.math.radial import cosine_envelope, gaussian_basis, polynomial_envelope
@@ -110,9 +109,7 @@ class SchNet(Network):
     def __init__(self, settings: SchNetSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: SchNetSettings = settings
-        numbers = torch.full((119,), -1, dtype=torch.int64)
-        numbers[[atomic_numbers[e] for e in settings.elements]] = torch.arange(len(settings.elements))
-        self.register_buffer("type_of_number", numbers, persistent=False)
+        self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         features = settings.features
         self.embedding = nn.Parameter(torch.randn(len(settings.elements), features, generator=generator))
         self.interactions = nn.ModuleList(Interaction(settings, generator) for _ in range(settings.interactions))

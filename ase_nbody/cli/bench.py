@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ase_nbody.cli.options import STRUCTURE_HELP, DeviceName, Dtype, DtypeOption, Force, Threads
+from ase_nbody.cli.options import STRUCTURE_HELP, DeviceName, Dtype, DtypeOption, Force, ModelArgument, Threads
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 
 def bench(
-    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)],
+    model: ModelArgument,
     structure: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,10 +33,10 @@ def bench(
     force: Force = False,
 ) -> None:
     """Time a model on this machine: loading, molecular dynamics and its parts, many structures, the machine's floor."""
-    from ase_nbody.cli.bench_report import Options, measured_report, write_json
+    from ase_nbody.cli.bench_report import Options, measured_report
     from ase_nbody.cli.bench_tables import print_report
     from ase_nbody.cli.inputs import check_outputs
-    from ase_nbody.cli.output import say
+    from ase_nbody.cli.output import say, write_json
 
     if json is not None:
         check_outputs([json], force)
@@ -43,7 +44,7 @@ def bench(
     report = measured_report(options, _structures(model, structure or []))
     print_report(report)
     if json is not None:
-        write_json(report, json)
+        write_json(asdict(report), json)
         say(f"figures written to {json}")
 
 

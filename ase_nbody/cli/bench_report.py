@@ -1,12 +1,10 @@
-"""All figures of `nbody bench`: measured one after another, and written as JSON."""
+"""All figures of `nbody bench`: measured one after another."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 from ase import Atoms
@@ -31,6 +29,7 @@ from ase_nbody.cli.options import Dtype
 from ase_nbody.cli.output import warn
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.machine import Machine, measured_machine, processor
+from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_information import read_information
 from ase_nbody.models_directory import find_model
 from ase_nbody.neighbours import neighbour_graph
@@ -193,8 +192,8 @@ def _multiplied(measured: _Measured, atoms: Atoms, seconds: float) -> _Measured:
     """With figures of many structures, where it is small; after all dynamics, since batches raise the peak memory."""
     if len(atoms) > ATOMS_OF_ONE_THREAD:
         return measured
-    torch.set_num_threads(measured.figures.threads)
-    many = measured_many(measured.calculator, atoms, SHARES["many"] * seconds)
+    with torch_threads(measured.figures.threads):
+        many = measured_many(measured.calculator, atoms, SHARES["many"] * seconds)
     return replace(measured, figures=replace(measured.figures, many=many))
 
 
@@ -202,9 +201,9 @@ def _machines(options: Options, numbers: set[int]) -> dict[int, Machine]:
     """Rates of the machine by the number of threads."""
     machines = {}
     for threads in sorted(numbers):
-        torch.set_num_threads(threads)
         seconds = SHARES["machine"] * options.seconds / len(numbers)
-        machines[threads] = measured_machine(DTYPES[options.dtype.value], seconds)
+        with torch_threads(threads):
+            machines[threads] = measured_machine(DTYPES[options.dtype.value], seconds)
     return machines
 
 
@@ -214,13 +213,3 @@ def _with_floor(measured: _Measured, machines: Mapping[int, Machine]) -> Structu
     if machine is None or not any(part.multiply_adds or part.bytes for part in work.values()):
         return figures
     return replace(figures, floor=floor_of_step(work, machine, figures.dynamics))
-
-
-def write_json(report: Report, path: Path) -> None:
-    """Write all figures, under a temporary name that is then changed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(asdict(report), indent=2) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, Threads
+from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, ModelArgument, Threads
 
 if TYPE_CHECKING:
     from ase_nbody.data import ErrorReport
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)],
+    model: ModelArgument,
     data: Annotated[
         Path, typer.Option(help="Labelled structures: extended XYZ, .traj, .db or any ASE format.", show_default=False)
     ],
@@ -34,7 +34,7 @@ def evaluate(
 ) -> None:
     """Errors of a model on labelled structures: meV, meV/atom, meV/Å and meV/Å³."""
     from ase_nbody.cli.inputs import calculator, check_outputs
-    from ase_nbody.cli.output import say
+    from ase_nbody.cli.output import say, write_json
     from ase_nbody.data import evaluate as evaluation_of
     from ase_nbody.data import parity_plot, read_dataset
 
@@ -47,7 +47,7 @@ def evaluate(
     report, evaluation = evaluation_of(potential, dataset)
     _print_report(report)
     if json is not None:
-        _write_json(report, json)
+        write_json(report.to_json_dict(), json)
         say(f"errors written to {json}")
     if plot is not None:
         for path in parity_plot(evaluation, report, plot):
@@ -71,15 +71,3 @@ def _print_report(report: ErrorReport) -> None:
         if mae is not None and rmse is not None:
             table.add_row(name, f"{mae:.3f}", f"{rmse:.3f}")
     Console(highlight=False).print(table)
-
-
-def _write_json(report: ErrorReport, path: Path) -> None:
-    import json
-    import os
-
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(report.to_json_dict(), indent=2) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ase_nbody.cli.options import ModelArgument
+
 if TYPE_CHECKING:
     from ase_nbody.model_information import ModelInformation
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)],
+    model: ModelArgument,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the card as Markdown.")] = False,
 ) -> None:
     """Print a model's card: elements, cutoff, data, errors, envelope, units and hash."""

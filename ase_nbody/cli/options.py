@@ -30,6 +30,7 @@ class Dtype(StrEnum):
 
 
 Structure = Annotated[str, typer.Argument(help=STRUCTURE_HELP, show_default=False)]
+ModelArgument = Annotated[str, typer.Argument(help="Name of a shipped model, or a model file.", show_default=False)]
 Model = Annotated[
     str, typer.Option("--model", help="Name of a shipped model (nbody models), or a model file.", show_default=False)
 ]

@@ -1,10 +1,13 @@
-"""What commands show: text, progress, and figures without pyplot."""
+"""What commands show: text, progress, JSON, and figures without pyplot."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -46,11 +49,24 @@ def new_figure(width: float, height: float) -> Figure | None:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure under a temporary name, then rename it."""
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary name beside a file: what is written there takes the file's place if no error is raised."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        figure.savefig(temporary, dpi=150)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def write_json(values: Mapping[str, Any], path: Path) -> None:
+    """Write values by name as JSON, whole or not at all."""
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")

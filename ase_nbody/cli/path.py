@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from ase.mep import NEB
 from ase.utils.forcecurve import fit_images
 
 from ase_nbody.cli.optimisation import relaxed
-from ase_nbody.cli.output import new_figure, save_figure
+from ase_nbody.cli.output import new_figure, replaced, save_figure
 
 # Climbing starts once the band is this many times looser than asked for (Henkelman et al. 2000,
 # doi 10.1063/1.1329672, start it after some steps of a plain band).
@@ -94,13 +93,9 @@ def barrier(path: Sequence[Atoms]) -> tuple[float, float]:
 
 
 def write_path(path: Sequence[Atoms], output: Path) -> None:
-    """Write the images under a temporary name, then rename it."""
-    temporary = output.with_name(f".{output.stem}.{os.getpid()}{output.suffix}")
-    try:
+    """Write the images, whole or not at all."""
+    with replaced(output) as temporary:
         write(temporary, list(path))
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def draw_path(path: Sequence[Atoms], plot: Path) -> bool:

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 import typer
 import yaml
 
+from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import training_settings
 from ase_nbody.training.stopping import TrainingStoppedError
@@ -35,10 +35,9 @@ def run_training(options: Mapping[str, Any]) -> None:
     if not values["force"]:
         del values["force"]  # the file decides
     settings = training_settings(values, config)
-    if threads is not None:
-        torch.set_num_threads(threads)
     try:
-        train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
+        with torch_threads(threads):
+            train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
     except TrainingStoppedError as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(128 + stopped.signal) from None

@@ -1,19 +1,20 @@
-"""The cpu back end's kernels as LLVM code, written out for one product table, dtype and number of channels.
+"""The cpu back end's kernels over edges as LLVM code, written out for one product table, dtype and number of channels.
 
-Each kernel runs over receivers, senders or nodes from `begin` to `end` and writes only what belongs to them, so sums
-have one fixed order and no atomics. The table's entries are unrolled and channels run in vectors of 64 bytes. The
-coefficients of an edge are first summed over its harmonics, coupling[a, o] = sum_b c[a, b, o] Y[b], outside the loop
-over channels.
+Each kernel runs over receivers or senders from `begin` to `end` and writes only what belongs to them, so sums have one
+fixed order and no atomics. The table's entries are unrolled and channels run in vectors of 64 bytes. The coefficients
+of an edge are first summed over its harmonics, coupling[a, o] = sum_b c[a, b, o] Y[b], outside the loop over channels.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
-from ase_nbody.kernels.tables import Entry, ProductTable, entries
+from ase_nbody.kernels.tables import ProductTable, entries
+
+Sums = dict[int, str | None]  # of some components; None where nothing is added yet
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ def block_sizes(table: ProductTable, blocked: bool) -> Sizes:
     )
 
 
-def kernel_writer(table: ProductTable, shape: Shape, names: str) -> tuple[Writer, Sizes]:
+def kernel_writer(table: ProductTable, shape: Shape, names: str, name: str = "kernel") -> tuple[Writer, Sizes]:
     """A writer for a kernel of these arguments: states by their names have blocks, other arrays have none."""
     sizes = block_sizes(table, shape.blocked)
-    parts = {"states": sizes.first, "first": sizes.first, "second": sizes.second, "radial": sizes.radial}
+    parts = dict.fromkeys(("states", "first", "factor"), sizes.first)
+    parts |= {"second": sizes.second, "radial": sizes.radial}
     parts |= {"summed": sizes.output, "product": sizes.output, "upstream": sizes.output}
     arguments = {name: len(parts.get(name.removeprefix("t_").removeprefix("d_"), ())) for name in names.split()}
-    return Writer("kernel", shape, arguments), sizes
+    return Writer(name, shape, arguments), sizes
 
 
 class EdgeTable:
@@ -96,6 +98,25 @@ def load_coupling(w: Writer, slots: str, coupling: int) -> str:
     return w.broadcast(w.load_scalar(w.scalar_at(slots, coupling)))
 
 
+def load_components(w: Writer, row: Rows, k: str) -> list[str]:
+    """All components of a node, for the channels from k on."""
+    return [w.load(w.at(row, component, k)) for component in range(sum(row.sizes))]
+
+
+def load_some(w: Writer, row: Rows, components: Iterable[int], k: str) -> dict[int, str]:
+    """Some components of a node by their numbers, likewise."""
+    return {component: w.load(w.at(row, component, k)) for component in components}
+
+
+def weighted_sum(w: Writer, terms: Iterable[tuple[str, float]]) -> str:
+    """Sum of vectors times constant numbers."""
+    total = None
+    for value, weight in terms:
+        total = w.fused(value, w.literal(weight), total)
+    assert total is not None
+    return total
+
+
 def clear_rows(w: Writer, rows: Rows) -> None:
     """Write zeros to all components of a node."""
     with w.channels() as k:
@@ -118,7 +139,7 @@ def messages(table: ProductTable, shape: Shape) -> str:
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight = w.load(w.at(radial, path, k))
-                    sums: dict[int, str | None] = dict.fromkeys(edges.outputs[path])
+                    sums: Sums = dict.fromkeys(edges.outputs[path])
                     for a, pairs in groups.items():
                         weighted = w.multiply(w.load(w.at(state, a, k)), weight)
                         for coupling, output in pairs:
@@ -145,7 +166,7 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
-                    sums: dict[int, str | None] = dict.fromkeys(edges.outputs[path])
+                    sums: Sums = dict.fromkeys(edges.outputs[path])
                     for a, pairs in groups.items():
                         value, t_value = (w.load(w.at(s, a, k)) for s in (state, t_state))
                         weighted = w.multiply(value, weight)
@@ -157,7 +178,7 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
     return w.text()
 
 
-def add_to_rows(w: Writer, row: Rows, sums: dict[int, str | None], k: str) -> None:
+def add_to_rows(w: Writer, row: Rows, sums: Sums, k: str) -> None:
     """Add a vector of channels to each component of a node that has one."""
     for component, total in sums.items():
         if total is not None:
@@ -182,12 +203,12 @@ def gradients(table: ProductTable, shape: Shape) -> str:
             write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
-                values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
-                d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
-                d_harmonics: dict[int, str | None] = dict.fromkeys(range(table.n_second))
+                values = load_components(w, state, k)
+                d_values: Sums = dict.fromkeys(range(table.n_first))
+                d_harmonics: Sums = dict.fromkeys(range(table.n_second))
                 for path, groups in enumerate(edges.groups):
                     weight = w.load(w.at(radial, path, k))
-                    pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+                    pulls = load_some(w, upstream, edges.outputs[path], k)
                     d_weight: str | None = None
                     for a, pairs in groups.items():
                         pulled = pull_back(w, slots, pairs, pulls)
@@ -220,13 +241,12 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> str:
             write_couplings(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
-                values = [w.load(w.at(state, a, k)) for a in range(table.n_first)]
-                t_values = [w.load(w.at(t_state, a, k)) for a in range(table.n_first)]
-                d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
-                d_harmonics: dict[int, str | None] = dict.fromkeys(range(table.n_second))
+                values, t_values = load_components(w, state, k), load_components(w, t_state, k)
+                d_values: Sums = dict.fromkeys(range(table.n_first))
+                d_harmonics: Sums = dict.fromkeys(range(table.n_second))
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
-                    pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+                    pulls = load_some(w, upstream, edges.outputs[path], k)
                     d_weight: str | None = None
                     for a, pairs in groups.items():
                         pulled, t_pulled = (pull_back(w, s, pairs, pulls) for s in (slots, t_slots))
@@ -252,19 +272,11 @@ def pull_back(w: Writer, slots: str, pairs: list[tuple[int, int]], pulls: dict[i
 
 
 def pull_harmonics(
-    w: Writer,
-    edges: EdgeTable,
-    pairs: list[tuple[int, int]],
-    pulls: dict[int, str],
-    weighted: str,
-    totals: dict[int, str | None],
+    w: Writer, edges: EdgeTable, pairs: list[tuple[int, int]], pulls: dict[int, str], weighted: str, totals: Sums
 ) -> None:
     """Add the weighted state times the upstream gradient to each harmonic it goes with."""
     for b, terms in edges.by_harmonic(pairs).items():
-        inner = None
-        for value, output in terms:
-            inner = w.fused(pulls[output], w.literal(value), inner)
-        assert inner is not None
+        inner = weighted_sum(w, ((pulls[output], value) for value, output in terms))
         totals[b] = w.fused(weighted, inner, totals[b])
 
 
@@ -273,7 +285,7 @@ def _clear_totals(w: Writer, totals: str, count: int) -> None:
         w.store(w.zero(), w.vector_at(totals, b))
 
 
-def _accumulate_totals(w: Writer, totals: str, sums: dict[int, str | None]) -> None:
+def _accumulate_totals(w: Writer, totals: str, sums: Sums) -> None:
     for b, total in sums.items():
         if total is not None:
             w.store(w.add(w.load(w.vector_at(totals, b)), total), w.vector_at(totals, b))
@@ -282,79 +294,3 @@ def _accumulate_totals(w: Writer, totals: str, sums: dict[int, str | None]) -> N
 def _store_totals(w: Writer, totals: str, row: str, count: int) -> None:
     for b in range(count):
         w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.scalar_at(row, b))
-
-
-def products(table: ProductTable, shape: Shape) -> str:
-    """Channel-wise product of the states of each node."""
-    w, sizes = kernel_writer(table, shape, "first second product")
-    with w.loop("%begin", "%end") as n:
-        first, second, out = node_rows(w, sizes, n, "%first", "%second", "%product")
-        with w.channels() as k:
-            left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
-            right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
-            _store_products(w, table, out, k, lambda a, b: w.multiply(left[a], right[b]))
-    return w.text()
-
-
-def product_tangents(table: ProductTable, shape: Shape) -> str:
-    """Change of `products` along a tangent of both factors."""
-    w, sizes = kernel_writer(table, shape, "first second t_first t_second product")
-    with w.loop("%begin", "%end") as n:
-        first, second, out = node_rows(w, sizes, n, "%first", "%second", "%product")
-        t_first, t_second, _ = node_rows(w, sizes, n, "%t_first", "%t_second", "%product")
-        with w.channels() as k:
-            left, t_left = ([w.load(w.at(r, a, k)) for a in range(table.n_first)] for r in (first, t_first))
-            right, t_right = ([w.load(w.at(r, b, k)) for b in range(table.n_second)] for r in (second, t_second))
-            _store_products(
-                w, table, out, k, lambda a, b: w.fused(t_left[a], right[b], w.multiply(left[a], t_right[b]))
-            )
-    return w.text()
-
-
-def product_gradients(table: ProductTable, shape: Shape) -> str:
-    """Gradients of `products` with respect to both factors."""
-    w, sizes = kernel_writer(table, shape, "first second upstream d_first d_second")
-    with w.loop("%begin", "%end") as n:
-        first, second, upstream = node_rows(w, sizes, n, "%first", "%second", "%upstream")
-        d_first, d_second, _ = node_rows(w, sizes, n, "%d_first", "%d_second", "%upstream")
-        with w.channels() as k:
-            left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
-            right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
-            d_left: list[str | None] = [None] * table.n_first
-            d_right: list[str | None] = [None] * table.n_second
-            for output, terms in by_output(table).items():
-                pull = w.load(w.at(upstream, output, k))
-                for _, a, b, _, value in terms:
-                    scaled = w.multiply(pull, w.literal(value))
-                    d_left[a] = w.fused(scaled, right[b], d_left[a])
-                    d_right[b] = w.fused(scaled, left[a], d_right[b])
-            for row, totals in ((d_first, d_left), (d_second, d_right)):
-                for component, total in enumerate(totals):
-                    w.store(total or w.zero(), w.at(row, component, k))
-    return w.text()
-
-
-def node_rows(w: Writer, sizes: Sizes, n: str, first: str, second: str, output: str) -> tuple[Rows, Rows, Rows]:
-    """Rows of a node in both factors and the output."""
-    return w.rows(first, n, sizes.first), w.rows(second, n, sizes.second), w.rows(output, n, sizes.output)
-
-
-def by_output(table: ProductTable) -> dict[int, list[Entry]]:
-    """The entries of each output component."""
-    found: dict[int, list[Entry]] = defaultdict(list)
-    for entry in entries(table):
-        found[entry.o].append(entry)
-    return found
-
-
-def _store_products(w: Writer, table: ProductTable, row: Rows, k: str, pair: Callable[[int, int], str]) -> None:
-    """Store every output component as a sum of coefficients times products of pairs, each pair made once."""
-    known: dict[tuple[int, int], str] = {}
-    for output, terms in by_output(table).items():
-        total = None
-        for _, a, b, _, value in terms:
-            if (a, b) not in known:
-                known[a, b] = pair(a, b)
-            total = w.fused(known[a, b], w.literal(value), total)
-        assert total is not None
-        w.store(total, w.at(row, output, k))

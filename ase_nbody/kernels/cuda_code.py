@@ -10,7 +10,7 @@ fixed order of addition.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -19,6 +19,7 @@ from ase_nbody.kernels.tables import Entry, ProductTable, entries
 from ase_nbody.kernels.triton_writer import Layout, Writer
 
 Key = TypeVar("Key", bound=Hashable)
+Coupled = tuple[int, list[tuple[int, list[Entry]]]]  # a component of the first factor; its outputs, each with entries
 
 _PLAIN = "states harmonics radial"
 _TANGENTS = "t_states t_harmonics t_radial"
@@ -41,85 +42,85 @@ class Part:
 def messages(table: ProductTable, part: Part, layout: Layout) -> str:
     """dS/dG: messages summed over the children of each receiver."""
     w = Writer("messages", f"offsets senders {_PLAIN} summed", layout)
-    outputs = _outputs(table, part)
-    for o in outputs:
-        w.zero(f"s{o}", "states")
-    with w.loop("e"):
-        _load_edge(w, table, "")
-        for path in part.paths:
-            w.load("w", "radial", path)
-            for a, couplings in _couplings(table, path):
-                w.line(f"wx = w * x{a}")
-                for o, terms in couplings:
-                    w.add(f"s{o}", f"({_coupling(terms, 'y')}) * wx")
-    _store_outputs(w, table, outputs)
+    for a, couplings in _message_components(w, table, part, ("",)):
+        w.line(f"wx = w * x{a}")
+        for o, terms in couplings:
+            w.add(f"s{o}", f"({_coupling(terms, 'y')}) * wx")
     return w.text()
 
 
 def tangent_messages(table: ProductTable, part: Part, layout: Layout) -> str:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
     w = Writer("tangent_messages", f"offsets senders {_PLAIN} {_TANGENTS} summed", layout)
-    outputs = _outputs(table, part)
-    for o in outputs:
-        w.zero(f"s{o}", "states")
-    with w.loop("e"):
-        _load_edge(w, table, "")
-        _load_edge(w, table, "t_")
-        for path in part.paths:
-            w.load("w", "radial", path)
-            w.load("t_w", "t_radial", path)
-            for a, couplings in _couplings(table, path):
-                w.line(f"wx = w * x{a}")
-                w.line(f"t_wx = w * t_x{a} + t_w * x{a}")
-                for o, terms in couplings:
-                    w.add(f"s{o}", f"({_coupling(terms, 'y')}) * t_wx + ({_coupling(terms, 't_y')}) * wx")
-    _store_outputs(w, table, outputs)
+    for a, couplings in _message_components(w, table, part, ("", "t_")):
+        w.line(f"wx = w * x{a}")
+        w.line(f"t_wx = w * t_x{a} + t_w * x{a}")
+        for o, terms in couplings:
+            w.add(f"s{o}", f"({_coupling(terms, 'y')}) * t_wx + ({_coupling(terms, 't_y')}) * wx")
     return w.text()
 
 
 def gradients(table: ProductTable, part: Part, layout: Layout) -> str:
     """dS/dpsi of each edge, dS/dY of each edge and block of channels, and dS/dR."""
     w = Writer("gradients", f"offsets senders {_PLAIN} upstream {_GRADIENTS}", layout)
-    _load_upstream(w, table, part)
-    with w.loop("e"):
-        _load_edge(w, table, "")
-        _begin_gradients(w, table, part)
-        for path in part.paths:
-            w.load("w", "radial", path)
-            w.begin("dw")
-            for a, couplings in _couplings(table, path):
-                w.line(f"pulled = {_pulled(couplings, 'y')}")
-                w.add(f"dx{a}", "pulled * w")
-                w.add("dw", f"pulled * x{a}")
-                w.line(f"wx{a} = w * x{a}")
-            _pull_harmonics(w, table, path)
-            w.store("dw", "d_radial", path)
-        _store_gradients(w, table, part)
+    for a, couplings in _gradient_components(w, table, part, ("",)):
+        w.line(f"pulled = {_pulled(couplings, 'y')}")
+        w.add(f"dx{a}", "pulled * w")
+        w.add("dw", f"pulled * x{a}")
+        w.line(f"wx{a} = w * x{a}")
     return w.text()
 
 
 def tangent_gradients(table: ProductTable, part: Part, layout: Layout) -> str:
     """Change of `gradients` along a tangent of states, harmonics and radial weights."""
     w = Writer("tangent_gradients", f"offsets senders {_PLAIN} upstream {_TANGENTS} {_GRADIENTS}", layout)
-    _load_upstream(w, table, part)
+    for a, couplings in _gradient_components(w, table, part, ("", "t_")):
+        w.line(f"pulled = {_pulled(couplings, 'y')}")
+        w.line(f"t_pulled = {_pulled(couplings, 't_y')}")
+        w.add(f"dx{a}", "t_pulled * w + pulled * t_w")
+        w.add("dw", f"t_pulled * x{a} + pulled * t_x{a}")
+        w.line(f"wx{a} = w * t_x{a} + t_w * x{a}")
+    return w.text()
+
+
+def _message_components(w: Writer, table: ProductTable, part: Part, prefixes: Sequence[str]) -> Iterator[Coupled]:
+    """Write what stands around the components of an edge's state, where sums s0, s1, ... are added to.
+
+    Yields:
+        for each path and component its number and its couplings, see `_couplings`, when its lines are to be written.
+    """
+    outputs = _outputs(table, part)
+    for o in outputs:
+        w.zero(f"s{o}", "states")
     with w.loop("e"):
-        _load_edge(w, table, "")
-        _load_edge(w, table, "t_")
+        for prefix in prefixes:
+            _load_edge(w, table, prefix)
+        for path in part.paths:
+            for prefix in prefixes:
+                w.load(f"{prefix}w", f"{prefix}radial", path)
+            yield from _couplings(table, path)
+    w.row("summed", "n", table.n_output)
+    for o in outputs:
+        w.store(f"s{o}", "summed", o)
+
+
+def _gradient_components(w: Writer, table: ProductTable, part: Part, prefixes: Sequence[str]) -> Iterator[Coupled]:
+    """As `_message_components`, for gradients dx0, dx1, ..., dw of the path, and weighted states wx0, wx1, ..."""
+    w.row("upstream", "n", table.n_output)
+    for o in _outputs(table, part):
+        w.load(f"g{o}", "upstream", o)
+    with w.loop("e"):
+        for prefix in prefixes:
+            _load_edge(w, table, prefix)
         _begin_gradients(w, table, part)
         for path in part.paths:
-            w.load("w", "radial", path)
-            w.load("t_w", "t_radial", path)
+            for prefix in prefixes:
+                w.load(f"{prefix}w", f"{prefix}radial", path)
             w.begin("dw")
-            for a, couplings in _couplings(table, path):
-                w.line(f"pulled = {_pulled(couplings, 'y')}")
-                w.line(f"t_pulled = {_pulled(couplings, 't_y')}")
-                w.add(f"dx{a}", "t_pulled * w + pulled * t_w")
-                w.add("dw", f"t_pulled * x{a} + pulled * t_x{a}")
-                w.line(f"wx{a} = w * t_x{a} + t_w * x{a}")
+            yield from _couplings(table, path)
             _pull_harmonics(w, table, path)
             w.store("dw", "d_radial", path)
         _store_gradients(w, table, part)
-    return w.text()
 
 
 def _load_edge(w: Writer, table: ProductTable, prefix: str) -> None:
@@ -130,18 +131,6 @@ def _load_edge(w: Writer, table: ProductTable, prefix: str) -> None:
         w.line(f"{prefix}y{b} = tl.load({prefix}harmonics + e * {table.n_second} + {b})")
     for a in range(table.n_first):
         w.load(f"{prefix}x{a}", f"{prefix}states", a)
-
-
-def _load_upstream(w: Writer, table: ProductTable, part: Part) -> None:
-    w.row("upstream", "n", table.n_output)
-    for o in _outputs(table, part):
-        w.load(f"g{o}", "upstream", o)
-
-
-def _store_outputs(w: Writer, table: ProductTable, outputs: Iterable[int]) -> None:
-    w.row("summed", "n", table.n_output)
-    for o in outputs:
-        w.store(f"s{o}", "summed", o)
 
 
 def _begin_gradients(w: Writer, table: ProductTable, part: Part) -> None:
@@ -276,7 +265,7 @@ def _of_path(table: ProductTable, path: int) -> list[Entry]:
     return _by_path(table)[path]
 
 
-def _couplings(table: ProductTable, path: int) -> list[tuple[int, list[tuple[int, list[Entry]]]]]:
+def _couplings(table: ProductTable, path: int) -> list[Coupled]:
     """For each component a of the first factor its outputs o, each with the entries of coupling (a, o)."""
     by_first = _grouped(_of_path(table, path), lambda entry: entry.a)
     return [(a, _grouped(found, lambda entry: entry.o)) for a, found in by_first]

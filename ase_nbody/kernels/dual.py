@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import cpu, cpu_code, dual_code
+from ase_nbody.kernels import cpu, cpu_code, dual_code, product_code
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.tables import ProductTable, entries
 
@@ -146,10 +146,10 @@ class NodeProduct:
     def fill(self, part: int) -> None:
         """Make values or tangents of `product`."""
         if part == VALUES:
-            self._run(cpu_code.products, [*self._factors(VALUES), *self.product.parts[VALUES]], 1.0)
+            self._run(product_code.products, [*self._factors(VALUES), *self.product.parts[VALUES]], 1.0)
         else:
             factors = [*self._factors(VALUES), *self._factors(TANGENTS)]
-            self._run(cpu_code.product_tangents, [*factors, *self.product.parts[TANGENTS]], 2.0)
+            self._run(product_code.product_tangents, [*factors, *self.product.parts[TANGENTS]], 2.0)
 
     def add_gradients(self, part: int, upstream: Dual, d_first: Dual, d_second: Dual) -> None:
         """Add to pulls or changes of the factors, perhaps the same, what comes from those of `product`."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
+    Sums,
     add_to_rows,
-    by_output,
     clear_rows,
     kernel_writer,
-    node_rows,
+    load_components,
+    load_some,
     pull_back,
     write_couplings,
 )
-from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
+from ase_nbody.kernels.llvm_writer import Shape
+from ase_nbody.kernels.product_code import factor_rows, load_factors, no_sums, pulled_pairs, write_product_gradients
 from ase_nbody.kernels.tables import ProductTable
 
 
@@ -37,11 +39,11 @@ def changes(table: ProductTable, shape: Shape) -> str:
             write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
             write_couplings(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
             with w.channels() as k:
-                values, t_values = ([w.load(w.at(r, a, k)) for a in range(table.n_first)] for r in (state, t_state))
-                d_values: dict[int, str | None] = dict.fromkeys(range(table.n_first))
+                values, t_values = load_components(w, state, k), load_components(w, t_state, k)
+                d_values: Sums = dict.fromkeys(range(table.n_first))
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
-                    pulls, t_pulls = _loaded(w, (upstream, t_upstream), edges.outputs[path], k)
+                    pulls, t_pulls = (load_some(w, r, edges.outputs[path], k) for r in (upstream, t_upstream))
                     d_weight: str | None = None
                     for a, pairs in groups.items():
                         pulled = pull_back(w, slots, pairs, pulls)
@@ -54,29 +56,10 @@ def changes(table: ProductTable, shape: Shape) -> str:
     return w.text()
 
 
-def _loaded(w: Writer, rows: tuple[Rows, ...], components: tuple[int, ...], k: str) -> list[dict[int, str]]:
-    return [{o: w.load(w.at(row, o, k)) for o in components} for row in rows]
-
-
 def added_product_pulls(table: ProductTable, shape: Shape) -> str:
     """Gradients of `products` with respect to both factors, added to what is there; the two may be one array."""
     w, sizes = kernel_writer(table, shape, "first second upstream d_first d_second")
-    with w.loop("%begin", "%end") as n:
-        first, second, upstream = node_rows(w, sizes, n, "%first", "%second", "%upstream")
-        d_first, d_second, _ = node_rows(w, sizes, n, "%d_first", "%d_second", "%upstream")
-        with w.channels() as k:
-            left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
-            right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
-            d_left: dict[int, str | None] = dict.fromkeys(range(table.n_first))
-            d_right: dict[int, str | None] = dict.fromkeys(range(table.n_second))
-            for output, terms in by_output(table).items():
-                pull = w.load(w.at(upstream, output, k))
-                for _, a, b, _, value in terms:
-                    scaled = w.multiply(pull, w.literal(value))
-                    d_left[a] = w.fused(scaled, right[b], d_left[a])
-                    d_right[b] = w.fused(scaled, left[a], d_right[b])
-            add_to_rows(w, d_first, d_left, k)
-            add_to_rows(w, d_second, d_right, k)
+    write_product_gradients(w, table, sizes, add_to_rows)
     return w.text()
 
 
@@ -84,20 +67,15 @@ def added_product_changes(table: ProductTable, shape: Shape) -> str:
     """Change of the gradients of `products` along a tangent of factors and upstream gradient, added likewise."""
     w, sizes = kernel_writer(table, shape, "first second upstream t_first t_second t_upstream d_first d_second")
     with w.loop("%begin", "%end") as n:
-        first, second, upstream = node_rows(w, sizes, n, "%first", "%second", "%upstream")
-        t_first, t_second, t_upstream = node_rows(w, sizes, n, "%t_first", "%t_second", "%t_upstream")
-        d_first, d_second, _ = node_rows(w, sizes, n, "%d_first", "%d_second", "%upstream")
+        factors, t_factors, d_factors = (factor_rows(w, sizes, n, prefix) for prefix in ("", "t_", "d_"))
+        upstreams = [w.rows(r, n, sizes.output) for r in ("%upstream", "%t_upstream")]
         with w.channels() as k:
-            left, t_left = ([w.load(w.at(r, a, k)) for a in range(table.n_first)] for r in (first, t_first))
-            right, t_right = ([w.load(w.at(r, b, k)) for b in range(table.n_second)] for r in (second, t_second))
-            d_left: dict[int, str | None] = dict.fromkeys(range(table.n_first))
-            d_right: dict[int, str | None] = dict.fromkeys(range(table.n_second))
-            for output, terms in by_output(table).items():
-                pull, change = (w.load(w.at(r, output, k)) for r in (upstream, t_upstream))
-                for _, a, b, _, value in terms:
-                    pulled, changed = (w.multiply(v, w.literal(value)) for v in (pull, change))
-                    d_left[a] = w.fused(changed, right[b], w.fused(pulled, t_right[b], d_left[a]))
-                    d_right[b] = w.fused(changed, left[a], w.fused(pulled, t_left[a], d_right[b]))
-            add_to_rows(w, d_first, d_left, k)
-            add_to_rows(w, d_second, d_right, k)
+            left, right = load_factors(w, factors, k)
+            t_left, t_right = load_factors(w, t_factors, k)
+            d_left, d_right = no_sums(table)
+            for a, b, (pulled, changed) in pulled_pairs(w, table, upstreams, k):
+                d_left[a] = w.fused(changed, right[b], w.fused(pulled, t_right[b], d_left[a]))
+                d_right[b] = w.fused(changed, left[a], w.fused(pulled, t_left[a], d_right[b]))
+            add_to_rows(w, d_factors[0], d_left, k)
+            add_to_rows(w, d_factors[1], d_right, k)
     return w.text()

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
+    Sums,
     add_to_rows,
     block_sizes,
     clear_rows,
     load_coupling,
+    load_some,
     pull_back,
     pull_harmonics,
     write_couplings,
@@ -239,7 +241,7 @@ def _edge_gradients(
     for number, irrep in enumerate(table.second_irreps):
         start = [(shape.vector, w.zero())] * irrep.dimension + [(shape.vector, d_distance)]
         with w.carrying("0", str(shape.channels), start, step=shape.width) as loop:
-            totals: dict[int, str | None] = dict(enumerate(loop.values, start=len(d_harmonics)))
+            totals: Sums = dict(enumerate(loop.values, start=len(d_harmonics)))
             paths = [n for n, path in enumerate(table.paths) if path.second == number]
             _path_gradients(w, edges, edge, paths, (slots, loop.index), (upstream, state, d_state), totals)
             loop.next = [total or w.zero() for total in totals.values()]
@@ -255,16 +257,16 @@ def _path_gradients(
     paths: list[int],
     place: tuple[str, str],
     rows: tuple[Rows, Rows | None, Rows | None],
-    totals: dict[int, str | None],
+    totals: Sums,
 ) -> None:
     """Gradients of some paths for one vector of channels, added to the totals of their harmonics and the distance."""
     slots, k = place
     upstream, state, d_state = rows
     distance = max(totals)
-    d_values: dict[int, str | None] = {}
+    d_values: Sums = {}
     for path in paths:
         weight, slope = edge.weight(path, k), edge.slope(path, k)
-        pulls = {o: w.load(w.at(upstream, o, k)) for o in edges.outputs[path]}
+        pulls = load_some(w, upstream, edges.outputs[path], k)
         d_weight: str | None = None
         for a, pairs in edges.groups[path].items():
             pulled = pull_back(w, slots, pairs, pulls)

@@ -5,33 +5,16 @@ States come as one array per irrep, (N, (2l+1) paths, C).
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-from ase_nbody.kernels.cpu_code import block_sizes, by_output
+from ase_nbody.kernels.cpu_code import Sums, kernel_writer, load_components
 from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
+from ase_nbody.kernels.product_code import add_factor_gradients, factor_rows, no_sums, store_sums, write_products
 from ase_nbody.kernels.tables import ProductTable
 
 
 def products(name: str, table: ProductTable, shape: Shape) -> Writer:
-    """Products of the states of nodes begin..end; arguments first, second and out."""
-    sizes = block_sizes(table, True)
-    blocks = {"first": len(sizes.first), "second": len(sizes.second), "out": len(sizes.output)}
-    w = Writer(name, shape, blocks)
-    with w.loop("%begin", "%end") as n:
-        first, second = w.rows("%first", n, sizes.first), w.rows("%second", n, sizes.second)
-        out = w.rows("%out", n, sizes.output)
-        with w.channels() as k:
-            left = [w.load(w.at(first, a, k)) for a in range(table.n_first)]
-            right = [w.load(w.at(second, b, k)) for b in range(table.n_second)]
-            known: dict[tuple[int, int], str] = {}
-            for output, terms in by_output(table).items():
-                total = None
-                for _, a, b, _, value in terms:
-                    if (a, b) not in known:
-                        known[a, b] = w.multiply(left[a], right[b])
-                    total = w.fused(known[a, b], w.literal(value), total)
-                assert total is not None
-                w.store(total, w.at(out, output, k))
+    """Products of the states of nodes begin..end; arguments first, second and product."""
+    w, sizes = kernel_writer(table, shape, "first second product", name)
+    write_products(w, table, sizes)
     return w
 
 
@@ -40,20 +23,16 @@ def product_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
 
     Arguments: first, second, upstream, d_first, which is stored, and d_second, which is added to.
     """
-    sizes = block_sizes(table, True)
-    first, second, outputs = len(sizes.first), len(sizes.second), len(sizes.output)
-    blocks = {"first": first, "second": second, "upstream": outputs, "d_first": first, "d_second": second}
-    w = Writer(name, shape, blocks)
+    w, sizes = kernel_writer(table, shape, "first second upstream d_first d_second", name)
     with w.loop("%begin", "%end") as n:
-        factors = w.rows("%first", n, sizes.first), w.rows("%second", n, sizes.second)
-        d_first, d_second = w.rows("%d_first", n, sizes.first), w.rows("%d_second", n, sizes.second)
+        factors, d_factors = factor_rows(w, sizes, n), factor_rows(w, sizes, n, "d_")
         upstream = w.rows("%upstream", n, sizes.output)
         with w.channels() as k:
-            before: list[str | None] = [w.load(w.at(d_second, b, k)) for b in range(table.n_second)]
-            left, right = _factor_gradients(w, table, factors, upstream, ([None] * table.n_first, before), k)
-            for row, totals in ((d_first, left), (d_second, right)):
-                for component, total in enumerate(totals):
-                    w.store(total or w.zero(), w.at(row, component, k))
+            d_left, d_right = no_sums(table)
+            d_right |= enumerate(load_components(w, d_factors[1], k))
+            add_factor_gradients(w, table, factors, upstream, (d_left, d_right), k)
+            store_sums(w, d_factors[0], d_left, k)
+            store_sums(w, d_factors[1], d_right, k)
     return w
 
 
@@ -62,46 +41,15 @@ def square_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
 
     Arguments: factor, upstream and d_factor.
     """
-    sizes = block_sizes(table, True)
-    blocks = {"factor": len(sizes.first), "upstream": len(sizes.output), "d_factor": len(sizes.first)}
-    w = Writer(name, shape, blocks)
+    w, sizes = kernel_writer(table, shape, "factor upstream d_factor", name)
     with w.loop("%begin", "%end") as n:
         factor, d_factor = w.rows("%factor", n, sizes.first), w.rows("%d_factor", n, sizes.first)
         upstream = w.rows("%upstream", n, sizes.output)
         with w.channels() as k:
-            sums: list[str | None] = [w.load(w.at(d_factor, a, k)) for a in range(table.n_first)]
-            _factor_gradients(w, table, (factor, factor), upstream, (sums, sums), k)
-            for component, total in enumerate(sums):
-                assert total is not None
-                w.store(total, w.at(d_factor, component, k))
+            sums: Sums = dict(enumerate(load_components(w, d_factor, k)))
+            add_factor_gradients(w, table, (factor, factor), upstream, (sums, sums), k)
+            store_sums(w, d_factor, sums, k)
     return w
-
-
-def _factor_gradients(
-    w: Writer,
-    table: ProductTable,
-    factors: tuple[Rows, Rows],
-    upstream: Rows,
-    sums: tuple[list[str | None], list[str | None]],
-    k: str,
-) -> tuple[list[str | None], list[str | None]]:
-    """Sums of the gradients by both factors, added to what is given; both lists may be the same."""
-    left = [w.load(w.at(factors[0], a, k)) for a in range(table.n_first)]
-    right = [w.load(w.at(factors[1], b, k)) for b in range(table.n_second)]
-    d_left, d_right = sums
-    pulls = {output: w.load(w.at(upstream, output, k)) for output in by_output(table)}
-    pairs: dict[tuple[int, int], list[tuple[str, float]]] = defaultdict(list)
-    for output, terms in by_output(table).items():
-        for _, a, b, _, value in terms:
-            pairs[a, b].append((pulls[output], value))
-    for (a, b), terms_of_pair in pairs.items():
-        total = None
-        for pull, value in terms_of_pair:
-            total = w.fused(pull, w.literal(value), total)
-        assert total is not None
-        d_left[a] = w.fused(total, right[b], d_left[a])
-        d_right[b] = w.fused(total, left[a], d_right[b])
-    return d_left, d_right
 
 
 def dots(name: str, shape: Shape, length: int) -> Writer:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ase_nbody.kernels import cpu, cpu_code, cuda, reference
+from ase_nbody.kernels import cpu, cpu_code, cuda, product_code, reference
 from ase_nbody.kernels.backends import Backend, chosen, of_device
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.tables import ProductTable, entries
@@ -224,7 +224,7 @@ class _Product(Function):
         if of_device(first) == "cuda":
             return cuda.products(_contiguous(first, second), table)
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
-        _run_product(cpu_code.products, table, [*_contiguous(first, second), product])
+        _run_product(product_code.products, table, [*_contiguous(first, second), product])
         return product
 
     @staticmethod
@@ -245,7 +245,7 @@ class _ProductGradients(Function):
         if of_device(first) == "cuda":
             return cuda.product_gradients(_contiguous(first, second), upstream.contiguous(), table)
         d_first, d_second = _empty_like(first, second)
-        _run_product(cpu_code.product_gradients, table, [*_contiguous(first, second, upstream), d_first, d_second])
+        _run_product(product_code.product_gradients, table, [*_contiguous(first, second, upstream), d_first, d_second])
         return d_first, d_second
 
     @staticmethod
@@ -269,7 +269,7 @@ class _ProductTangents(Function):
         if of_device(first) == "cuda":
             return cuda.product_tangents(_contiguous(first, second), _contiguous(t_first, t_second), table)
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
-        _run_product(cpu_code.product_tangents, table, [*_contiguous(first, second, t_first, t_second), product])
+        _run_product(product_code.product_tangents, table, [*_contiguous(first, second, t_first, t_second), product])
         return product
 
     @staticmethod

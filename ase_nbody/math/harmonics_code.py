@@ -43,14 +43,12 @@ def harmonic_tangents(max_degree: int) -> Code:
             w.store(along, w.scalars("%t_distances", e, 1))
             minus = w.multiply(along, w.literal(-1.0))
             t_units = [w.multiply(w.fused(u, minus, t), inverse) for u, t in zip(units, moved, strict=True)]
+            axes = list(zip(units, t_units, strict=True))
             tangents = [[w.literal(0.0)]]
             for terms, block in zip(_terms(max_degree), _blocks(w, units, max_degree), strict=False):
-                below = tangents[-1]
-                made: dict[int, str | None] = {}
-                for a, x, o, value in terms:
-                    product = w.fused(below[a], units[x], w.multiply(block[a], t_units[x]))
-                    made[o] = w.fused(product, w.literal(value), made.get(o))
-                tangents.append([_known(made[o]) for o in sorted(made)])
+                below = zip(block, tangents[-1], strict=True)
+                pairs = [[w.fused(t, u, w.multiply(y, t_u)) for u, t_u in axes] for y, t in below]
+                tangents.append(_next_block(w, terms, pairs))
             _store_row(w, "%t_harmonics", e, [t for block in tangents for t in block])
         return w.text()
 
@@ -110,11 +108,17 @@ def _units(w: Writer, e: str) -> tuple[list[str], str, str]:
 def _blocks(w: Writer, units: list[str], max_degree: int) -> list[list[str]]:
     blocks = [[w.literal(1.0)]]
     for terms in _terms(max_degree):
-        made: dict[int, str | None] = {}
-        for a, x, o, value in terms:
-            made[o] = w.fused(w.multiply(blocks[-1][a], units[x]), w.literal(value), made.get(o))
-        blocks.append([_known(made[o]) for o in sorted(made)])
+        pairs = [[w.multiply(y, u) for u in units] for y in blocks[-1]]
+        blocks.append(_next_block(w, terms, pairs))
     return blocks
+
+
+def _next_block(w: Writer, terms: list[Term], pairs: list[list[str]]) -> list[str]:
+    """Components of a degree from products of those of the degree below and of the unit vector."""
+    made: dict[int, str | None] = {}
+    for a, x, o, value in terms:
+        made[o] = w.fused(pairs[a][x], w.literal(value), made.get(o))
+    return [_known(made[o]) for o in sorted(made)]
 
 
 def _row(w: Writer, array: str, e: str, length: int) -> list[str]:
