@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import EdgeList
+from ase_nbody.nn.mixing import Mixing
 from ase_nbody.timings import Timings
 
 
@@ -114,6 +115,10 @@ class Network(nn.Module, ABC):
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients that can be differentiated once by the network's parameters, likewise."""
         return None
+
+    def mixing_matrices(self) -> list[nn.Parameter]:
+        """Matrices (rows, columns) that mix channels, which an optimizer may step along as wholes."""
+        return [weight for module in self.modules() if isinstance(module, Mixing) for weight in module.weights.values()]
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What the parts of `gradients` do for a graph without edges beyond the cutoff; None where it is not known."""

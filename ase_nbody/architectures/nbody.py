@@ -25,6 +25,7 @@ from ase_nbody.timings import Timings
 
 SCALARS: Irreps = (Irrep(0, 1),)
 VECTORS: Irreps = (Irrep(1, -1),)
+_FIRST_ENERGIES = 0.03  # small, so that training begins with hardly any function that it has to unlearn
 _FRAGMENT_SOFTENING = 1.0  # angstrom: smooths harmonics where a child sits on its parent's centroid
 
 
@@ -114,9 +115,8 @@ class Gate(nn.Module):
         self.own = Mixing(shape.irreps, (1,) * len(shape.irreps), channels, shape.irreps_out, channels, generator)
         self.own_scale = nn.Parameter(torch.ones(shape.parent_types, channels))
         # 5. readout
-        self.readout = nn.Parameter(
-            0.3 * torch.randn(shape.parent_types, channels, generator=generator) / channels**0.5
-        )
+        readout = torch.randn(shape.parent_types, channels, generator=generator) / channels**0.5
+        self.readout = nn.Parameter(_FIRST_ENERGIES * readout)
 
     def forward(
         self, states: Tensor, level: Level, edges: EdgeFunctions, parent_types: Tensor

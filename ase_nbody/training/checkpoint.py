@@ -48,7 +48,8 @@ def load_checkpoint(path: Path, state: TrainingState, origin: Mapping[str, Any])
             differ are listed.
     """
     header = _header(path)
-    differing = _differences(header["origin"], json.loads(json.dumps(dict(origin))))
+    then = {"optimizer": "adamw", **header["origin"]}  # what checkpoints that do not say had
+    differing = _differences(then, json.loads(json.dumps(dict(origin))))
     if differing:
         raise ValueError(
             f"the checkpoint '{path}' is of another training: {'; '.join(differing)}. Give the same settings to resume "

@@ -125,7 +125,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     batch = batch_samples([task.samples[i] for i in chosen.tolist()])
     prediction = trainable_prediction(task.potential, batch.graph)
     value = loss(prediction, batch.targets, batch.graph, task.weights)
-    state.optimizer.zero_grad(set_to_none=True)
+    state.network.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)
@@ -146,9 +146,10 @@ def update(task: Task, state: TrainingState, rate: float, value: float) -> None:
             f"the training diverged in step {state.counters.step + 1}: loss {value}, gradient {norm}. "
             f"{_advice(task.settings)}, and look for structures with extreme forces; the last checkpoint is kept"
         )
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.optimizer.step()
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     state.average(task.settings.ema_decay)
 
 

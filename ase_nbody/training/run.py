@@ -61,7 +61,7 @@ def train(
     potential = Potential(network.to(fabric.device), data.references, scale)
     display.say(_network_words(network, found, fabric))
     task = _task(settings, data, potential, fabric)
-    state = initial_state(network, settings.learning_rate, settings.weight_decay)
+    state = initial_state(network, settings)
     if task.checkpoint.exists():
         load_checkpoint(task.checkpoint, state, task.origin)
         clock = Clock(earlier=state.counters.seconds, started=clock.started)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 class TrainingSettings(BaseModel):
     """Settings of one training. Frozen; unknown names are errors.
 
-    The defaults of the optimiser follow MACE's (Batatia et al. 2022, doi 10.48550/arXiv.2206.07697, appendix A.5:
-    AMSGrad, learning rate 0.01, batches of 5, averaged weights, clipped gradients).
+    Averaged weights, clipped gradients and AMSGrad, where AdamW is used, follow MACE's defaults (Batatia et al. 2022,
+    doi 10.48550/arXiv.2206.07697, appendix A.5).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +55,9 @@ class TrainingSettings(BaseModel):
     dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of the network during training")
     seed: int = Field(default=0, ge=0, description="decides initial weights, split and order of the structures")
 
+    optimizer: Literal["muon", "adamw"] = Field(
+        default="muon", description="muon: orthogonalised steps of the mixing matrices and AdamW elsewhere"
+    )
     learning_rate: float = Field(default=0.01, gt=0, description="largest learning rate, reached after the warm-up")
     warm_up: float = Field(default=0.02, ge=0, lt=1, description="fraction of the budget in which the rate rises")
     final_learning_rate: float = Field(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Network
+from ase_nbody.training.muon import Muon
+from ase_nbody.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class TrainingState:
 
     Attributes:
         network: the network that is trained.
-        optimizer: holds the moments of its gradients.
+        optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
         best: averaged parameters with the lowest score so far, by name; empty before the first validation.
         counters: where the training stands.
@@ -88,7 +90,7 @@ class TrainingState:
     """
 
     network: Network
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     averaged: dict[str, Tensor]
     best: dict[str, Tensor] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
@@ -114,13 +116,18 @@ class TrainingState:
         return lowest
 
 
-def initial_state(network: Network, learning_rate: float, weight_decay: float) -> TrainingState:
-    """The state before the first step: AdamW with AMSGrad, averaged parameters equal to the network's."""
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=learning_rate, weight_decay=weight_decay, amsgrad=True, fused=True
-    )
+def initial_state(network: Network, settings: TrainingSettings) -> TrainingState:
+    """The state before the first step: Muon and AdamW with AMSGrad, averaged parameters equal to the network's."""
+    matrices = network.mixing_matrices() if settings.optimizer == "muon" else []
+    rest = [p for p in network.parameters() if all(p is not matrix for matrix in matrices)]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    optimizers: list[torch.optim.Optimizer] = []
+    if matrices:
+        optimizers.append(Muon(matrices, rate, weight_decay=decay))
+    if rest:
+        optimizers.append(torch.optim.AdamW(rest, lr=rate, weight_decay=decay, amsgrad=True, fused=True))
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    return TrainingState(network=network, optimizer=optimizer, averaged=averaged)
+    return TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
 
 
 def state_tensors(state: TrainingState) -> dict[str, Tensor]:
@@ -128,8 +135,9 @@ def state_tensors(state: TrainingState) -> dict[str, Tensor]:
     tensors = {}
     for name, parameter in state.network.named_parameters():
         tensors[f"network.{name}"] = parameter.detach()
-        for key, value in state.optimizer.state[parameter].items():
-            tensors[f"optimizer.{key}.{name}"] = value
+        for optimizer in state.optimizers:
+            if parameter in optimizer.state:
+                tensors.update({f"optimizer.{k}.{name}": v for k, v in optimizer.state[parameter].items()})
     tensors.update({f"averaged.{name}": tensor for name, tensor in state.averaged.items()})
     tensors.update({f"best.{name}": tensor for name, tensor in state.best.items()})
     return tensors
@@ -143,10 +151,11 @@ def state_numbers(state: TrainingState) -> dict[str, Any]:
 def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
     """Put the tensors and numbers of an earlier state into this one, which has the same network."""
     with torch.no_grad():
+        owners = {p: o for o in state.optimizers for group in o.param_groups for p in group["params"]}
         for name, parameter in state.network.named_parameters():
             parameter.copy_(tensors[f"network.{name}"])
             state.averaged[name].copy_(tensors[f"averaged.{name}"])
-            state.optimizer.state[parameter] = {
+            owners[parameter].state[parameter] = {
                 key.split(".")[1]: tensor.to(parameter.device)
                 for key, tensor in tensors.items()
                 if key.startswith("optimizer.") and key.split(".", 2)[2] == name
