@@ -56,7 +56,7 @@ class NBodySettings(NetworkSettings):
         default="learned", description="learned radial functions, or the powers r^-s times the envelope"
     )
     powers: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="exponents s of strict gates")
-    bessel_functions: int = Field(default=8, ge=1, description="radial basis functions of learned gates")
+    bessel_functions: int = Field(default=5, ge=1, description="radial basis functions of learned gates")
     radial_width: int = Field(default=32, ge=1, description="width of the hidden layers of learned radial functions")
     envelope_power: int = Field(default=6, ge=3, description="power of the polynomial cutoff envelope")
     fragment_cutoff: float = Field(

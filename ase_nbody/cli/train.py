@@ -55,7 +55,11 @@ def train(
         int | None, typer.Option(help="Passes over the data, in place of --minutes.", show_default=False)
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Structures per step.", show_default="5")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.", show_default="0.01")] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help="muon (mixing matrices; AdamW elsewhere) or adamw (all weights).", show_default="muon"),
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.", show_default="0.005")] = None,
     ema_decay: Annotated[
         float | None, typer.Option(help="Decay per step of the averaged weights.", show_default="0.99")
     ] = None,

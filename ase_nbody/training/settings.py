@@ -58,7 +58,7 @@ class TrainingSettings(BaseModel):
     optimizer: Literal["muon", "adamw"] = Field(
         default="muon", description="muon: orthogonalised steps of the mixing matrices and AdamW elsewhere"
     )
-    learning_rate: float = Field(default=0.01, gt=0, description="largest learning rate, reached after the warm-up")
+    learning_rate: float = Field(default=0.005, gt=0, description="largest learning rate, reached after the warm-up")
     warm_up: float = Field(default=0.02, ge=0, lt=1, description="fraction of the budget in which the rate rises")
     final_learning_rate: float = Field(
         default=0.001, ge=0, le=1, description="learning rate at the end as a fraction of the largest; a cosine before"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -117,17 +117,36 @@ class TrainingState:
 
 
 def initial_state(network: Network, settings: TrainingSettings) -> TrainingState:
-    """The state before the first step: Muon and AdamW with AMSGrad, averaged parameters equal to the network's."""
-    matrices = network.mixing_matrices() if settings.optimizer == "muon" else []
-    rest = [p for p in network.parameters() if all(p is not matrix for matrix in matrices)]
-    rate, decay = settings.learning_rate, settings.weight_decay
+    """The state before the first step, with averaged parameters equal to the network's."""
+    optimizers = network_optimizers(
+        network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    return TrainingState(network=network, optimizers=optimizers, averaged=averaged)
+
+
+def network_optimizers(
+    network: Network, name: Literal["muon", "adamw"], *, learning_rate: float, weight_decay: float
+) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the mixing matrices and AdamW with AMSGrad for all other parameters, or AdamW for all.
+
+    Args:
+        network: whose parameters are changed.
+        name: "muon" or "adamw".
+        learning_rate: of both.
+        weight_decay: decoupled, per step and learning rate.
+    """
+    matrices = network.mixing_matrices() if name == "muon" else []
+    of_muon = {id(matrix) for matrix in matrices}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in of_muon]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(Muon(matrices, rate, weight_decay=decay))
+        optimizers.append(Muon(matrices, learning_rate, weight_decay=weight_decay))
     if rest:
-        optimizers.append(torch.optim.AdamW(rest, lr=rate, weight_decay=decay, amsgrad=True, fused=True))
-    averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    return TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
+        optimizers.append(
+            torch.optim.AdamW(rest, lr=learning_rate, weight_decay=weight_decay, amsgrad=True, fused=True)
+        )
+    return tuple(optimizers)
 
 
 def state_tensors(state: TrainingState) -> dict[str, Tensor]:

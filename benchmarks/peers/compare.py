@@ -4,9 +4,10 @@
     .venv/bin/python benchmarks/peers/compare.py [evaluate] [train] [scale] [many]
 
 All four parts are measured if none is named; the others keep what they had. `evaluate` is energy and forces through
-each package's ASE calculator, `train` one step of Adam on five molecules, `scale` time and memory of the medium preset
-against atoms, and `many` its `calculate_many` against the loop. Models take turns on a structure, several rounds, and
-the median counts; the machine should be idle. Writes RESULTS.md, results.json and figures/ in benchmarks.
+each package's ASE calculator, `train` one step of Adam (ase_nbody: of Muon and AdamW) on five molecules, `scale` time
+and memory of the medium preset against atoms, and `many` its `calculate_many` against the loop. Models take turns on a
+structure, several rounds, and the median counts; the machine should be idle. Writes RESULTS.md, results.json and
+figures/ in benchmarks.
 """
 
 from __future__ import annotations

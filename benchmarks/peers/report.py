@@ -90,8 +90,9 @@ def train(part: dict[str, Any], folder: Path) -> str:
     lines = [
         "## A step of training",
         "",
-        "Five rattled toluene molecules: energies and forces, mean squared errors of both, gradients, Adam; each",
-        "package's own model and loss, batches made beforehand. An epoch is 450 molecules.",
+        "Five rattled toluene molecules: energies and forces, mean squared errors of both, gradients, Adam (ase_nbody:",
+        "Muon and AdamW, as in `nbody train`); each package's own model and loss, batches made beforehand. An epoch is",
+        "450 molecules.",
         "",
         f"| model | dtype | ms per step | s per epoch | times {REFERENCE} |",
         "| --- | --- | ---: | ---: | ---: |",

@@ -18,6 +18,7 @@ from ase_nbody.data.samples import Sample, batch_samples, targets
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.state import network_optimizers
 
 
 def potential(atoms: Atoms, dtype: str, preset: str) -> Potential:
@@ -35,18 +36,19 @@ def calculator(atoms: Atoms, dtype: str, preset: str) -> NBodyCalculator:
 
 
 def training_step(batches: list[list[Atoms]], dtype: str, preset: str) -> Callable[[], None]:
-    """A function that takes one step of Adam with the next batch."""
+    """A function that takes one step of the optimizers of `nbody train` with the next batch."""
     trained = potential(batches[0][0], dtype, preset)
-    optimiser = torch.optim.Adam(trained.network.parameters(), lr=1e-4)
+    optimisers = network_optimizers(trained.network, "muon", learning_rate=1e-4, weight_decay=0.0)
     weights = LossWeights(energy=1.0, forces=1.0, stress=0.0, scale=1.0)
     samples = itertools.cycle([batch_samples([_sample(atoms, trained) for atoms in batch]) for batch in batches])
 
     def step() -> None:
         sample = next(samples)
-        optimiser.zero_grad(set_to_none=True)
+        trained.network.zero_grad(set_to_none=True)
         prediction = trainable_prediction(trained, sample.graph)
         loss(prediction, sample.targets, sample.graph, weights).backward()
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
 
     return step
 

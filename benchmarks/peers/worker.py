@@ -60,7 +60,7 @@ def evaluation(package: Any, size: str, dtype: str, structure: str) -> Step:
 
 
 def training(package: Any, size: str, dtype: str, structure: str) -> Step:
-    """A step that times loss, gradients and Adam for the next of some batches, which are made beforehand."""
+    """A step that times loss, gradients and optimizer for the next of some batches, which are made beforehand."""
     structures = labelled(rattled(STRUCTURES[structure](), BATCHES * BATCH_SIZE))
     batches = [structures[i : i + BATCH_SIZE] for i in range(0, len(structures), BATCH_SIZE)]
     step = package.training_step(batches, dtype, size)
