@@ -70,9 +70,11 @@ class Variant:
         settings = architecture.settings(elements=tuple(REFERENCE_ENERGIES), cutoff=CUTOFF, **chosen)
         network = architecture.network(settings, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed + 1)
-        for parameter in network.parameters():  # trained networks have biases, new ones have zeros
-            if not parameter.any():
+        for name, parameter in network.named_parameters():
+            if not parameter.any():  # trained networks have biases, new ones have zeros
                 torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+            elif name.endswith("readout"):  # new ones are small
+                parameter.data.mul_(10.0)
         return Potential(network.to(dtype), REFERENCE_ENERGIES, scale)
 
 

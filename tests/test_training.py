@@ -132,6 +132,7 @@ def pair_settings(data: Path | list[Path], output: Path, **more: Any) -> Trainin
         "device": "cpu",
         "dtype": "float64",
         "batch_size": 4,
+        "learning_rate": 0.01,
         **more,
     }
     if "minutes" not in values:

@@ -1,4 +1,4 @@
-"""Write the test files of "3BPA-mixedT": python benchmarks/accuracy/split_3bpa.py DATA FOLDER.
+"""Write the test files 3bpa_mixedT_*.xyz: python benchmarks/accuracy/split_3bpa.py DATA FOLDER.
 
 DATA has train_mixedT.xyz, whose frames 0-166 are at 300 K, 167-333 at 600 K and 334-499 at 1200 K, and train_300K.xyz.
 Frames at 300 K that are also in train_300K.xyz are left out.
@@ -27,5 +27,5 @@ parts = {
     "1200K": mixed[334:],
 }
 for name, frames in parts.items():
-    write(folder / f"{name}.xyz", frames)
+    write(folder / f"3bpa_mixedT_{name}.xyz", frames)
     print(f"{name}: {len(frames)} frames")

@@ -7,6 +7,7 @@ shift 2
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 mkdir -p runs/accuracy
 .venv/bin/python benchmarks/accuracy/split_3bpa.py "$data" runs/accuracy
+tests=()
+for temperature in 300K 600K 1200K; do tests+=(--test "runs/accuracy/3bpa_mixedT_$temperature.xyz"); done
 OMP_NUM_THREADS=1 .venv/bin/nbody train --data "$data/train_300K.xyz" --n-valid 50 --isolated-atoms "$data/iso_atoms.xyz" \
-  --test runs/accuracy/300K.xyz --test runs/accuracy/600K.xyz --test runs/accuracy/1200K.xyz \
-  --preset medium --seed 1 --threads 1 --output "runs/accuracy/$name.safetensors" "$@"
+  "${tests[@]}" --preset medium --seed 1 --threads 1 --output "runs/accuracy/$name.safetensors" "$@"
