@@ -1,0 +1,117 @@
+"""Tables of what trainings gave, from their model files: python benchmarks/accuracy/report.py [runs/accuracy]
+
+One row per model file in the folder and test set, by data set, beside published figures. Errors, minutes (on one core,
+of a machine that other work shared) and options are those that `nbody train` wrote into the file.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from ase_nbody.model_file import ModelInformation, read_information
+
+RMSE, MAE = "forces_rmse_mev_per_angstrom", "forces_mae_mev_per_angstrom"
+ENERGY_RMSE, ENERGY_MAE = "energy_rmse_mev", "energy_mae_mev"
+PER_ATOM = "energy_rmse_mev_per_atom"
+MEASURES = {
+    "3bpa": (ENERGY_RMSE, RMSE),
+    "rmd17": (ENERGY_MAE, MAE),
+    "mlearn": (PER_ATOM, RMSE),
+    "water": (PER_ATOM, RMSE),
+}
+WORDS = {
+    RMSE: "forces RMSE, meV/Å",
+    MAE: "forces MAE, meV/Å",
+    ENERGY_RMSE: "energy RMSE, meV",
+    ENERGY_MAE: "energy MAE, meV",
+    PER_ATOM: "energy RMSE, meV/atom",
+}
+# Published energies / forces, from the papers named in README.md
+PUBLISHED = {
+    "3bpa_mixedT_300K": "MACE 3.0 / 8.8, NequIP 3.3 / 10.8",
+    "3bpa_mixedT_600K": "MACE 9.7 / 21.8, NequIP 11.2 / 26.4",
+    "3bpa_mixedT_1200K": "MACE 29.8 / 62.0, NequIP 38.5 / 76.2",
+    "aspirin 1000": "MACE 2.2 / 6.6, NequIP 2.3 / 8.2",
+    "ethanol 1000": "MACE 0.4 / 2.1, NequIP 0.4 / 2.8",
+    "malonaldehyde 1000": "MACE 0.8 / 4.1, NequIP 0.8 / 5.1",
+    "toluene 1000": "MACE 0.5 / 1.5, NequIP 0.3 / 1.6",
+    "benzene 1000": "MACE 0.4 / 0.3, NequIP 0.04 / 0.3",
+    "aspirin 50": "MACE 17.0 / 43.9, NequIP 19.5 / 52.0",
+    "ethanol 50": "MACE 6.7 / 32.6, NequIP 8.7 / 40.2",
+    "malonaldehyde 50": "MACE 10.0 / 43.3, NequIP 12.7 / 52.5",
+    "toluene 50": "MACE 3.1 / 12.1, NequIP 3.3 / 15.1",
+    "benzene 50": "MACE 0.7 / 2.7, NequIP 0.6 / 2.9",
+    "Si_test": "MTP 3.0 / 88, NNP 9.9 / 174, M3GNet 9.6 / 103",
+    "Mo_test": "MTP 3.9 / 148, NNP 5.7 / 199, M3GNet 6.3 / 194",
+    "Cu_test": "MTP 0.5 / 13.5, NNP 1.7 / 63, M3GNet 1.8 / 17",
+    "water_test": "forces: Allegro 29.1, DeePMD 40.4, NequIP 12.2 to 51.4",
+}
+NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--isolated-atoms", "--output", "--threads", "--seed"}
+NOT_OPTIONS |= {"--method", "--licence", "--preset"}
+
+
+def data_set(test: str) -> str:
+    """The data set that a test file belongs to."""
+    if test.startswith("3bpa"):
+        return "3bpa"
+    if test.startswith("water"):
+        return "water"
+    return "mlearn" if test in ("Si_test", "Mo_test", "Cu_test") else "rmd17"
+
+
+def options(command: str) -> str:
+    """What decides a training in its command, without files and what all have in common."""
+    words, kept = iter(shlex.split(command)[2:]), []
+    for word in words:
+        if word == "--force":
+            continue
+        value = next(words)
+        if word not in NOT_OPTIONS:
+            kept.append(f"{word} {value}")
+    return " ".join(kept)
+
+
+def published(test: str, information: ModelInformation) -> str:
+    """Published figures for a test set, and for rMD17 for the number of structures trained on."""
+    if data_set(test) == "rmd17":
+        molecule = test.removesuffix("_test")
+        return PUBLISHED.get(f"{molecule} {1000 if information.data[0].n_structures > 500 else 50}", "")
+    return PUBLISHED.get(test, "")
+
+
+def rows(path: Path) -> list[tuple[str, str]]:
+    """Data set and table row of each test set of a model file."""
+    information = read_information(path)
+    training: dict[str, Any] = information.training
+    found = []
+    for name, errors in information.errors.items():
+        if not name.startswith("test "):
+            continue
+        test = Path(name.removeprefix("test ")).stem
+        energy, forces = MEASURES[data_set(test)]
+        cells = [path.stem, test, f"{errors[energy]:.2f}", f"{errors[forces]:.1f}", published(test, information)]
+        cells += [f"{training['seconds'] / 60:.0f}", f"{training['epochs']}", f"`{options(training['command'])}`"]
+        found.append((data_set(test), f"| {' | '.join(cells)} |"))
+    return found
+
+
+def main(folder: Path) -> None:
+    """Print the tables of a folder."""
+    tables = defaultdict(list)
+    for path in sorted(folder.glob("*.safetensors")):
+        if not path.name.endswith(".checkpoint.safetensors"):
+            for name, row in rows(path):
+                tables[name].append(row)
+    for name, lines in tables.items():
+        energy, forces = (WORDS[measure] for measure in MEASURES[name])
+        print(f"\n## {name}\n\n| model | test | {energy} | {forces} | published | minutes | epochs | options |")
+        print("| --- | --- | ---: | ---: | --- | ---: | ---: | --- |")
+        print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/accuracy"))
