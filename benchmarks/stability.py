@@ -2,6 +2,7 @@
 
     python benchmarks/stability.py ethanol     # 100 ps of NVT at 300 K, 0.5 fs steps
     python benchmarks/stability.py silicon     # 100 ps of NVT at 300 K, 64 atoms, 2 fs steps
+    python benchmarks/stability.py molybdenum  # the same of 54 atoms
 
 Prints and writes runs/stability-NAME.json, with the closest distance of each pair of elements beside that of the
 training data and the largest change of any bond, and runs/stability-NAME.png. Ends with status 1 where a distance left
@@ -44,6 +45,7 @@ class System:
 SYSTEMS = {
     "ethanol": System(molecule("CH3CH2OH"), "organic", 0.5),
     "silicon": System(bulk("Si", cubic=True) * (2, 2, 2), "silicon", 2.0),
+    "molybdenum": System(bulk("Mo", cubic=True) * (3, 3, 3), "molybdenum", 2.0),
 }
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ase_nbody.architectures import architectures, nbody_weights
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.model_file import load_model
-from ase_nbody.models_directory import find_model
+from ase_nbody.models_directory import find_model, list_models
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.timings import Timings
@@ -64,9 +64,18 @@ def test_presets_at_their_full_size(preset: str, dtype: torch.dtype) -> None:
         assert_same(found, graph_of(atoms, found))
 
 
-@pytest.mark.parametrize("name", ["organic", "silicon"])
+SHIPPED = {
+    "organic": molecule("CH3CH2OH"),
+    "silicon": bulk("Si", cubic=True),
+    "molybdenum": bulk("Mo", cubic=True),
+    "water": molecule("H2O"),
+    "3bpa": molecule("C5H5N"),
+}
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
 def test_float32_forces_of_shipped_models_are_those_of_float64(name: str) -> None:
-    atoms = rattled(molecule("CH3CH2OH") if name == "organic" else bulk("Si", cubic=True))
+    atoms = rattled(SHIPPED[name])
     exact = None
     for dtype in (torch.float64, torch.float32):
         found, _ = load_model(find_model(name), device="cpu", dtype=dtype)

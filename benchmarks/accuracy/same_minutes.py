@@ -15,7 +15,8 @@ when the minutes are over; the weights with the lowest errors of validation coun
 - NequIP: same_minutes_nequip.yaml and the class Nequip.
 Peers are given numbers of epochs, so a short training on a few structures measures how long one takes, which is not
 part of the minutes; nor are their imports and statistics of the data. A training that has not ended after 1.1 times
-the minutes is stopped, and its best checkpoint so far is evaluated. The table says how long each has taken.
+the minutes is stopped, and its best checkpoint so far is what counts. One that was stopped, or ended within 0.9 times
+the minutes, is done once more, with the epochs that its own speed suggests. The table says what each has taken.
 """
 
 from __future__ import annotations

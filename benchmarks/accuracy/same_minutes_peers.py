@@ -70,13 +70,13 @@ class Mace(Peer):
     """mace_run_train with same_minutes_mace.yaml.
 
     The first three quarters of the epochs are of the first stage, the rest of the second ("swa"), as by MACE's own
-    default. Within the first stage the learning rate falls exponentially to the one of the second.
+    default. Within the first stage the learning rate waits for plateaus: tried on 300 structures of ethanol, 8 epochs of
+    64x0e, forces RMSE (meV/Å) of other structures: plateau 73; exponential to a tenth, then the second stage 89;
+    exponential to a hundredth without a second stage 101.
 
     Attributes:
         irreps: hidden irreps, which decide the size of the model.
     """
-
-    FALL = 0.1  # learning rate at the end of the first stage over the one at its beginning
 
     def __init__(self, environment: Path, irreps: str) -> None:
         super().__init__(environment)

@@ -21,6 +21,7 @@ from same_minutes_runs import HERE, SEED, Run, write_whole
 NBODY = Path(sys.executable).with_name("nbody")
 MEASURED, MEASURED_EPOCHS = 60, 4  # structures and passes over them that tell how long an epoch takes
 PATIENCE = 1.1  # times the budget, after which a peer is stopped
+ENOUGH = 0.9  # of the budget: a training that ends earlier is repeated with more epochs
 PEERS_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     # mace-torch's e3nn reads its own constants in a way that newer versions of torch refuse unless told
@@ -81,43 +82,55 @@ def train_ours(run: Run) -> None:
 
 
 def train_peer(run: Run, peer: Peer) -> None:
-    """Measure how long an epoch takes, train for as many as fit, and stop a training that takes much longer.
+    """Train for as many epochs as fit into the minutes, and again if that was far off.
 
-    Minutes are counted from the first epoch on: imports, reading and statistics of the data are free.
+    Minutes are counted from the first epoch on: imports, reading and statistics of the data are free. How long an epoch
+    takes is measured with a few structures before. If the learning rate had not fallen to its end when the training was
+    stopped, or much of the budget was left, the measurement was wrong (something else ran at the time), and the
+    training is done once more with the epochs that its own speed suggests.
 
     Raises:
         FailedError: the program failed, or there is no checkpoint when it is stopped.
     """
-    folder, budget = run.folder / "training", 60 * run.minutes
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    task = Task(folder, run.structures("train"), run.structures("valid"), run.isolated, epochs=1)
-    task = _absolute(task)
-    per_epoch = _seconds_per_epoch(run, peer, task)
-    task = replace(task, epochs=max(1, round(budget / per_epoch)))
+    budget = 60 * run.minutes
+    valid, isolated = run.structures("valid").absolute(), run.isolated and run.isolated.absolute()
+    task = Task(run.folder.absolute() / "training", run.structures("train").absolute(), valid, isolated, epochs=1)
+    seconds, epochs = _measured(run, peer, task), 1
+    for attempt in (1, 2):  # noqa: B007
+        task = replace(task, epochs=max(1, round(budget * epochs / seconds)))
+        seconds, epochs = _attempt(run, peer, task, budget)
+        better = max(1, round(budget * epochs / seconds))
+        if better == task.epochs or (epochs == task.epochs and seconds > ENOUGH * budget):
+            break
+    model = peer.model(task.folder)
+    assert model is not None
+    plan = {"planned_epochs": task.epochs, "trainings": attempt}
+    _write_trained(run, model, seconds, epochs, plan)
+
+
+def _attempt(run: Run, peer: Peer, task: Task, budget: float) -> tuple[float, int]:
+    """Seconds and finished epochs of a training that is stopped if it takes much longer than a budget, seconds."""
+    _empty(task.folder)
 
     def late() -> bool:
-        times = peer.times(folder)
+        times = peer.times(task.folder)
         return bool(times) and len(times) <= task.epochs and time.time() > times[0] + PATIENCE * budget
 
     in_time = execute(peer.command(task), run.log, PEERS_ENVIRONMENT, late)
+    times = peer.times(task.folder)
     if not in_time and (rescue := peer.rescue(task)) is not None:
         execute(rescue, run.log, PEERS_ENVIRONMENT)
-    times, model = peer.times(folder)[: task.epochs + 1], peer.model(folder)
-    if model is None:
+    if peer.model(task.folder) is None:
         raise FailedError(f"no checkpoint of {run} within {PATIENCE * run.minutes:g} minutes, see {run.log}")
-    seconds = times[-1] - times[0] if in_time else PATIENCE * budget
-    plan = {"planned_epochs": task.epochs, "measured_seconds_per_epoch": round(per_epoch, 2)}
-    _write_trained(run, model, seconds, len(times) - 1, plan)
+    return times[-1] - times[0], len(times) - 1
 
 
-def _seconds_per_epoch(run: Run, peer: Peer, task: Task) -> float:
-    """From passes over a few structures; the first, in which TorchScript compiles, does not count."""
-    folder = (run.folder / "measured").absolute()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def _measured(run: Run, peer: Peer, task: Task) -> float:
+    """Seconds of an epoch, from passes over a few structures without the first pass, in which TorchScript compiles."""
+    folder = task.folder.with_name("measured")
+    _empty(folder)
     train, valid = read(task.train, ":"), read(task.valid, ":")
-    share = MEASURED / len(train)
+    share = min(1.0, MEASURED / len(train))
     write(folder / "train.xyz", train[:MEASURED])
     write(folder / "valid.xyz", valid[: max(1, round(share * len(valid)))])
     few = Task(folder, folder / "train.xyz", folder / "valid.xyz", task.isolated, MEASURED_EPOCHS)
@@ -127,9 +140,9 @@ def _seconds_per_epoch(run: Run, peer: Peer, task: Task) -> float:
     return (times[-1] - times[1]) / (len(times) - 2) / share
 
 
-def _absolute(task: Task) -> Task:
-    isolated = None if task.isolated is None else task.isolated.absolute()
-    return Task(task.folder.absolute(), task.train.absolute(), task.valid.absolute(), isolated, task.epochs)
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
 
 
 def _write_trained(run: Run, model: Path, seconds: float, epochs: float, more: dict[str, Any]) -> None:
