@@ -70,8 +70,8 @@ class Mace(Peer):
     """mace_run_train with same_minutes_mace.yaml.
 
     The first three quarters of the epochs are of the first stage, the rest of the second ("swa"), as by MACE's own
-    default. Within the first stage the learning rate waits for plateaus: tried on 300 structures of ethanol, 8 epochs of
-    64x0e, forces RMSE (meV/Å) of other structures: plateau 73; exponential to a tenth, then the second stage 89;
+    default. Within the first stage the learning rate waits for plateaus: tried on 300 structures of ethanol, 8 epochs
+    of 64x0e, forces RMSE (meV/Å) of other structures: plateau 73; exponential to a tenth, then the second stage 89;
     exponential to a hundredth without a second stage 101.
 
     Attributes:
