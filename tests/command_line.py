@@ -31,6 +31,6 @@ def tiny_model(folder: Path, elements: tuple[str, ...], **information: Any) -> P
     nbody = architectures()["nbody"]
     settings = nbody.settings(elements=elements, cutoff=4.0, channels=8, radial_width=8, max_degree_edges=2)
     network = nbody.network(settings, generator=torch.Generator().manual_seed(0)).double()
-    potential = Potential(network, dict.fromkeys(elements, -1.0), energy_scale=0.01)
+    potential = Potential(network, dict.fromkeys(elements, -1.0), energy_scale=0.1)
     header = model_information(potential, name="tiny", reference_energies_source="given", method="none", **information)
     return save_model(folder / "tiny.safetensors", potential, header)
