@@ -8,8 +8,8 @@ be idle. Trainings and evaluations that are done are not done again; ours goes o
 interruption, a peer's training starts again. OUTPUT/results.json and OUTPUT/same_minutes.md are written after each.
 
 What each is told: the same training and validation structures, energies of isolated atoms for 3BPA and none for
-ethanol, one seed, single precision, one thread, EMA with decay 0.99 and a learning rate that has fallen to its lowest
-when the minutes are over; the weights with the lowest errors of validation count.
+ethanol, one seed, single precision, one thread, EMA with decay 0.99 and a schedule that ends when the minutes are over;
+the weights with the lowest errors of validation count.
 - ase_nbody: `nbody train --preset medium --batch-size 2 --minutes M`. Minutes count from reading the data on.
 - MACE: same_minutes_mace.yaml and the class Mace in same_minutes_peers.py.
 - NequIP: same_minutes_nequip.yaml and the class Nequip.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -90,12 +91,7 @@ class Mace(Peer):
     def command(self, task: Task) -> list[str | Path]:
         """mace_run_train."""
         first_stage = max(1, task.epochs * 3 // 4)
-        schedule = [
-            "--max_num_epochs",
-            str(task.epochs),
-            "--lr_scheduler_gamma",
-            f"{self.FALL ** (1 / first_stage):.8f}",
-        ]
+        schedule = ["--max_num_epochs", str(task.epochs)]
         if first_stage < task.epochs:
             schedule += ["--swa", "--start_swa", str(first_stage)]
         return [*self._without_schedule(task), *schedule]
@@ -145,6 +141,7 @@ class Nequip(Peer):
     def command(self, task: Task) -> list[str | Path]:
         """nequip-train."""
         structures = read(task.train, ":")
+        steps = task.epochs * math.ceil(len(structures) / BATCH_SIZE)
         elements = sorted({symbol for atoms in structures for symbol in atoms.symbols})
         shifts = "${training_data_stats:per_atom_energy_mean}"
         if task.isolated is not None:
@@ -158,7 +155,8 @@ class Nequip(Peer):
             f"elements=[{','.join(elements)}]",
             f"shifts={shifts}",
             f"epochs={task.epochs}",
-            f"steps={task.epochs * -(-len(structures) // BATCH_SIZE)}",
+            f"constant_steps={steps - steps // 4}",
+            f"falling_steps={steps // 4}",
         ]
 
     def times(self, folder: Path) -> list[float]:
