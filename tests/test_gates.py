@@ -398,7 +398,7 @@ def test_everything_is_zero_beyond_the_cutoff(function):
             assert not bool(derivative.any())
 
 
-@pytest.mark.parametrize("power", [2, 3, 6])
+@pytest.mark.parametrize("power", [1, 2, 3, 6])
 def test_envelope_is_one_at_zero_and_falls(power):
     distances = torch.linspace(0, CUTOFF, 101, dtype=torch.float64)
     values = polynomial_envelope(distances, CUTOFF, power)

@@ -58,7 +58,9 @@ class NBodySettings(NetworkSettings):
     powers: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="exponents s of strict gates")
     bessel_functions: int = Field(default=5, ge=1, description="radial basis functions of learned gates")
     radial_width: int = Field(default=32, ge=1, description="width of the hidden layers of learned radial functions")
-    envelope_power: int = Field(default=6, ge=3, description="power of the polynomial cutoff envelope")
+    envelope_power: int = Field(
+        default=1, ge=1, description="power p of the polynomial cutoff envelope; at 1 it is (1 - r / cutoff)^3"
+    )
     fragment_cutoff: float = Field(
         default=12.0, gt=0, description="largest distance from a child to its parent's centroid in fragments, angstrom"
     )

@@ -13,8 +13,8 @@ mlearn() { echo "$2: train_mlearn.sh $data/mlearn $*"; }
 
 list() {
   # important ones first
-  for molecule in ethanol aspirin malonaldehyde toluene benzene; do
-    rmd $molecule 1000 ${molecule}_1000 --epochs 400 --batch-size 5
+  for molecule in aspirin toluene benzene malonaldehyde ethanol; do
+    rmd $molecule 1000 ${molecule}_1000 --epochs 300 --batch-size 5 --set max_degree_states=2
   done
   for molecule in ethanol aspirin malonaldehyde toluene benzene; do
     rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2
