@@ -20,21 +20,34 @@ list() {
     rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2
   done
   mlearn Cu copper --epochs 40 --batch-size 2
-  # what was tried on 3BPA
-  bpa muon --epochs 40 --batch-size 2
-  bpa adamw --epochs 40 --batch-size 2 --optimizer adamw
-  bpa bessel8 --epochs 40 --batch-size 2 --set bessel_functions=8
-  bpa bessel3 --epochs 40 --batch-size 2 --set bessel_functions=3
-  bpa rate_high --epochs 40 --batch-size 2 --learning-rate 0.01
-  bpa rate_low --epochs 40 --batch-size 2 --learning-rate 0.002
-  bpa products3 --epochs 40 --batch-size 2 --set max_degree_products=3
-  bpa states2 --epochs 40 --batch-size 2 --set max_degree_states=2
-  bpa order3 --epochs 40 --batch-size 2 --set body_order=3
+  # what was tried on 3BPA; `plain` is the preset medium as it is
+  local short="--epochs 40 --batch-size 2"
+  bpa plain $short
+  bpa envelope6 $short --set envelope_power=6
+  bpa envelope3 $short --set envelope_power=3
+  bpa envelope2 $short --set envelope_power=2
+  bpa adamw $short --optimizer adamw
+  bpa adamw6 $short --optimizer adamw --set envelope_power=6
+  bpa states2 $short --set max_degree_states=2
+  bpa states2_envelope3 $short --set max_degree_states=2 --set envelope_power=3
+  bpa states2_envelope6 $short --set max_degree_states=2 --set envelope_power=6
+  bpa radial64 $short --set radial_width=64
+  bpa both $short --set max_degree_states=2 --set radial_width=64
+  bpa wide $short --set channels=128
+  bpa narrow $short --set channels=32
+  bpa cutoff4.5 $short --set cutoff=4.5
+  bpa cutoff6 $short --set cutoff=6
+  bpa bessel8 $short --set bessel_functions=8
+  bpa bessel3 $short --set bessel_functions=3
+  bpa products3 $short --set max_degree_products=3
+  bpa order3_envelope3 $short --set body_order=3 --set envelope_power=3
+  bpa levels3 $short --set levels=3
+  bpa rate_high $short --learning-rate 0.01
+  bpa rate_low $short --learning-rate 0.002
+  bpa energy200 $short --energy-weight 200
   bpa batch1 --epochs 40 --batch-size 1
   bpa batch5 --epochs 40 --batch-size 5
-  bpa narrow --epochs 40 --batch-size 2 --set channels=32
-  bpa levels3 --epochs 40 --batch-size 2 --set levels=3
-  bpa strict --epochs 40 --batch-size 2 --set radial=strict
+  bpa strict $short --set radial=strict
   # and on molybdenum
   mlearn Mo mo_one_level --epochs 25 --batch-size 2 --set levels=1
   mlearn Mo mo_degree3 --epochs 25 --batch-size 2

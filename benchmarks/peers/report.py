@@ -22,7 +22,8 @@ Models take turns on a structure, and the median over the rounds counts. Numbers
 
 | model | |
 | --- | --- |
-| ase_nbody small, medium | the presets |
+| ase_nbody small, medium | the presets of `nbody` |
+| ase_nbody nequip | the preset medium of `nequip`: the same network as the package's below |
 | mace 64x0e, 128x0e+128x1o | ScaleShiftMACE: two layers, correlation 3, edges up to degree 3 |
 | nequip | NequIPGNNModel: 4 layers, degree 2, 32 features |
 | nequip compiled | likewise by nequip-compile (aotinductor); in training by its `compile_mode: compile` |

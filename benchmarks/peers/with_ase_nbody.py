@@ -21,23 +21,24 @@ from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.state import network_optimizers
 
 
-def potential(atoms: Atoms, dtype: str, preset: str) -> Potential:
-    """A preset for the elements of a structure."""
-    nbody, elements = architectures()["nbody"], tuple(sorted(set(atoms.symbols)))
-    presets = nbody.presets[preset]
-    settings = nbody.settings(elements=elements, average_neighbours=mean_neighbours(atoms), **presets)
-    network = nbody.network(settings, torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+def potential(atoms: Atoms, dtype: str, size: str) -> Potential:
+    """An architecture and its preset, such as "nequip medium", for the elements of a structure."""
+    name, preset = size.split()
+    architecture, elements = architectures()[name], tuple(sorted(set(atoms.symbols)))
+    presets = architecture.presets[preset]
+    settings = architecture.settings(elements=elements, average_neighbours=mean_neighbours(atoms), **presets)
+    network = architecture.network(settings, torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
     return Potential(network, dict.fromkeys(elements, 0.0))
 
 
-def calculator(atoms: Atoms, dtype: str, preset: str) -> NBodyCalculator:
+def calculator(atoms: Atoms, dtype: str, size: str) -> NBodyCalculator:
     """The ASE calculator."""
-    return NBodyCalculator(potential(atoms, dtype, preset), device="cpu", dtype=dtype)
+    return NBodyCalculator(potential(atoms, dtype, size), device="cpu", dtype=dtype)
 
 
-def training_step(batches: list[list[Atoms]], dtype: str, preset: str) -> Callable[[], None]:
+def training_step(batches: list[list[Atoms]], dtype: str, size: str) -> Callable[[], None]:
     """A function that takes one step of the optimizers of `nbody train` with the next batch."""
-    trained = potential(batches[0][0], dtype, preset)
+    trained = potential(batches[0][0], dtype, size)
     optimisers = network_optimizers(trained.network, "muon", learning_rate=1e-4, weight_decay=0.0)
     weights = LossWeights(energy=1.0, forces=1.0, stress=0.0, scale=1.0)
     samples = itertools.cycle([batch_samples([_sample(atoms, trained) for atoms in batch]) for batch in batches])
@@ -59,10 +60,10 @@ def _sample(atoms: Atoms, trained: Potential) -> Sample:
     return Sample(graph=graph, targets=targets(atoms, labels, dtype=trained.dtype))
 
 
-def many(dtype: str, preset: str, number: int = 100, repeats: int = 7) -> dict[str, float]:
+def many(dtype: str, size: str, number: int = 100, repeats: int = 7) -> dict[str, float]:
     """Structures per second of `calculate_many` and of a loop over the calculator, fastest of alternating repeats."""
     structures = rattled(molecule("CH3CH2OH"), number, stdev=0.1)
-    calc = calculator(structures[0], dtype, preset)
+    calc = calculator(structures[0], dtype, size)
     ways = {"loop": lambda: _loop(calc, structures), "calculate_many": lambda: calc.calculate_many(structures)}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):

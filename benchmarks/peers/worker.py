@@ -24,8 +24,9 @@ import torch
 from structures import STRUCTURES, labelled, rattled
 
 MODELS = {
-    "ase_nbody small": "small",
-    "ase_nbody medium": "medium",
+    "ase_nbody small": "nbody small",
+    "ase_nbody medium": "nbody medium",
+    "ase_nbody nequip": "nequip medium",
     "mace 64x0e": "64x0e",
     "mace 128x0e+128x1o": "128x0e+128x1o",
     "nequip": "eager",
