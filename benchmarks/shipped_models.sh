@@ -34,7 +34,7 @@ case $name in
       --output runs/water.safetensors
     ;;
   3bpa)
-    bash benchmarks/accuracy/train_3bpa.sh "$data/3bpa" 3bpa --epochs 300 --batch-size 2 \
+    bash benchmarks/accuracy/train_3bpa.sh "$data/3bpa" 3bpa --epochs 240 --batch-size 2 \
       --set max_degree_states=2 --set radial_width=64 \
       --method "wB97X/6-31G(d)" --licence "MIT (data: MIT)"
     ;;

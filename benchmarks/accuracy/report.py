@@ -51,8 +51,9 @@ PUBLISHED = {
 PUBLISHED_3BPA = """Published, 300 / 600 / 1200 K: MACE energies 3.0 / 9.7 / 29.8, forces 8.8 / 21.8 / 62.0;
 NequIP 3.3 / 11.2 / 38.5 and 10.8 / 26.4 / 76.2."""
 BPA = [f"3bpa_mixedT_{kelvin}K" for kelvin in (300, 600, 1200)]
-NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--isolated-atoms", "--output", "--threads", "--seed"}
+NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--output", "--threads", "--seed"}
 NOT_OPTIONS |= {"--method", "--licence", "--preset"}
+BY_NAME = {"--isolated-atoms", "--start"}
 
 
 def data_set(test: str) -> str:
@@ -72,7 +73,7 @@ def options(command: str) -> str:
             continue
         value = next(words)
         if word not in NOT_OPTIONS:
-            kept.append(f"{word} {value}")
+            kept.append(f"{word} {Path(value).name if word in BY_NAME else value}")
     return " ".join(kept)
 
 

@@ -23,31 +23,35 @@ list() {
   # what was tried on 3BPA; `plain` is the preset medium as it is
   local short="--epochs 40 --batch-size 2"
   bpa plain $short
-  bpa envelope6 $short --set envelope_power=6
-  bpa envelope3 $short --set envelope_power=3
-  bpa envelope2 $short --set envelope_power=2
   bpa adamw $short --optimizer adamw
-  bpa adamw6 $short --optimizer adamw --set envelope_power=6
   bpa states2 $short --set max_degree_states=2
-  bpa states2_envelope3 $short --set max_degree_states=2 --set envelope_power=3
-  bpa states2_envelope6 $short --set max_degree_states=2 --set envelope_power=6
-  bpa radial64 $short --set radial_width=64
-  bpa both $short --set max_degree_states=2 --set radial_width=64
+  bpa states2_radial64 $short --set max_degree_states=2 --set radial_width=64
   bpa wide $short --set channels=128
   bpa narrow $short --set channels=32
-  bpa cutoff4.5 $short --set cutoff=4.5
-  bpa cutoff6 $short --set cutoff=6
   bpa bessel8 $short --set bessel_functions=8
   bpa bessel3 $short --set bessel_functions=3
   bpa products3 $short --set max_degree_products=3
-  bpa order3_envelope3 $short --set body_order=3 --set envelope_power=3
   bpa levels3 $short --set levels=3
   bpa rate_high $short --learning-rate 0.01
   bpa rate_low $short --learning-rate 0.002
-  bpa energy200 $short --energy-weight 200
+  bpa energy100 $short --energy-weight 100
+  bpa energy1000 $short --energy-weight 1000
   bpa batch1 --epochs 40 --batch-size 1
   bpa batch5 --epochs 40 --batch-size 5
   bpa strict $short --set radial=strict
+  # likewise with the energies of isolated atoms for reference, with which the first of these trials were made
+  short="$short --isolated-atoms $data/3bpa/iso_atoms.xyz"
+  bpa isolated $short
+  bpa isolated_envelope6 $short --set envelope_power=6
+  bpa isolated_envelope3 $short --set envelope_power=3
+  bpa isolated_envelope2 $short --set envelope_power=2
+  bpa isolated_states2_envelope3 $short --set max_degree_states=2 --set envelope_power=3
+  bpa isolated_states2_envelope6 $short --set max_degree_states=2 --set envelope_power=6
+  bpa isolated_order3_envelope3 $short --set body_order=3 --set envelope_power=3
+  bpa isolated_radial64 $short --set radial_width=64
+  bpa isolated_cutoff4.5 $short --set cutoff=4.5
+  bpa isolated_cutoff6 $short --set cutoff=6
+  bpa isolated_energy500 $short --energy-weight 500
   # and on molybdenum
   mlearn Mo mo_one_level --epochs 25 --batch-size 2 --set levels=1
   mlearn Mo mo_degree3 --epochs 25 --batch-size 2
