@@ -1,4 +1,7 @@
-"""Tables of what trainings gave, from their model files: python benchmarks/accuracy/report.py [runs/accuracy]
+"""Tables of what trainings gave, from their model files.
+
+    python benchmarks/accuracy/report.py [FOLDER]     # prints those of a folder, runs/accuracy if none is given
+    python benchmarks/accuracy/report.py --readme     # puts those of models and runs/accuracy into README.md
 
 One row per model file in the folder and test set, by data set, beside published figures; the three temperatures of 3BPA
 stand in one row. Errors, minutes (on one core, of a machine that other work shared) and options are those that `nbody
@@ -7,12 +10,14 @@ train` wrote into the file.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from ase_nbody.architectures import architectures
 from ase_nbody.model_file import ModelInformation, read_information
 
 RMSE, MAE = "forces_rmse_mev_per_angstrom", "forces_mae_mev_per_angstrom"
@@ -51,7 +56,8 @@ PUBLISHED = {
 PUBLISHED_3BPA = """Published, 300 / 600 / 1200 K: MACE energies 3.0 / 9.7 / 29.8, forces 8.8 / 21.8 / 62.0;
 NequIP 3.3 / 11.2 / 38.5 and 10.8 / 26.4 / 76.2."""
 BPA = [f"3bpa_mixedT_{kelvin}K" for kelvin in (300, 600, 1200)]
-NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--output", "--threads", "--seed"}
+# Words of the command that do not decide, or are said otherwise
+NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--output", "--threads", "--seed", "--set"}
 NOT_OPTIONS |= {"--method", "--licence", "--preset"}
 BY_NAME = {"--isolated-atoms", "--start"}
 
@@ -65,15 +71,23 @@ def data_set(test: str) -> str:
     return "mlearn" if test in ("Si_test", "Mo_test", "Cu_test") else "rmd17"
 
 
-def options(command: str) -> str:
-    """What decides a training in its command, without files and what all have in common."""
-    words, kept = iter(shlex.split(command)[2:]), []
+def options(information: ModelInformation) -> str:
+    """What decides a training, without files and what all have in common, as the options of today's code.
+
+    Settings of the network are those in which the model differs from the preset of today, whose defaults may be others
+    than when it was trained.
+    """
+    words, kept = iter(shlex.split(information.training["command"])[2:]), []
     for word in words:
         if word == "--force":
             continue
         value = next(words)
         if word not in NOT_OPTIONS:
             kept.append(f"{word} {Path(value).name if word in BY_NAME else value}")
+    architecture = architectures()[information.architecture]
+    fixed = {name: information.settings[name] for name in ("elements", "average_neighbours")}
+    usual = json.loads(architecture.settings(**fixed, **architecture.presets["medium"]).model_dump_json())
+    kept += [f"--set {name}={value}" for name, value in information.settings.items() if value != usual[name]]
     return " ".join(kept)
 
 
@@ -105,32 +119,46 @@ def rows(path: Path) -> list[tuple[str, str]]:
 
 def _made_by(information: ModelInformation) -> list[str]:
     training: dict[str, Any] = information.training
-    return [f"{training['seconds'] / 60:.0f}", str(training["epochs"]), f"`{options(training['command'])}`"]
+    return [f"{training['seconds'] / 60:.0f}", str(training["epochs"]), f"`{options(information)}`"]
 
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main(folder: Path) -> None:
-    """Print the tables of a folder."""
-    tables = defaultdict(list)
+def tables(folder: Path) -> str:
+    """Tables of all model files of a folder, by data set."""
+    by_kind = defaultdict(list)
     for path in sorted(folder.glob("*.safetensors")):
         if not path.name.endswith(".checkpoint.safetensors"):
-            for name, row in rows(path):
-                tables[name].append(row)
-    for name, lines in tables.items():
-        energy, forces = (WORDS[measure] for measure in MEASURES[name])
-        made_by = ["minutes", "epochs", "options"]
-        print(f"\n## {name}\n")
-        if name == "3bpa":
-            print(f"{PUBLISHED_3BPA}\n\n{_line(['model', f'{energy} at 300 / 600 / 1200 K', forces, *made_by])}")
-            print("| --- | ---: | ---: | ---: | ---: | --- |")
-        else:
-            print(_line(["model", "test", energy, forces, "published", *made_by]))
-            print("| --- | --- | ---: | ---: | --- | ---: | ---: | --- |")
-        print("\n".join(lines))
+            for kind, row in rows(path):
+                by_kind[kind].append(row)
+    return "\n".join(f"### {kind}\n\n{_heading(kind)}\n{chr(10).join(lines)}\n" for kind, lines in by_kind.items())
+
+
+def _heading(kind: str) -> str:
+    energy, forces = (WORDS[measure] for measure in MEASURES[kind])
+    made_by = ["minutes", "epochs", "options"]
+    if kind == "3bpa":
+        names = _line(["model", f"{energy} at 300 / 600 / 1200 K", forces, *made_by])
+        return f"{PUBLISHED_3BPA}\n\n{names}\n| --- | ---: | ---: | ---: | ---: | --- |"
+    names = _line(["model", "test", energy, forces, "published", *made_by])
+    return f"{names}\n| --- | --- | ---: | ---: | --- | ---: | ---: | --- |"
+
+
+def put_into_readme() -> None:
+    """Replace what stands between the marks of README.md."""
+    readme = Path(__file__).with_name("README.md")
+    text = readme.read_text()
+    for folder in ("models", "runs/accuracy"):
+        before, rest = text.split(f"<!-- {folder}:begin -->\n")
+        after = rest.split(f"<!-- {folder}:end -->")[1]
+        text = f"{before}<!-- {folder}:begin -->\n{tables(Path(folder))}<!-- {folder}:end -->{after}"
+    readme.write_text(text)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/accuracy"))
+    if sys.argv[1:] == ["--readme"]:
+        put_into_readme()
+    else:
+        print(tables(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/accuracy")), end="")
