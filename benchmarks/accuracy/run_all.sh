@@ -17,7 +17,7 @@ list() {
     rmd $molecule 1000 ${molecule}_1000 --epochs 300 --batch-size 5 --set max_degree_states=2
   done
   for molecule in ethanol aspirin malonaldehyde toluene benzene; do
-    rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2
+    rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2 --set max_degree_states=2
   done
   mlearn Cu copper --epochs 40 --batch-size 2
   # what was tried on 3BPA; `plain` is the preset medium as it is
