@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from ase_nbody.kernels.edges import EdgeList
@@ -99,6 +100,24 @@ def edge_vectors(graph: Graph) -> Tensor:
     vectors = graph.positions[graph.edges.senders] - graph.positions[graph.edges.receivers]
     cells = graph.cell[graph.structure[graph.edges.receivers]]  # (E, 3, 3)
     return vectors + torch.bmm(graph.shifts.unsqueeze(1), cells).squeeze(1)
+
+
+def closest_distances(graph: Graph, before: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Length of the shortest edge by pair of elements, angstrom; keys are sorted symbols such as "C-H".
+
+    Args:
+        graph: structures and their edges.
+        before: what was found in other structures, to be taken where it is smaller.
+    """
+    distances = torch.linalg.vector_norm(edge_vectors(graph), dim=1)  # (E,)
+    first, second = graph.atomic_numbers[graph.edges.senders], graph.atomic_numbers[graph.edges.receivers]
+    pairs, index = torch.unique(first * len(chemical_symbols) + second, return_inverse=True)
+    smallest = torch.full(pairs.shape, torch.inf, dtype=distances.dtype).scatter_reduce(0, index, distances, "amin")
+    closest = dict(before or {})
+    for pair, distance in zip(pairs.tolist(), smallest.tolist(), strict=True):
+        name = "-".join(sorted(chemical_symbols[z] for z in divmod(pair, len(chemical_symbols))))
+        closest[name] = min(distance, closest.get(name, distance))
+    return closest
 
 
 def volumes(graph: Graph) -> Tensor:

@@ -29,6 +29,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ase_nbody import NBodyCalculator
+from ase_nbody.graph import closest_distances
+from ase_nbody.neighbours import neighbour_graph
 
 LARGEST_BOND_CHANGE = 0.5  # angstrom, the criterion of Fu et al. 2023 (arXiv:2210.07237) for molecules
 
@@ -53,7 +55,7 @@ class Watch:
     """Distances along a trajectory: the closest of each pair of elements, and the largest change of a bond."""
 
     def __init__(self, atoms: Atoms) -> None:
-        self.atoms, self.symbols = atoms, atoms.get_chemical_symbols()
+        self.atoms = atoms
         first, second, lengths, shifts = neighbor_list("ijdS", atoms, natural_cutoffs(atoms, mult=1.2))
         self.bonds, self.lengths, self.shifts = (first, second), lengths, shifts
         self.closest: dict[str, float] = {}
@@ -61,10 +63,8 @@ class Watch:
         self.temperatures: list[float] = []
 
     def __call__(self) -> None:
-        atoms, symbols = self.atoms, self.symbols
-        for i, j, distance in zip(*neighbor_list("ijd", atoms, 3.0), strict=True):
-            pair = "-".join(sorted((symbols[i], symbols[j])))
-            self.closest[pair] = min(float(distance), self.closest.get(pair, np.inf))
+        atoms = self.atoms
+        self.closest = closest_distances(neighbour_graph(atoms, 3.0), self.closest)
         vectors = atoms.positions[self.bonds[1]] - atoms.positions[self.bonds[0]] + self.shifts @ atoms.cell.array
         changes = np.abs(np.linalg.norm(vectors, axis=1) - self.lengths)
         self.bond_change = max(self.bond_change, float(changes.max()))

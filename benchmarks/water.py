@@ -39,7 +39,6 @@ from water_structure import (
     Array,
     Comparison,
     block_means,
-    closest_distances,
     compare,
     configurational_temperature,
     diffusion,
@@ -50,7 +49,9 @@ from water_structure import (
 )
 
 from ase_nbody import NBodyCalculator
+from ase_nbody.graph import closest_distances
 from ase_nbody.models_directory import find_model
+from ase_nbody.neighbours import neighbour_graph
 
 TEMPERATURE = 330.0  # kelvin
 TIMESTEP = 0.5  # fs
@@ -183,7 +184,10 @@ def run(model: str, data: Path, picoseconds: float) -> bool:
     reference = [(train + test)[number] for number in order]
     block = about["spanned_ps"] / REFERENCE_BLOCKS
     comparisons = compare_all(distributions(trajectory), distributions(reference), block)
-    closest = [closest_distances(frames) for frames in (trajectory, reference)]
+    closest: list[dict[str, float]] = [{}, {}]
+    for side, frames in enumerate((trajectory, reference)):
+        for atoms in frames:
+            closest[side] = closest_distances(neighbour_graph(atoms, 3.0), closest[side])
     found = {
         "model": model,
         "picoseconds": picoseconds,

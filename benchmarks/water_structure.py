@@ -14,7 +14,6 @@ import numpy.typing as npt
 from ase import Atoms, units
 from ase.data import atomic_masses, atomic_numbers
 from ase.geometry.rdf import get_rdf
-from ase.neighborlist import neighbor_list
 
 from ase_nbody import NBodyCalculator
 
@@ -162,19 +161,6 @@ def configurational_temperature(frames: Sequence[Atoms], calculator: NBodyCalcul
     temperature = squares.mean() / traces.mean() / units.kB
     parts = [block_means(values, 8) / values.mean() for values in (squares, traces)]
     return float(temperature), float(temperature * (parts[0] - parts[1]).std(ddof=1) / np.sqrt(8))
-
-
-def closest_distances(frames: Sequence[Atoms]) -> dict[str, float]:
-    """The closest distance of each of PAIRS over all frames, angstrom."""
-    closest: dict[str, float] = {}
-    for atoms in frames:
-        first, second, lengths = neighbor_list("ijd", atoms, 3.0)
-        symbols = atoms.symbols
-        for pair in PAIRS:
-            chosen = (symbols[first] == pair[0]) & (symbols[second] == pair[1])
-            name = "-".join(pair)
-            closest[name] = min(closest.get(name, np.inf), float(lengths[chosen].min()))
-    return closest
 
 
 def diffusion(frames: Sequence[Atoms], interval: float, blocks: int) -> tuple[float, float]:

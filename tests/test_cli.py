@@ -232,6 +232,8 @@ def test_closer_than_finds_the_smallest_distance_through_the_cell():
     found = closer_than(atoms, {"H-O": 0.9, "C-H": 1.0, "H-N": 5.0})
     assert found.keys() == {"H-O"}
     assert found["H-O"] == pytest.approx(0.6)
+    flat = Atoms("HHO", [[0, 0, 0], [1.5, 0, 0], [0, 1, 0]])  # no cell, and no extent in z
+    assert closer_than(flat, {"H-H": 1.6, "H-O": 0.9}) == {"H-H": pytest.approx(1.5)}
     assert closer_than(atoms, {"H-O": 0.5}) == {}
     assert closer_than(atoms, {}) == {}
 

@@ -52,26 +52,27 @@ def network(dtype: torch.dtype, width: int, bias: float) -> LearnedRadial:
     return found
 
 
-def basis_of(distances: Tensor, types: Tensor) -> RadialBasis:
-    return radial_basis(distances, types, 3, cutoff=CUTOFF, envelope_power=6, n_bessel=5, scale=SCALE)
+def basis_of(distances: Tensor, types: Tensor, power: int) -> RadialBasis:
+    return radial_basis(distances, types, 3, cutoff=CUTOFF, envelope_power=power, n_bessel=5, scale=SCALE)
 
 
-def functions_of(distances: Tensor, types: Tensor) -> EdgeFunctions:
+def functions_of(distances: Tensor, types: Tensor, power: int) -> EdgeFunctions:
     vectors = distances.unsqueeze(1) * torch.tensor([[0.6, 0.8, 0.0]], dtype=distances.dtype)
     hot = torch.nn.functional.one_hot(types, 3).to(distances.dtype)
-    return edge_functions(vectors, hot, cutoff=CUTOFF, envelope_power=6, max_degree=1, softening=0.0)
+    return edge_functions(vectors, hot, cutoff=CUTOFF, envelope_power=power, max_degree=1, softening=0.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("power", [1, 6])
 @pytest.mark.parametrize(("width", "bias"), [(5, 1.0), (16, 3.0), (32, 60.0), (32, 5000.0)])
-def test_radial_weights(width: int, bias: float, dtype: torch.dtype) -> None:
+def test_radial_weights(width: int, bias: float, power: int, dtype: torch.dtype) -> None:
     radial = network(dtype, width, bias)
     distances = torch.linspace(0.7, 4.4, 9, dtype=dtype)  # some beyond the cutoff
     types = torch.tensor([0, 2, 0, 2, 2, 0, 2, 0, 2])  # none of type 1
     moved, weights, changes = normal(9, dtype=dtype), *(normal(9, 8, seed=s, dtype=dtype) for s in (1, 2))
 
     with torch.no_grad():
-        found = DualRadial(radial, basis_of(distances, types))
+        found = DualRadial(radial, basis_of(distances, types, power))
         made = found.weights[1].clone()
         found.weights[2] = weights
         pulls = found.pull()
@@ -81,7 +82,7 @@ def test_radial_weights(width: int, bias: float, dtype: torch.dtype) -> None:
         found.gradients(by_parameters)
 
     r = distances.clone().requires_grad_()
-    expected = radial(functions_of(r, types)).flatten(1) * SCALE
+    expected = radial(functions_of(r, types, power)).flatten(1) * SCALE
     (slope,) = torch.autograd.grad((expected * weights).sum(), r, create_graph=True)
     assert_close(made, expected)
     assert_close(pulls, slope)

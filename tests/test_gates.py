@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -369,21 +370,26 @@ def taylor(function, distance: float) -> list[Tensor]:
     return [values.detach(), torch.cat(slopes).detach(), torch.cat(curvatures).detach()]
 
 
-def learned(distances: Tensor) -> Tensor:
+def learned(distances: Tensor, power: int) -> Tensor:
     radial = LearnedRadial(2, 3, 2, 5, 6, CUTOFF, generator()).double()
     torch.nn.init.normal_(radial.first_bias, generator=generator(1))
     torch.nn.init.normal_(radial.second_bias, generator=generator(2))
     types = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(len(distances), -1)
-    edges = EdgeFunctions(distances, distances.new_zeros(len(distances), 0), envelope(distances), types)
+    edges = EdgeFunctions(distances, distances.new_zeros(len(distances), 0), envelope(distances, power), types)
     return radial(edges)
 
 
-def envelope(distances: Tensor) -> Tensor:
-    return polynomial_envelope(distances, CUTOFF, 6)
+def envelope(distances: Tensor, power: int = 6) -> Tensor:
+    return polynomial_envelope(distances, CUTOFF, power)
 
 
-@pytest.mark.parametrize("function", [learned, envelope])
-def test_value_slope_and_curvature_vanish_at_the_cutoff(function):
+POWERS_OF_ENVELOPES = pytest.mark.parametrize("power", [1, 2, 3, 6])
+
+
+@POWERS_OF_ENVELOPES
+@pytest.mark.parametrize("form", [learned, envelope])
+def test_value_slope_and_curvature_vanish_at_the_cutoff(form, power):
+    function = partial(form, power=power)
     for derivative in taylor(function, CUTOFF):
         assert float(derivative.abs().max()) < TOLERANCE
     assert float(taylor(function, 0.5 * CUTOFF)[2].abs().max()) > 1e-2
@@ -391,14 +397,16 @@ def test_value_slope_and_curvature_vanish_at_the_cutoff(function):
     assert inside[1] == pytest.approx(inside[0] / 2, rel=0.05)  # the curvature goes to zero in proportion
 
 
-@pytest.mark.parametrize("function", [learned, envelope])
-def test_everything_is_zero_beyond_the_cutoff(function):
+@POWERS_OF_ENVELOPES
+@pytest.mark.parametrize("form", [learned, envelope])
+def test_everything_is_zero_beyond_the_cutoff(form, power):
+    function = partial(form, power=power)
     for distance in (CUTOFF + 1e-9, CUTOFF + 1.0, 10 * CUTOFF):
         for derivative in taylor(function, distance):
             assert not bool(derivative.any())
 
 
-@pytest.mark.parametrize("power", [1, 2, 3, 6])
+@POWERS_OF_ENVELOPES
 def test_envelope_is_one_at_zero_and_falls(power):
     distances = torch.linspace(0, CUTOFF, 101, dtype=torch.float64)
     values = polynomial_envelope(distances, CUTOFF, power)

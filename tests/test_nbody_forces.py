@@ -67,7 +67,7 @@ def test_presets_at_their_full_size(preset: str, dtype: torch.dtype) -> None:
 SHIPPED = {
     "organic": molecule("CH3CH2OH"),
     "silicon": bulk("Si", cubic=True),
-    "molybdenum": bulk("Mo", cubic=True),
+    "molybdenum": bulk("Mo", cubic=True) * (2, 2, 2),
     "water": molecule("H2O"),
     "3bpa": molecule("C5H5N"),
 }
@@ -82,8 +82,9 @@ def test_float32_forces_of_shipped_models_are_those_of_float64(name: str) -> Non
         graph = graph_of(atoms, found)
         if exact is None:
             exact = predict(found, graph, differentiable=True).forces.detach()
-            assert float(exact.abs().max()) > 0.1
-        assert float((predict(found, graph).forces - exact).abs().max()) < (1e-3 if dtype == torch.float32 else 1e-8)
+            assert float(exact.abs().max()) > 1.0
+        largest_error = float((predict(found, graph).forces - exact).abs().max())
+        assert largest_error < (3e-4 if dtype == torch.float32 else 1e-9) * float(exact.abs().max())
 
 
 def test_edges_beyond_the_cutoff_do_nothing() -> None:

@@ -64,7 +64,8 @@ def test_first_example_runs_as_pasted(tmp_path):
 @pytest.mark.parametrize("words", command_lines(README), ids=" ".join)
 def test_command_lines_can_be_parsed(words):
     """Every option exists, has a value that is allowed, and none that is required is missing."""
-    COMMANDS[words[1]].make_context(words[1], words[2:])
+    context = COMMANDS[words[1]].make_context(words[1], words[2:])
+    assert context.args == [] and context.params
 
 
 def test_the_tour_shows_every_command():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import os
 import signal
 import threading
@@ -334,7 +335,6 @@ def test_hand_written_passes_train_as_autograd_does(
         monkeypatch.setattr(f"{module}.architectures", lambda: {"nbody": NBODY})
     more = {"architecture": "nbody", "model": {"cutoff": 6.0, "channels": 8}, "dtype": dtype, "epochs": 2}
     more["optimizer"] = "adamw"  # Muon takes the smallest directions of a gradient, rounding too, as large as others
-    more["learning_rate"] = 0.001  # larger ones jump, and magnify rounding
     histories = []
     for name in ("by-hand", "by-autograd"):
         if name == "by-autograd":
@@ -363,9 +363,10 @@ def assert_labels_are_met(potential: Potential, sample: Sample, scale: float) ->
     assert (found.stress - sample.targets.stress).abs().max() < 0.2 * sample.targets.stress.abs().max()
 
 
-def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path) -> None:
+def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = pair_settings(data, tmp_path / "m.safetensors", test=data, method="Lennard-Jones", licence="MIT")
-    output = train(settings, command="nbody train ...", console=QUIET)
+    monkeypatch.chdir(tmp_path)
+    output = train(settings, command=f"nbody train --data {data} --test={data} --output my.model", console=QUIET)
     information = read_information(output)
     assert information.name == "m"
     assert information.elements == ("Ar",)
@@ -377,7 +378,11 @@ def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path) -> None:
     assert information.errors["test argon.xyz"]["n_structures"] == 23
     assert 2.5 < information.envelope.closest_distances["Ar-Ar"] < 3.75
     assert information.envelope.force_max is not None and information.envelope.force_max > 0
-    assert information.training["command"] == "nbody train ..."
+    elsewhere = os.path.relpath(data, tmp_path)
+    assert information.training["command"] == f"nbody train --data {elsewhere} --test={elsewhere} --output my.model"
+    assert information.training["settings"]["data"] == [elsewhere]
+    assert information.training["settings"]["output"] == "m.safetensors"
+    assert str(tmp_path.parent) not in json.dumps(information.training)
     assert information.training["epochs"] == 6
     assert information.training["settings"]["batch_size"] == 4
     assert information.settings["cutoff"] == 6.0

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ase import Atoms
-from ase.neighborlist import neighbor_list
+
+from ase_nbody.graph import closest_distances
+from ase_nbody.neighbours import neighbour_graph
 
 
-def closer_than(atoms: Atoms, closest_distances: Mapping[str, float]) -> dict[str, float]:
+def closer_than(atoms: Atoms, limits: Mapping[str, float]) -> dict[str, float]:
     """Pairs of elements that come closer than they ever did in the training data.
 
     Args:
         atoms: the structure.
-        closest_distances: closest distance of pairs of elements, such as "C-H", angstrom.
+        limits: closest distance in the training data by pair of elements, angstrom; keys are sorted symbols such as
+            "C-H".
 
     Returns:
         The smallest distance of each pair that is too close, angstrom.
     """
     present = set(atoms.symbols)
-    cutoffs = {tuple(pair.split("-")): distance for pair, distance in closest_distances.items()}
-    cutoffs = {pair: distance for pair, distance in cutoffs.items() if present.issuperset(pair)}
-    if not cutoffs:
+    limits = {pair: limit for pair, limit in limits.items() if present.issuperset(pair.split("-"))}
+    if not limits:
         return {}
-    names = {frozenset(pair.split("-")): pair for pair in closest_distances}
-    symbols = atoms.get_chemical_symbols()
-    found: dict[str, float] = {}
-    for i, j, distance in zip(*neighbor_list("ijd", atoms, cutoffs), strict=True):
-        pair = names[frozenset((symbols[i], symbols[j]))]
-        found[pair] = min(float(distance), found.get(pair, float(distance)))
-    return found
+    found = closest_distances(neighbour_graph(atoms, max(limits.values())))
+    return {pair: distance for pair, distance in found.items() if pair in limits and distance < limits[pair]}

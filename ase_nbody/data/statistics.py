@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from ase.data import chemical_symbols
 
 from ase_nbody.data.dataset import Dataset
-from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.graph import closest_distances
 from ase_nbody.neighbours import neighbour_graph
 
 
@@ -59,8 +57,7 @@ def statistics(dataset: Dataset, references: Mapping[str, float], cutoff: float)
     for atoms in dataset.structures:
         graph = neighbour_graph(atoms, cutoff)
         n_edges += graph.edges.n_edges
-        for pair, distance in _closest_pairs(graph):
-            closest[pair] = min(distance, closest.get(pair, distance))
+        closest = closest_distances(graph, closest)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)
     force_rms, force_max = _force_scales(dataset)
     return Statistics(
@@ -72,15 +69,6 @@ def statistics(dataset: Dataset, references: Mapping[str, float], cutoff: float)
         n_structures=len(dataset),
         n_atoms=n_atoms,
     )
-
-
-def _closest_pairs(graph: Graph) -> Iterator[tuple[str, float]]:
-    distances = torch.linalg.vector_norm(edge_vectors(graph), dim=1)  # (E,)
-    first, second = graph.atomic_numbers[graph.edges.senders], graph.atomic_numbers[graph.edges.receivers]
-    pairs, index = torch.unique(first * len(chemical_symbols) + second, return_inverse=True)
-    smallest = torch.full(pairs.shape, torch.inf, dtype=distances.dtype).scatter_reduce(0, index, distances, "amin")
-    for pair, distance in zip(pairs.tolist(), smallest.tolist(), strict=True):
-        yield "-".join(sorted(chemical_symbols[z] for z in divmod(pair, len(chemical_symbols)))), distance
 
 
 def _force_scales(dataset: Dataset) -> tuple[float | None, float | None]:

@@ -17,7 +17,7 @@ def polynomial_envelope(distances: Tensor, cutoff: float, power: int) -> Tensor:
     Args:
         distances: any shape, angstrom.
         cutoff: angstrom.
-        power: p, at least 1; u is (1 - x)^3 then.
+        power: p, at least 1; with p = 1, u(x) is (1 - x)^3.
     """
     return smooth_envelope(distances.clamp(max=cutoff), cutoff, power)
 

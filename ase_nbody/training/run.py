@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,8 @@ def train(
 
     Args:
         settings: of the training.
-        command: command line that asked for it, kept in the model file.
+        command: command line that asked for it, kept in the model file; like all paths there, its absolute ones
+            are made relative to the working directory.
         console: where to print; standard output if not given.
         stop: ends the training early when its signal is set; SIGINT and SIGTERM set it.
 
@@ -195,8 +198,8 @@ def _training_record(
 ) -> dict[str, Any]:
     best = min(state.history, key=lambda row: row.score)
     return {
-        "settings": settings.model_dump(mode="json"),
-        "command": command,
+        "settings": _with_relative_paths(settings.model_dump(mode="json")),
+        "command": None if command is None else shlex.join(_with_relative_paths(shlex.split(command))),
         "start": None if data.start is None else data.start.to_json_dict(),
         "seconds": state.counters.seconds,
         "epochs": state.counters.epoch,
@@ -205,6 +208,21 @@ def _training_record(
         "n_structures": found.n_structures,
         "force_rms": found.force_rms,
     }
+
+
+def _with_relative_paths(value: Any) -> Any:
+    """Settings or words of a command in which no absolute path tells of the machine; --name=/path is one too."""
+    if isinstance(value, dict):
+        return {name: _with_relative_paths(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_relative_paths(inner) for inner in value]
+    option, equals, path = value.partition("=") if str(value).startswith("--") else ("", "", value)
+    if not isinstance(path, str) or not os.path.isabs(path):
+        return value
+    try:
+        return f"{option}{equals}{os.path.relpath(path)}"
+    except ValueError:  # on another drive of Windows
+        return f"{option}{equals}{Path(path).name}"
 
 
 def _network_words(network: Network, found: Statistics, fabric: Fabric) -> str:

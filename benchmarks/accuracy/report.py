@@ -4,8 +4,9 @@
     python benchmarks/accuracy/report.py --readme     # puts those of models and runs/accuracy into README.md
 
 One row per model file in the folder and test set, by data set, beside published figures; the three temperatures of 3BPA
-stand in one row. Errors, minutes (on one core, of a machine that other work shared) and options are those that `nbody
-train` wrote into the file.
+are one test set. Errors, minutes (on one core, of a machine that other work shared) and the options of the training are
+those that `nbody train` wrote into the file; settings of the network (--set) are given where they differ from today's
+preset medium, whatever the command said.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ WORDS = {
 }
 # Published energies / forces, from the papers named in README.md
 PUBLISHED = {
+    "3bpa_mixedT 300 / 600 / 1200 K": "MACE 3.0 / 9.7 / 29.8 and 8.8 / 21.8 / 62.0, NequIP 3.3 / 11.2 / 38.5 and "
+    "10.8 / 26.4 / 76.2",
     "aspirin 1000": "MACE 2.2 / 6.6, NequIP 2.3 / 8.2",
     "ethanol 1000": "MACE 0.4 / 2.1, NequIP 0.4 / 2.8",
     "malonaldehyde 1000": "MACE 0.8 / 4.1, NequIP 0.8 / 5.1",
@@ -53,17 +56,19 @@ PUBLISHED = {
     "Cu_test": "MTP 0.5 / 13.5, NNP 1.7 / 63, M3GNet 1.8 / 17",
     "water_test": "forces: Allegro 29.1, DeePMD 40.4, NequIP 12.2 to 51.4",
 }
-PUBLISHED_3BPA = """Published, 300 / 600 / 1200 K: MACE energies 3.0 / 9.7 / 29.8, forces 8.8 / 21.8 / 62.0;
-NequIP 3.3 / 11.2 / 38.5 and 10.8 / 26.4 / 76.2."""
-BPA = [f"3bpa_mixedT_{kelvin}K" for kelvin in (300, 600, 1200)]
 # Words of the command that do not decide, or are said otherwise
 NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--output", "--threads", "--seed", "--set"}
 NOT_OPTIONS |= {"--method", "--licence", "--preset"}
 BY_NAME = {"--isolated-atoms", "--start"}
 
 
+def test_set(file: str) -> str:
+    """The test set that a test file is, or is a part of."""
+    return "3bpa_mixedT 300 / 600 / 1200 K" if file.startswith("3bpa_mixedT") else file
+
+
 def data_set(test: str) -> str:
-    """The data set that a test file belongs to."""
+    """The data set that a test set belongs to."""
     if test.startswith("3bpa"):
         return "3bpa"
     if test.startswith("water"):
@@ -72,11 +77,7 @@ def data_set(test: str) -> str:
 
 
 def options(information: ModelInformation) -> str:
-    """What decides a training, without files and what all have in common, as the options of today's code.
-
-    Settings of the network are those in which the model differs from the preset of today, whose defaults may be others
-    than when it was trained.
-    """
+    """What decides a training, without files and what all have in common, as the options of today's code."""
     words, kept = iter(shlex.split(information.training["command"])[2:]), []
     for word in words:
         if word == "--force":
@@ -102,18 +103,18 @@ def published(test: str, information: ModelInformation) -> str:
 def rows(path: Path) -> list[tuple[str, str]]:
     """Data set and table row of each test set of a model file."""
     information = read_information(path)
-    errors = {Path(n.removeprefix("test ")).stem: e for n, e in information.errors.items() if n.startswith("test ")}
+    tests: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, errors in information.errors.items():
+        if name.startswith("test "):
+            tests[test_set(Path(name.removeprefix("test ")).stem)].append(errors)
     found = []
-    for tests in ([test for test in BPA if test in errors], *([test] for test in errors if test not in BPA)):
-        if tests:
-            kind = data_set(tests[0])
-            figures = [
-                " / ".join(f"{errors[test][measure]:.{digits}f}" for test in tests)
-                for measure, digits in zip(MEASURES[kind], (2, 1), strict=True)
-            ]
-            names = [] if kind == "3bpa" else [tests[0]]
-            beside = [] if kind == "3bpa" else [published(tests[0], information)]
-            found.append((kind, _line([path.stem, *names, *figures, *beside, *_made_by(information)])))
+    for test, parts in tests.items():
+        kind = data_set(test)
+        figures = [
+            " / ".join(f"{errors[measure]:.{digits}f}" for errors in parts)
+            for measure, digits in zip(MEASURES[kind], (2, 1), strict=True)
+        ]
+        found.append((kind, _line([path.stem, test, *figures, published(test, information), *_made_by(information)])))
     return found
 
 
@@ -138,11 +139,7 @@ def tables(folder: Path) -> str:
 
 def _heading(kind: str) -> str:
     energy, forces = (WORDS[measure] for measure in MEASURES[kind])
-    made_by = ["minutes", "epochs", "options"]
-    if kind == "3bpa":
-        names = _line(["model", f"{energy} at 300 / 600 / 1200 K", forces, *made_by])
-        return f"{PUBLISHED_3BPA}\n\n{names}\n| --- | ---: | ---: | ---: | ---: | --- |"
-    names = _line(["model", "test", energy, forces, "published", *made_by])
+    names = _line(["model", "test", energy, forces, "published", "minutes", "epochs", "options"])
     return f"{names}\n| --- | --- | ---: | ---: | --- | ---: | ---: | --- |"
 
 

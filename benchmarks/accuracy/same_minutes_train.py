@@ -96,7 +96,9 @@ def train_peer(run: Run, peer: Peer) -> None:
     valid, isolated = run.structures("valid").absolute(), run.isolated and run.isolated.absolute()
     task = Task(run.folder.absolute() / "training", run.structures("train").absolute(), valid, isolated, epochs=1)
     seconds, epochs = _measured(run, peer, task), 1
-    for attempt in (1, 2):  # noqa: B007
+    attempts = 0
+    while attempts < 2:
+        attempts += 1
         task = replace(task, epochs=max(1, round(budget * epochs / seconds)))
         seconds, epochs = _attempt(run, peer, task, budget)
         better = max(1, round(budget * epochs / seconds))
@@ -104,7 +106,7 @@ def train_peer(run: Run, peer: Peer) -> None:
             break
     model = peer.model(task.folder)
     assert model is not None
-    plan = {"planned_epochs": task.epochs, "trainings": attempt}
+    plan = {"planned_epochs": task.epochs, "trainings": attempts}
     _write_trained(run, model, seconds, epochs, plan)
 
 

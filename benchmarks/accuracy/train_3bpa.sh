@@ -6,7 +6,6 @@ set -euo pipefail
 data=$(cd "$1" && pwd) name=$2
 shift 2
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-data=$(.venv/bin/python -c "import os, sys; print(os.path.relpath(sys.argv[1]))" "$data") # in the model file
 mkdir -p runs/accuracy
 .venv/bin/python benchmarks/accuracy/split_3bpa.py "$data" runs/accuracy
 tests=()

@@ -6,7 +6,6 @@ set -euo pipefail
 data=$(cd "$1" && pwd) symbol=$2 name=$3
 shift 3
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-data=$(.venv/bin/python -c "import os, sys; print(os.path.relpath(sys.argv[1]))" "$data") # in the model file
 mkdir -p runs/accuracy
 OMP_NUM_THREADS=1 .venv/bin/nbody train --data "$data/${symbol}_train.xyz" --test "$data/${symbol}_test.xyz" \
   --preset medium --stress-weight 0.01 --threads 1 --output "runs/accuracy/$name.safetensors" "$@"

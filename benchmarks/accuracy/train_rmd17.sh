@@ -6,7 +6,6 @@ set -euo pipefail
 data=$(cd "$1" && pwd) molecule=$2 n=$3 name=$4
 shift 4
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-data=$(.venv/bin/python -c "import os, sys; print(os.path.relpath(sys.argv[1]))" "$data") # in the model file
 mkdir -p runs/accuracy
 .venv/bin/ase convert --force --image-number "::$((1000 / n))" "$data/${molecule}_train.xyz" "runs/accuracy/${molecule}_$n.xyz"
 OMP_NUM_THREADS=1 .venv/bin/nbody train --data "runs/accuracy/${molecule}_$n.xyz" --n-valid "$((n == 1000 ? 50 : 5))" \
