@@ -26,6 +26,8 @@ list() {
   bpa adamw $short --optimizer adamw
   bpa states2 $short --set max_degree_states=2
   bpa states2_radial64 $short --set max_degree_states=2 --set radial_width=64
+  bpa states2_radial64_channels48 $short --set max_degree_states=2 --set radial_width=64 --set channels=48
+  bpa states2_radial64_channels32 $short --set max_degree_states=2 --set radial_width=64 --set channels=32
   bpa wide $short --set channels=128
   bpa narrow $short --set channels=32
   bpa bessel8 $short --set bessel_functions=8
