@@ -311,7 +311,7 @@ ARCHITECTURE = Architecture(
     network=NBodyNetwork,
     presets={
         "small": {"channels": 32, "max_degree_edges": 2},
-        "medium": {"channels": 64},
+        "medium": {"channels": 48, "max_degree_states": 2, "radial_width": 64},
         "large": {"channels": 128, "max_degree_states": 2, "radial_width": 64},
     },
 )

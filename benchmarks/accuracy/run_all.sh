@@ -13,36 +13,37 @@ mlearn() { echo "$2: train_mlearn.sh $data/mlearn $*"; }
 
 list() {
   # important ones first
+  local size="--set channels=64 --set max_degree_states=2 --set radial_width=32"
   for molecule in aspirin toluene benzene malonaldehyde ethanol; do
-    rmd $molecule 1000 ${molecule}_1000 --epochs 300 --batch-size 5 --set max_degree_states=2
+    rmd $molecule 1000 ${molecule}_1000 --epochs 300 --batch-size 5 $size
   done
   for molecule in ethanol aspirin malonaldehyde toluene benzene; do
-    rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2 --set max_degree_states=2
+    rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2 $size
   done
   mlearn Cu copper --epochs 40 --batch-size 2
-  # what was tried on 3BPA; `plain` is the preset medium as it is
+  # what was tried on 3BPA: first sizes, of which the preset medium is one, then all else with 64 channels and states of degree 1
   local short="--epochs 40 --batch-size 2"
-  bpa plain $short
-  bpa adamw $short --optimizer adamw
-  bpa states2 $short --set max_degree_states=2
-  bpa states2_radial64 $short --set max_degree_states=2 --set radial_width=64
-  bpa states2_radial64_channels48 $short --set max_degree_states=2 --set radial_width=64 --set channels=48
-  bpa states2_radial64_channels32 $short --set max_degree_states=2 --set radial_width=64 --set channels=32
-  bpa wide $short --set channels=128
-  bpa narrow $short --set channels=32
-  bpa bessel8 $short --set bessel_functions=8
-  bpa bessel3 $short --set bessel_functions=3
-  bpa products3 $short --set max_degree_products=3
-  bpa levels3 $short --set levels=3
-  bpa rate_high $short --learning-rate 0.01
-  bpa rate_low $short --learning-rate 0.002
-  bpa energy100 $short --energy-weight 100
-  bpa energy1000 $short --energy-weight 1000
-  bpa batch1 --epochs 40 --batch-size 1
-  bpa batch5 --epochs 40 --batch-size 5
-  bpa strict $short --set radial=strict
+  bpa medium $short
+  bpa states2_radial64 $short --set channels=64
+  bpa states2_radial64_channels32 $short --set channels=32
+  local first="--set channels=64 --set max_degree_states=1 --set radial_width=32"
+  bpa plain $short $first
+  bpa adamw $short $first --optimizer adamw
+  bpa wide $short $first --set channels=128
+  bpa narrow $short $first --set channels=32
+  bpa bessel8 $short $first --set bessel_functions=8
+  bpa bessel3 $short $first --set bessel_functions=3
+  bpa products3 $short $first --set max_degree_products=3
+  bpa levels3 $short $first --set levels=3
+  bpa rate_high $short $first --learning-rate 0.01
+  bpa rate_low $short $first --learning-rate 0.002
+  bpa energy100 $short $first --energy-weight 100
+  bpa energy1000 $short $first --energy-weight 1000
+  bpa batch1 --epochs 40 --batch-size 1 $first
+  bpa batch5 --epochs 40 --batch-size 5 $first
+  bpa strict $short $first --set radial=strict
   # likewise with the energies of isolated atoms for reference, with which the first of these trials were made
-  short="$short --isolated-atoms $data/3bpa/iso_atoms.xyz"
+  short="$short --isolated-atoms $data/3bpa/iso_atoms.xyz $first"
   bpa isolated $short
   bpa isolated_envelope6 $short --set envelope_power=6
   bpa isolated_envelope3 $short --set envelope_power=3
