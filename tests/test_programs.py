@@ -1,6 +1,7 @@
 """Splines, matrix products and programs: what the compiled evaluation is built of."""
 
 from itertools import pairwise
+from threading import Event
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from nbody_networks import potential, rattled
 from test_nbody_forces import TOLERANCE, graph_of
 
 from ase_nbody.architectures import nbody_weights
-from ase_nbody.kernels.cpu import compiled
+from ase_nbody.kernels.cpu import compiled, thread_pool
 from ase_nbody.kernels.llvm_writer import Shape, Writer
 from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.programs import BLOCK, Module, Program, shares_of
+from ase_nbody.kernels.programs import BLOCK, SHARES_PER_THREAD, Module, Program, shares_of
 from ase_nbody.kernels.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict
+from ase_nbody.timings import Timings
 
 DTYPES = {32: torch.float32, 64: torch.float64}
 
@@ -115,15 +117,34 @@ def doubling() -> Program:
     return Program(module)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("nodes", [0, 1, BLOCK, BLOCK + 1, 500])
-def test_phases_reach_every_node_once_in_any_number_of_shares(nodes: int) -> None:
+def test_phases_reach_every_node_once_in_any_number_of_shares(nodes: int, threads: int) -> None:
     program = doubling()
     rows = torch.arange(4.0 * nodes, dtype=torch.float64).view(nodes, 4)
-    for shares in ([0, nodes], [0, nodes // 3, nodes // 2, nodes]):
+    for bounds in ([0, nodes], [0, nodes // 3, nodes // 2, nodes], np.linspace(0, nodes, 40).astype(int)):
         out = torch.full((nodes + 1, 4), -1.0, dtype=torch.float64)
-        program.run("double", program.addresses({"rows": rows, "out": out}), shares)
+        addresses = program.addresses({"rows": rows, "out": out})
+        program.run(addresses, {"double": np.array(bounds, dtype=np.int64)}, threads, Timings())
         assert torch.equal(out[:nodes], 2 * rows)
         assert bool((out[nodes] == -1).all())
+
+
+def test_threads_that_never_come_hold_up_nobody() -> None:
+    program, gate = doubling(), Event()
+    busy = [thread_pool(2).submit(gate.wait) for _ in range(2)]
+    rows = torch.ones(300, 4, dtype=torch.float64)
+    try:
+        for _ in range(3):
+            out = torch.zeros_like(rows)
+            bounds = {"double": np.arange(301, dtype=np.int64)}
+            program.run(program.addresses({"rows": rows, "out": out}), bounds, 3, Timings())
+            assert bool((out == 2).all())
+    finally:
+        gate.set()
+    del rows, out
+    for task in [*busy, thread_pool(2).submit(int)]:  # those that come late find nothing to do
+        task.result()
 
 
 def test_phases_count_their_multiplications_and_arrays() -> None:
@@ -150,8 +171,25 @@ def test_networks_count_the_work_of_a_graph() -> None:
 
 def test_work_is_shared_by_edges_and_nodes() -> None:
     offsets = torch.tensor([0] * 300 + [6000] * 101)  # all edges at one node in the middle
-    assert shares_of(offsets, 1) == [0, 400]
-    shares = shares_of(offsets, 3)
+    assert shares_of(offsets, 1).tolist() == [0, 400]
+    shares = shares_of(offsets, 12).tolist()
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 400
     assert max(end - begin for begin, end in pairwise(shares)) < 150
-    assert shares_of(torch.arange(11), 8) == [0, 10]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_threads_get_shares_where_there_is_enough_to_do(dtype: torch.dtype) -> None:
+    found = potential(dtype, channels=8)
+    graph = neighbour_graph(molecule("CH4"), found.cutoff, dtype=dtype)
+    found.network.gradients(graph, Timings())
+    program = found.network._forces._loaded.program
+    many = torch.arange(100_001) * 12
+    for offsets, threads, shares in (
+        (graph.edges.receiver_offsets, 4, 1),
+        (many, 1, 1),
+        (many, 4, 4 * SHARES_PER_THREAD),
+    ):
+        bounds = program.shares(offsets, threads)
+        assert list(bounds) == list(program.phases)
+        assert len(bounds["level_1_up"]) - 1 == shares
+        assert all(b[0] == 0 and b[-1] == len(offsets) - 1 for b in bounds.values())

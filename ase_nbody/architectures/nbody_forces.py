@@ -16,7 +16,6 @@ from ase_nbody.architectures.base import Gradients, Work
 from ase_nbody.architectures.nbody_weights import Loaded, load
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.geometry_code import EdgeRow
-from ase_nbody.kernels.programs import shares_of
 from ase_nbody.timings import Timings
 
 if TYPE_CHECKING:
@@ -93,10 +92,8 @@ def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace
     kept = workspace.arrays(_sizes(loaded, graph))
     arrays = {**loaded.arrays, **_graph_arrays(graph, types), **_results(graph), **kept}
     addresses = found.addresses(arrays)
-    shares = shares_of(graph.edges.receiver_offsets, torch.get_num_threads())
-    for phase in found.phases:
-        with timings.measure(phase):
-            found.run(phase, addresses, shares)
+    threads = torch.get_num_threads()
+    found.run(addresses, found.shares(graph.edges.receiver_offsets, threads), threads, timings)
     strains = arrays["d_strains"].view(-1, 3, 3)
     d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
     return Gradients(arrays["energies"], arrays["d_positions"], 0.5 * (d_strain + d_strain.transpose(1, 2)))

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from threading import Lock
 
 import numpy as np
@@ -17,12 +16,21 @@ from torch import Tensor
 from ase_nbody.kernels.cpu import compiled, thread_pool
 from ase_nbody.kernels.llvm_writer import Shape, Writer
 from ase_nbody.kernels.matmul_code import matmul
+from ase_nbody.kernels.team_code import WHOLE, control, team
+from ase_nbody.timings import Timings
 
 BLOCK = 12
 """Nodes whose states stay in the cache from one operation to the next; their rows of any degree fill whole tiles."""
 
-NODES_PER_SHARE = 16  # smallest piece of work worth giving to another thread, which takes about 30 us to begin
+SMALLEST_SHARE = 500_000
+"""Multiply-adds in float32 that are worth a share of their own: about 15 us."""
+
+SMALLEST_WORK = 25_000_000
+"""Multiply-adds in float32 of all phases from which on another thread is worth its while: to wake it takes about 70
+us."""
+
 SHARES_PER_THREAD = 4  # so that a thread that is held up does not hold up the others
+_LEAST_PER_EDGE = 30  # multiply-adds, which take as long as the reading and writing that every edge needs
 
 
 class Module:
@@ -80,7 +88,7 @@ class Module:
         bodies = ["\n".join([*w.lines, "  ret void", "}"]) for w in self._functions.values()]
         internal = [b.replace("define void", "define internal void") for b in bodies]
         public = [b if name in self.phases else i for name, b, i in zip(self._functions, bodies, internal, strict=True)]
-        return "\n".join([*public, *declarations, ""])
+        return "\n".join([*public, team(list(self.phases)), *declarations, ""])
 
 
 @dataclass(frozen=True)
@@ -222,60 +230,81 @@ class Program:
         self.states = dict(module.states)
         self.matrices = dict(module.matrices)
         self._scratch_size = module.scratch
-        self._functions = compiled(module.text(), list(module.phases), 2)
-        self._scratch: dict[int, list[Tensor]] = {}
+        self._functions = compiled(module.text(), [*(f"shared_{name}" for name in module.phases), WHOLE], 3)
+        self._spare: dict[int, list[Tensor]] = {}
         self._lock = Lock()
 
     def addresses(self, arrays: Mapping[str, Tensor]) -> NDArray[np.int64]:
         """Table of pointers to arrays, which must be contiguous and outlive its use."""
         return np.array([arrays[name].data_ptr() for name in self.arrays], dtype=np.int64)
 
+    def shares(self, offsets: Tensor, threads: int) -> dict[str, NDArray[np.int64]]:
+        """Bounds of the ranges of nodes of each phase that threads take one after another.
+
+        Args:
+            offsets: CSR offsets of the edges of the nodes, (nodes + 1,) int64.
+            threads: how many there are.
+        """
+        nodes, edges = len(offsets) - 1, int(offsets[-1])
+        work = {
+            name: (does.per_node * nodes + max(does.per_edge, _LEAST_PER_EDGE) * edges) * self.dtype.itemsize / 4
+            for name, does in self.phases.items()
+        }
+        most = min(threads * SHARES_PER_THREAD, nodes) if threads > 1 and sum(work.values()) > SMALLEST_WORK else 1
+        counts = {name: max(1, min(int(amount / SMALLEST_SHARE), most)) for name, amount in work.items()}
+        bounds = {count: shares_of(offsets, count) for count in set(counts.values())}
+        return {name: bounds[count] for name, count in counts.items()}
+
     def weights(self, matrices: Mapping[str, Tensor]) -> Tensor:
         """The array "weights" of matrices by their names."""
         return torch.cat([matrices[name].to(self.dtype).flatten() for name in self.matrices] or [torch.empty(0)])
 
-    def run(self, phase: str, addresses: NDArray[np.int64], shares: Sequence[int]) -> None:
-        """Run a phase over all nodes, in one thread for each of several shares at a time.
+    def run(
+        self, addresses: NDArray[np.int64], shares: Mapping[str, NDArray[np.int64]], threads: int, timings: Timings
+    ) -> None:
+        """Run all phases over all nodes.
 
         Args:
-            phase: its name.
             addresses: from `addresses`.
-            shares: bounds of ranges of nodes of about equal work.
+            shares: bounds of ranges of nodes for each phase, from `shares`.
+            threads: how many do the work, the caller's included.
+            timings: where to add the time of the phases.
         """
-        function, table = self._functions[phase], addresses.ctypes.data
-        ranges = pairwise(shares)
-        threads = min(torch.get_num_threads(), len(shares) - 1)
+        state = control(shares)
+        helpers = min(threads, max(len(bounds) - 1 for bounds in shares.values())) - 1
 
-        def work() -> None:
-            scratch = self._taken_scratch()
-            for begin, end in ranges:  # next() on one iterator: each range goes to one thread
-                function(begin, end, table, scratch.data_ptr())
-            self._return_scratch(scratch)
+        def run(name: str, scratch: Tensor) -> None:
+            self._functions[name](0, 0, addresses.ctypes.data, scratch.data_ptr(), state.ctypes.data)
 
-        others = [thread_pool(threads - 1).submit(work) for _ in range(threads - 1)]
-        work()
-        for other in others:
-            other.result()
+        def help_all() -> None:
+            with self._scratch() as scratch:
+                run(WHOLE, scratch)
 
-    def _taken_scratch(self) -> Tensor:
+        for _ in range(helpers):  # nobody waits for them: when the last phase is finished, they have nothing to do
+            thread_pool(helpers).submit(help_all)
+        with self._scratch() as scratch:
+            for phase in self.phases:
+                with timings.measure(phase):
+                    run(f"shared_{phase}", scratch)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Tensor]:
+        """Scratch space for one thread of this process."""
         with self._lock:
-            spare = self._scratch.setdefault(os.getpid(), [])
-            return spare.pop() if spare else torch.empty(self._scratch_size, dtype=self.dtype)
+            spare = self._spare.setdefault(os.getpid(), [])
+            scratch = spare.pop() if spare else torch.empty(self._scratch_size, dtype=self.dtype)
+        try:
+            yield scratch
+        finally:
+            with self._lock:
+                spare.append(scratch)
 
-    def _return_scratch(self, scratch: Tensor) -> None:
-        with self._lock:
-            self._scratch.setdefault(os.getpid(), []).append(scratch)
 
-
-def shares_of(offsets: Tensor, threads: int) -> list[int]:
-    """Bounds of ranges of nodes of about equal work, from the CSR offsets of their edges."""
-    nodes = len(offsets) - 1
-    count = min(threads * SHARES_PER_THREAD, nodes // NODES_PER_SHARE)
-    if threads == 1 or count < 2:
-        return [0, nodes]
-    work = offsets.numpy() + _EDGES_LIKE_A_NODE * np.arange(nodes + 1)
+def shares_of(offsets: Tensor, count: int) -> NDArray[np.int64]:
+    """Bounds of ranges of nodes of about equal work, from the CSR offsets of their edges, (count + 1,)."""
+    work = offsets.numpy() + _EDGES_LIKE_A_NODE * np.arange(len(offsets))
     inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count)
-    return [0, *inner.tolist(), nodes]
+    return np.array([0, *inner, len(offsets) - 1], dtype=np.int64)
 
 
 _EDGES_LIKE_A_NODE = 20

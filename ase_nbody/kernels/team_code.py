@@ -1,0 +1,103 @@
+"""LLVM code by which several threads share the phases of a program.
+
+Every thread runs all phases. In a phase each takes the next share of the nodes until none is left, and goes on when all
+shares are finished, whoever did them: a thread that comes late, or never, holds up nobody. Between two phases threads
+wait for a few microseconds, much less than it takes to wake one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+WHOLE = "all_phases"
+_TURNS = 256  # of waiting before the processor is offered to others
+_PER_PHASE = 4  # numbers in `control`: shares taken, shares finished, shares, address of their bounds
+
+
+def team(phases: Sequence[str]) -> str:
+    """Functions shared_PHASE for each phase (begin, end, arrays, scratch), and `WHOLE`, which calls them in order.
+
+    They have the arguments begin and end, which are not used, arrays, scratch and what `control` makes.
+    """
+    names = [f"shared_{phase}" for phase in phases]
+    parts = [
+        _shared(name, phase, 1 + _PER_PHASE * number)
+        for number, (name, phase) in enumerate(zip(names, phases, strict=True))
+    ]
+    calls = [f"  call void @{name}(i64 0, i64 0, ptr %arrays, ptr %scratch, ptr %control)" for name in names]
+    return "\n".join([*parts, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""])
+
+
+def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What the threads know of each other in one run; the same for all, it must outlive the last of them.
+
+    Args:
+        shares: bounds of the shares of each phase, in the order of the phases.
+    """
+    found = np.concatenate([np.zeros(1 + _PER_PHASE * len(shares), dtype=np.int64), *shares.values()])
+    found[0] = _address_of_yield()
+    begin = found.ctypes.data + found.itemsize * (1 + _PER_PHASE * len(shares))
+    for number, bounds in enumerate(shares.values()):
+        found[1 + _PER_PHASE * number :][:_PER_PHASE] = 0, 0, len(bounds) - 1, begin
+        begin += bounds.nbytes
+    return found
+
+
+_ARGUMENTS = "i64 %begin, i64 %end, ptr %arrays, ptr %scratch, ptr %control"
+
+
+def _shared(name: str, phase: str, start: int) -> str:
+    return f"""define void @{name}({_ARGUMENTS}) {{
+entry:
+  %taken = getelementptr i64, ptr %control, i64 {start}
+  %finished = getelementptr i64, ptr %control, i64 {start + 1}
+  %count_at = getelementptr i64, ptr %control, i64 {start + 2}
+  %count = load i64, ptr %count_at
+  %bounds_at = getelementptr i64, ptr %control, i64 {start + 3}
+  %bounds = load ptr, ptr %bounds_at
+  %yield = load ptr, ptr %control
+  br label %next
+next:
+  %share = atomicrmw add ptr %taken, i64 1 seq_cst
+  %left = icmp slt i64 %share, %count
+  br i1 %left, label %work, label %wait
+work:
+  %first_at = getelementptr i64, ptr %bounds, i64 %share
+  %first = load i64, ptr %first_at
+  %last_at = getelementptr i64, ptr %first_at, i64 1
+  %last = load i64, ptr %last_at
+  call void @{phase}(i64 %first, i64 %last, ptr %arrays, ptr %scratch)
+  %before = atomicrmw add ptr %finished, i64 1 seq_cst
+  br label %next
+wait:
+  %turn = phi i64 [ 0, %next ], [ %following, %again ], [ %following, %rest ]
+  %done = load atomic i64, ptr %finished seq_cst, align 8
+  %ended = icmp sge i64 %done, %count
+  br i1 %ended, label %out, label %again
+again:
+  %following = add i64 %turn, 1
+  %part = urem i64 %following, {_TURNS}
+  %tired = icmp eq i64 %part, 0
+  br i1 %tired, label %rest, label %wait
+rest:
+  %ignored = call i32 %yield()
+  br label %wait
+out:
+  ret void
+}}"""
+
+
+def _address_of_yield() -> int:
+    """Of the system's function without arguments that lets other threads run."""
+    if sys.platform == "win32":
+        function = ctypes.windll.kernel32.SwitchToThread
+    else:
+        function = ctypes.CDLL(None).sched_yield
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
