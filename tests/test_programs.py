@@ -1,5 +1,9 @@
 """Splines, matrix products and programs: what the compiled evaluation is built of."""
 
+import os
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
 
@@ -11,11 +15,12 @@ from nbody_networks import potential, rattled
 from test_nbody_forces import TOLERANCE, graph_of
 
 from ase_nbody.architectures import nbody_weights
-from ase_nbody.kernels.cpu import compiled, thread_pool
+from ase_nbody.kernels.cpu import compiled
 from ase_nbody.kernels.llvm_writer import Shape, Writer
 from ase_nbody.kernels.matmul_code import matmul
 from ase_nbody.kernels.programs import BLOCK, SHARES_PER_THREAD, Module, Program, shares_of
 from ase_nbody.kernels.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
+from ase_nbody.kernels.team import Helper, helpers
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict
 from ase_nbody.timings import Timings
@@ -130,21 +135,70 @@ def test_phases_reach_every_node_once_in_any_number_of_shares(nodes: int, thread
         assert bool((out[nodes] == -1).all())
 
 
-def test_threads_that_never_come_hold_up_nobody() -> None:
+def assert_doubles(program: Program, threads: int) -> None:
+    rows = torch.rand(300, 4, dtype=torch.float64)
+    out = torch.zeros_like(rows)
+    bounds = {"double": np.arange(301, dtype=np.int64)}
+    program.run(program.addresses({"rows": rows, "out": out}), bounds, threads, Timings())
+    assert torch.equal(out, 2 * rows)
+
+
+def test_helpers_that_never_come_hold_up_nobody() -> None:
     program, gate = doubling(), Event()
-    busy = [thread_pool(2).submit(gate.wait) for _ in range(2)]
-    rows = torch.ones(300, 4, dtype=torch.float64)
+    with helpers(2) as taken:
+        busy = [helper._thread.submit(gate.wait) for helper in taken]
     try:
         for _ in range(3):
-            out = torch.zeros_like(rows)
-            bounds = {"double": np.arange(301, dtype=np.int64)}
-            program.run(program.addresses({"rows": rows, "out": out}), bounds, 3, Timings())
-            assert bool((out == 2).all())
+            assert_doubles(program, 3)
+        assert [helper.state for helper in taken] == [2, 2]  # called, and not there yet
     finally:
         gate.set()
-    del rows, out
-    for task in [*busy, thread_pool(2).submit(int)]:  # those that come late find nothing to do
+    for task in busy:
         task.result()
+    assert_asleep(taken)  # those that come late find nothing to do
+    assert_doubles(program, 3)
+
+
+def assert_asleep(found: list[Helper]) -> None:
+    """They sleep a while after their last work."""
+    latest = time.monotonic() + 30
+    while any(helper.state for helper in found):
+        assert time.monotonic() < latest
+        time.sleep(0.01)
+
+
+def test_helpers_are_called_asleep_and_awake() -> None:
+    program = doubling()
+    with helpers(1) as taken:
+        pass
+    for pause in (0.0, 1e-4, 1e-3, 3e-3, 0.05):
+        for _ in range(20):
+            assert_doubles(program, 2)
+            time.sleep(pause)
+    assert_asleep(taken)
+
+
+def test_python_threads_have_helpers_of_their_own() -> None:
+    program = doubling()
+    with ThreadPoolExecutor(4) as pool:
+        for task in [pool.submit(assert_doubles, program, 3) for _ in range(200)]:
+            task.result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_helpers_of_its_own() -> None:
+    program = doubling()
+    assert_doubles(program, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        child = os.fork()
+    if child == 0:
+        try:
+            assert_doubles(program, 2)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_phases_count_their_multiplications_and_arrays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.kernels.cpu import compiled, thread_pool
+from ase_nbody.kernels.cpu import compiled
 from ase_nbody.kernels.llvm_writer import Shape, Writer
 from ase_nbody.kernels.matmul_code import matmul
+from ase_nbody.kernels.team import helpers
 from ase_nbody.kernels.team_code import WHOLE, control, team
 from ase_nbody.timings import Timings
 
@@ -25,9 +27,8 @@ BLOCK = 12
 SMALLEST_SHARE = 500_000
 """Multiply-adds in float32 that are worth a share of their own: about 15 us."""
 
-SMALLEST_WORK = 25_000_000
-"""Multiply-adds in float32 of all phases from which on another thread is worth its while: to wake it takes about 70
-us."""
+SMALLEST_WORK = 15_000_000
+"""Multiply-adds in float32 of all phases from which on another thread is worth its while: about 0.4 ms."""
 
 SHARES_PER_THREAD = 4  # so that a thread that is held up does not hold up the others
 _LEAST_PER_EDGE = 30  # multiply-adds, which take as long as the reading and writing that every edge needs
@@ -230,7 +231,10 @@ class Program:
         self.states = dict(module.states)
         self.matrices = dict(module.matrices)
         self._scratch_size = module.scratch
-        self._functions = compiled(module.text(), [*(f"shared_{name}" for name in module.phases), WHOLE], 3)
+        shared = {name: f"shared_{name}" for name in module.phases}
+        functions = compiled(module.text(), [*shared.values(), WHOLE], 3)
+        self._functions = {name: functions[function] for name, function in shared.items()}
+        self._whole = ctypes.cast(functions[WHOLE], ctypes.c_void_p).value or 0  # type: ignore[arg-type]
         self._spare: dict[int, list[Tensor]] = {}
         self._lock = Lock()
 
@@ -271,21 +275,15 @@ class Program:
             timings: where to add the time of the phases.
         """
         state = control(shares)
-        helpers = min(threads, max(len(bounds) - 1 for bounds in shares.values())) - 1
-
-        def run(name: str, scratch: Tensor) -> None:
-            self._functions[name](0, 0, addresses.ctypes.data, scratch.data_ptr(), state.ctypes.data)
-
-        def help_all() -> None:
-            with self._scratch() as scratch:
-                run(WHOLE, scratch)
-
-        for _ in range(helpers):  # nobody waits for them: when the last phase is finished, they have nothing to do
-            thread_pool(helpers).submit(help_all)
-        with self._scratch() as scratch:
+        size = self._scratch_size * self.dtype.itemsize
+        count = min(threads, max(len(bounds) - 1 for bounds in shares.values())) - 1
+        with helpers(count) as others, self._scratch() as scratch:
+            for other in others:  # nobody waits for them: when the last phase is finished, they have nothing to do
+                other.call(self._whole, addresses, size, state)
+            pointers = addresses.ctypes.data, scratch.data_ptr(), state.ctypes.data
             for phase in self.phases:
                 with timings.measure(phase):
-                    run(f"shared_{phase}", scratch)
+                    self._functions[phase](0, 0, *pointers)
 
     @contextmanager
     def _scratch(self) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""LLVM code by which several threads share the phases of a program.
+"""LLVM code by which several threads share the phases of a program, and by which they wait for the next program.
 
 Every thread runs all phases. In a phase each takes the next share of the nodes until none is left, and goes on when all
 shares are finished, whoever did them: a thread that comes late, or never, holds up nobody. Between two phases threads
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 WHOLE = "all_phases"
 _TURNS = 256  # of waiting before the processor is offered to others
+_PATIENCE = 4000  # such offers before a helper goes to sleep, about two milliseconds
 _PER_PHASE = 4  # numbers in `control`: shares taken, shares finished, shares, address of their bounds
 
 
@@ -40,7 +41,7 @@ def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
         shares: bounds of the shares of each phase, in the order of the phases.
     """
     found = np.concatenate([np.zeros(1 + _PER_PHASE * len(shares), dtype=np.int64), *shares.values()])
-    found[0] = _address_of_yield()
+    found[0] = yield_address()
     begin = found.ctypes.data + found.itemsize * (1 + _PER_PHASE * len(shares))
     for number, bounds in enumerate(shares.values()):
         found[1 + _PER_PHASE * number :][:_PER_PHASE] = 0, 0, len(bounds) - 1, begin
@@ -92,7 +93,59 @@ out:
 }}"""
 
 
-def _address_of_yield() -> int:
+POST, ANSWER = 7, 6
+HELPER = f"""define void @stand_by(i64 %a, i64 %b, ptr %post) {{
+entry:
+  %yield_at = getelementptr i64, ptr %post, i64 1
+  %yield = load ptr, ptr %yield_at
+  %function_at = getelementptr i64, ptr %post, i64 2
+  %arrays_at = getelementptr i64, ptr %post, i64 3
+  %scratch_at = getelementptr i64, ptr %post, i64 4
+  %control_at = getelementptr i64, ptr %post, i64 5
+  br label %look
+look:
+  %turn = phi i64 [ 0, %entry ], [ 0, %called ], [ %following, %again ], [ %following, %rest ], [ 0, %sleep ]
+  %state = load atomic i64, ptr %post seq_cst, align 8
+  %wanted = icmp eq i64 %state, 2
+  br i1 %wanted, label %called, label %again
+called:
+  %function = load ptr, ptr %function_at
+  %arrays = load ptr, ptr %arrays_at
+  %scratch = load ptr, ptr %scratch_at
+  %control = load ptr, ptr %control_at
+  call void %function(i64 0, i64 0, ptr %arrays, ptr %scratch, ptr %control)
+  store atomic i64 1, ptr %post seq_cst, align 8
+  br label %look
+again:
+  %following = add i64 %turn, 1
+  %part = urem i64 %following, {_TURNS}
+  %tired = icmp eq i64 %part, 0
+  br i1 %tired, label %rest, label %look
+rest:
+  %ignored = call i32 %yield()
+  %late = icmp sge i64 %following, {_TURNS * _PATIENCE}
+  br i1 %late, label %sleep, label %look
+sleep:
+  %pair = cmpxchg ptr %post, i64 1, i64 0 seq_cst seq_cst
+  %asleep = extractvalue {{ i64, i1 }} %pair, 1
+  br i1 %asleep, label %out, label %look
+out:
+  ret void
+}}
+define void @offer(i64 %from, i64 %to, ptr %post) {{
+  %answer_at = getelementptr i64, ptr %post, i64 {ANSWER}
+  %pair = cmpxchg ptr %post, i64 %from, i64 %to seq_cst seq_cst
+  %taken = extractvalue {{ i64, i1 }} %pair, 1
+  %answer = zext i1 %taken to i64
+  store i64 %answer, ptr %answer_at
+  ret void
+}}
+"""
+"""Functions stand_by and offer of a helper's post: its state (0 asleep, 1 waiting, 2 called), address of the yielding
+function, function to call, arrays, scratch, control, and whether the last offer changed the state."""
+
+
+def yield_address() -> int:
     """Of the system's function without arguments that lets other threads run."""
     if sys.platform == "win32":
         function = ctypes.windll.kernel32.SwitchToThread
