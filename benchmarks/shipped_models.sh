@@ -22,13 +22,14 @@ case $name in
       --test "${enol}_test.xyz" --minutes 13 --batch-size 8 --learning-rate 0.0005 --optimizer adamw --gradient-clip 1 \
       --energy-weight 1 --method PBE/def2-SVP --licence "MIT (data: CC0, MIT)" --output runs/organic.safetensors
     ;;
-  silicon | molybdenum)
-    # The stress labels of elastic frames of Si have yz and xz exchanged (benchmarks/silicon_stress.py), so stress weighs little.
-    symbol=$([ "$name" = silicon ] && echo Si || echo Mo)
-    .venv/bin/nbody train --data "$data/mlearn/${symbol}_train.xyz" --test "$data/mlearn/${symbol}_test.xyz" --preset medium \
-      "${first[@]}" --set max_degree_edges=4 --set max_degree_products=3 --set bessel_functions=8 --epochs 40 \
-      --batch-size 2 --learning-rate 0.004 --stress-weight 0.01 --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)" \
-      --output "runs/$name.safetensors"
+  silicon)
+    bash benchmarks/accuracy/train_mlearn.sh "$data/mlearn" Si silicon --epochs 40 --batch-size 2 --set max_degree_edges=4 \
+      --set max_degree_products=3 --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
+    ;;
+  molybdenum)
+    bash benchmarks/accuracy/train_mlearn.sh "$data/mlearn" Mo molybdenum "${first[@]}" --set max_degree_edges=4 \
+      --set max_degree_products=3 --set bessel_functions=8 --epochs 40 --batch-size 2 --learning-rate 0.004 \
+      --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
     ;;
   water)
     .venv/bin/nbody train --data "$data/water/water_train.xyz" --n-valid 20 --test "$data/water/water_test.xyz" \
