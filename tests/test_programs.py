@@ -146,6 +146,7 @@ def assert_doubles(program: Program, threads: int) -> None:
 def test_helpers_that_never_come_hold_up_nobody() -> None:
     program, gate = doubling(), Event()
     with helpers(2) as taken:
+        assert_asleep(taken)  # those awake from before would come
         busy = [helper._thread.submit(gate.wait) for helper in taken]
     try:
         for _ in range(3):

@@ -378,9 +378,8 @@ def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path, monkeypatch
     assert information.errors["test argon.xyz"]["n_structures"] == 23
     assert 2.5 < information.envelope.closest_distances["Ar-Ar"] < 3.75
     assert information.envelope.force_max is not None and information.envelope.force_max > 0
-    elsewhere = os.path.relpath(data, tmp_path)
-    assert information.training["command"] == f"nbody train --data {elsewhere} --test={elsewhere} --output my.model"
-    assert information.training["settings"]["data"] == [elsewhere]
+    assert information.training["command"] == "nbody train --data argon.xyz --test=argon.xyz --output my.model"
+    assert information.training["settings"]["data"] == ["argon.xyz"]
     assert information.training["settings"]["output"] == "m.safetensors"
     assert str(tmp_path.parent) not in json.dumps(information.training)
     assert information.training["epochs"] == 6
@@ -599,7 +598,7 @@ def test_training_from_a_start_is_validated_first_and_never_ends_worse(
 def test_model_file_says_what_it_started_from(data: Path, tmp_path: Path, started_from: Path) -> None:
     settings = start_settings(started_from, data, tmp_path / "m.safetensors", epochs=1)
     information = read_information(train(settings, console=QUIET))
-    assert information.training["settings"]["start"] == os.path.relpath(started_from)
+    assert information.training["settings"]["start"] == started_from.name
     assert information.training["start"] == {"name": "first", "sha256": file_hash(started_from), "data": []}
     assert information.reference_energies == {"Ar": 0.03125}
     assert information.reference_energies_source == "chosen, taken over from first"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def team(phases: Sequence[str]) -> str:
         for number, (name, phase) in enumerate(zip(names, phases, strict=True))
     ]
     calls = [f"  call void @{name}(i64 0, i64 0, ptr %arrays, ptr %scratch, ptr %control)" for name in names]
-    return "\n".join([*parts, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""])
+    return "\n".join([_WAIT_A_TURN, *parts, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""])
 
 
 def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -49,6 +50,16 @@ def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
     return found
 
 
+_WAIT_A_TURN = f"""define internal void @wait_a_turn(i64 %turn, ptr %yield) {{
+  %part = urem i64 %turn, {_TURNS}
+  %tired = icmp eq i64 %part, 0
+  br i1 %tired, label %rest, label %out
+rest:
+  %ignored = call i32 %yield()
+  br label %out
+out:
+  ret void
+}}"""
 _ARGUMENTS = "i64 %begin, i64 %end, ptr %arrays, ptr %scratch, ptr %control"
 
 
@@ -76,17 +87,13 @@ work:
   %before = atomicrmw add ptr %finished, i64 1 seq_cst
   br label %next
 wait:
-  %turn = phi i64 [ 0, %next ], [ %following, %again ], [ %following, %rest ]
+  %turn = phi i64 [ 0, %next ], [ %following, %again ]
   %done = load atomic i64, ptr %finished seq_cst, align 8
   %ended = icmp sge i64 %done, %count
   br i1 %ended, label %out, label %again
 again:
   %following = add i64 %turn, 1
-  %part = urem i64 %following, {_TURNS}
-  %tired = icmp eq i64 %part, 0
-  br i1 %tired, label %rest, label %wait
-rest:
-  %ignored = call i32 %yield()
+  call void @wait_a_turn(i64 %following, ptr %yield)
   br label %wait
 out:
   ret void
@@ -94,7 +101,8 @@ out:
 
 
 POST, ANSWER = 7, 6
-HELPER = f"""define void @stand_by(i64 %a, i64 %b, ptr %post) {{
+HELPER = f"""{_WAIT_A_TURN}
+define void @stand_by(i64 %a, i64 %b, ptr %post) {{
 entry:
   %yield_at = getelementptr i64, ptr %post, i64 1
   %yield = load ptr, ptr %yield_at
@@ -104,7 +112,7 @@ entry:
   %control_at = getelementptr i64, ptr %post, i64 5
   br label %look
 look:
-  %turn = phi i64 [ 0, %entry ], [ 0, %called ], [ %following, %again ], [ %following, %rest ], [ 0, %sleep ]
+  %turn = phi i64 [ 0, %entry ], [ 0, %called ], [ %following, %again ], [ 0, %sleep ]
   %state = load atomic i64, ptr %post seq_cst, align 8
   %wanted = icmp eq i64 %state, 2
   br i1 %wanted, label %called, label %again
@@ -118,11 +126,7 @@ called:
   br label %look
 again:
   %following = add i64 %turn, 1
-  %part = urem i64 %following, {_TURNS}
-  %tired = icmp eq i64 %part, 0
-  br i1 %tired, label %rest, label %look
-rest:
-  %ignored = call i32 %yield()
+  call void @wait_a_turn(i64 %following, ptr %yield)
   %late = icmp sge i64 %following, {_TURNS * _PATIENCE}
   br i1 %late, label %sleep, label %look
 sleep:
@@ -145,6 +149,7 @@ define void @offer(i64 %from, i64 %to, ptr %post) {{
 function, function to call, arrays, scratch, control, and whether the last offer changed the state."""
 
 
+@cache
 def yield_address() -> int:
     """Of the system's function without arguments that lets other threads run."""
     if sys.platform == "win32":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +40,8 @@ def train(
 
     Args:
         settings: of the training.
-        command: command line that asked for it, kept in the model file; like all paths there, its absolute ones
-            are made relative to the working directory.
+        command: command line that asked for it, kept in the model file. Of absolute paths, there and among the
+            settings, what lies below the working directory is kept, and of others the file's name.
         console: where to print; standard output if not given.
         stop: ends the training early when its signal is set; SIGINT and SIGTERM set it.
 
@@ -198,8 +197,8 @@ def _training_record(
 ) -> dict[str, Any]:
     best = min(state.history, key=lambda row: row.score)
     return {
-        "settings": _with_relative_paths(settings.model_dump(mode="json")),
-        "command": None if command is None else shlex.join(_with_relative_paths(shlex.split(command))),
+        "settings": _without_folders(settings.model_dump(mode="json")),
+        "command": None if command is None else shlex.join(_without_folders(shlex.split(command))),
         "start": None if data.start is None else data.start.to_json_dict(),
         "seconds": state.counters.seconds,
         "epochs": state.counters.epoch,
@@ -210,19 +209,17 @@ def _training_record(
     }
 
 
-def _with_relative_paths(value: Any) -> Any:
-    """Settings or words of a command in which no absolute path tells of the machine; --name=/path is one too."""
+def _without_folders(value: Any) -> Any:
+    """Settings or words of a command in which no absolute path, also as --name=/path, tells of the machine."""
     if isinstance(value, dict):
-        return {name: _with_relative_paths(inner) for name, inner in value.items()}
+        return {name: _without_folders(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_with_relative_paths(inner) for inner in value]
+        return [_without_folders(inner) for inner in value]
     option, equals, path = value.partition("=") if str(value).startswith("--") else ("", "", value)
-    if not isinstance(path, str) or not os.path.isabs(path):
+    if not isinstance(path, str) or not Path(path).is_absolute():
         return value
-    try:
-        return f"{option}{equals}{os.path.relpath(path)}"
-    except ValueError:  # on another drive of Windows
-        return f"{option}{equals}{Path(path).name}"
+    below = Path(path).is_relative_to(Path.cwd())
+    return f"{option}{equals}{Path(path).relative_to(Path.cwd()) if below else Path(path).name}"
 
 
 def _network_words(network: Network, found: Statistics, fabric: Fabric) -> str:
