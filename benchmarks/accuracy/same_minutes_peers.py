@@ -145,7 +145,7 @@ class Nequip(Peer):
         elements = sorted({symbol for atoms in structures for symbol in atoms.symbols})
         shifts = "${training_data_stats:per_atom_energy_mean}"
         if task.isolated is not None:
-            alone = {atoms.symbols[0]: atoms.get_potential_energy() for atoms in read(task.isolated, ":")}
+            alone = {atoms.symbols[0]: float(atoms.get_potential_energy()) for atoms in read(task.isolated, ":")}
             shifts = "{" + ",".join(f"{element}:{alone[element]!r}" for element in elements) + "}"
         return [
             *(self.environment / "bin" / "nequip-train", "-cp", HERE.absolute(), "-cn", "same_minutes_nequip"),
@@ -176,7 +176,7 @@ def peers(environments: Path) -> dict[str, Peer]:
 
 
 def _atomic_energies(isolated: Path) -> str:
-    found = {int(atoms.numbers[0]): atoms.get_potential_energy() for atoms in read(isolated, ":")}
+    found = {int(atoms.numbers[0]): float(atoms.get_potential_energy()) for atoms in read(isolated, ":")}
     return "{" + ", ".join(f"{number}: {energy!r}" for number, energy in sorted(found.items())) + "}"
 
 
