@@ -37,24 +37,26 @@ WORDS = {
     ENERGY_MAE: "energy MAE, meV",
     PER_ATOM: "energy RMSE, meV/atom",
 }
-# Published energies / forces, from the papers named in README.md
+# Published energies and forces, from the papers named in README.md; for rMD17 with the number of structures trained on
 PUBLISHED = {
-    "3bpa_mixedT 300 / 600 / 1200 K": "MACE 3.0 / 9.7 / 29.8 and 8.8 / 21.8 / 62.0, NequIP 3.3 / 11.2 / 38.5 and "
-    "10.8 / 26.4 / 76.2",
-    "aspirin 1000": "MACE 2.2 / 6.6, NequIP 2.3 / 8.2",
-    "ethanol 1000": "MACE 0.4 / 2.1, NequIP 0.4 / 2.8",
-    "malonaldehyde 1000": "MACE 0.8 / 4.1, NequIP 0.8 / 5.1",
-    "toluene 1000": "MACE 0.5 / 1.5, NequIP 0.3 / 1.6",
-    "benzene 1000": "MACE 0.4 / 0.3, NequIP 0.04 / 0.3",
-    "aspirin 50": "MACE 17.0 / 43.9, NequIP 19.5 / 52.0",
-    "ethanol 50": "MACE 6.7 / 32.6, NequIP 8.7 / 40.2",
-    "malonaldehyde 50": "MACE 10.0 / 43.3, NequIP 12.7 / 52.5",
-    "toluene 50": "MACE 3.1 / 12.1, NequIP 3.3 / 15.1",
-    "benzene 50": "MACE 0.7 / 2.7, NequIP 0.6 / 2.9",
-    "Si_test": "MTP 3.0 / 88, NNP 9.9 / 174, M3GNet 9.6 / 103",
-    "Mo_test": "MTP 3.9 / 148, NNP 5.7 / 199, M3GNet 6.3 / 194",
-    "Cu_test": "MTP 0.5 / 13.5, NNP 1.7 / 63, M3GNet 1.8 / 17",
-    "water_test": "forces: Allegro 29.1, DeePMD 40.4, NequIP 12.2 to 51.4",
+    "3bpa_mixedT 300 / 600 / 1200 K": {
+        "MACE": "3.0 / 9.7 / 29.8, 8.8 / 21.8 / 62.0",
+        "NequIP": "3.3 / 11.2 / 38.5, 10.8 / 26.4 / 76.2",
+    },
+    "aspirin_test, 1000": {"MACE": "2.2, 6.6", "NequIP": "2.3, 8.2"},
+    "ethanol_test, 1000": {"MACE": "0.4, 2.1", "NequIP": "0.4, 2.8"},
+    "malonaldehyde_test, 1000": {"MACE": "0.8, 4.1", "NequIP": "0.8, 5.1"},
+    "toluene_test, 1000": {"MACE": "0.5, 1.5", "NequIP": "0.3, 1.6"},
+    "benzene_test, 1000": {"MACE": "0.4, 0.3", "NequIP": "0.04, 0.3"},
+    "aspirin_test, 50": {"MACE": "17.0, 43.9", "NequIP": "19.5, 52.0"},
+    "ethanol_test, 50": {"MACE": "6.7, 32.6", "NequIP": "8.7, 40.2"},
+    "malonaldehyde_test, 50": {"MACE": "10.0, 43.3", "NequIP": "12.7, 52.5"},
+    "toluene_test, 50": {"MACE": "3.1, 12.1", "NequIP": "3.3, 15.1"},
+    "benzene_test, 50": {"MACE": "0.7, 2.7", "NequIP": "0.6, 2.9"},
+    "Si_test": {"MTP": "3.0, 88", "NNP": "9.9, 174", "M3GNet": "9.6, 103"},
+    "Mo_test": {"MTP": "3.9, 148", "NNP": "5.7, 199", "M3GNet": "6.3, 194"},
+    "Cu_test": {"MTP": "0.5, 13.5", "NNP": "1.7, 63", "M3GNet": "1.8, 17"},
+    "water_test": {"Allegro": ", 29.1", "DeePMD": ", 40.4", "NequIP": ", 12.2 to 51.4"},
 }
 # Words of the command that do not decide, or are said otherwise
 NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--output", "--threads", "--seed", "--set"}
@@ -62,9 +64,15 @@ NOT_OPTIONS |= {"--method", "--licence", "--preset"}
 BY_NAME = {"--isolated-atoms", "--start"}
 
 
-def test_set(file: str) -> str:
-    """The test set that a test file is, or is a part of."""
-    return "3bpa_mixedT 300 / 600 / 1200 K" if file.startswith("3bpa_mixedT") else file
+def test_set(file: str, information: ModelInformation) -> str:
+    """The test set that a test file is, or is a part of; for rMD17 with the number of structures trained on."""
+    if file.startswith("3bpa_mixedT"):
+        return "3bpa_mixedT 300 / 600 / 1200 K"
+    if data_set(file) == "rmd17":
+        molecule = file.removesuffix("_test")
+        trained_on = next(data for data in information.data if data.role == "train" and data.name.startswith(molecule))
+        return f"{file}, {trained_on.n_structures}"
+    return file
 
 
 def data_set(test: str) -> str:
@@ -92,29 +100,20 @@ def options(information: ModelInformation) -> str:
     return " ".join(kept)
 
 
-def published(test: str, information: ModelInformation) -> str:
-    """Published figures for a test set, and for rMD17 for the number of structures trained on."""
-    if data_set(test) == "rmd17":
-        molecule = test.removesuffix("_test")
-        return PUBLISHED.get(f"{molecule} {1000 if information.data[0].n_structures > 500 else 50}", "")
-    return PUBLISHED.get(test, "")
-
-
 def rows(path: Path) -> list[tuple[str, str]]:
-    """Data set and table row of each test set of a model file."""
+    """Test set and table row for each test set of a model file."""
     information = read_information(path)
     tests: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, errors in information.errors.items():
         if name.startswith("test "):
-            tests[test_set(Path(name.removeprefix("test ")).stem)].append(errors)
+            tests[test_set(Path(name.removeprefix("test ")).stem, information)].append(errors)
     found = []
     for test, parts in tests.items():
-        kind = data_set(test)
         figures = [
             " / ".join(f"{errors[measure]:.{digits}f}" for errors in parts)
-            for measure, digits in zip(MEASURES[kind], (2, 1), strict=True)
+            for measure, digits in zip(MEASURES[data_set(test)], (2, 1), strict=True)
         ]
-        found.append((kind, _line([path.stem, test, *figures, published(test, information), *_made_by(information)])))
+        found.append((test, _line([test, path.stem, *figures, *_made_by(information)])))
     return found
 
 
@@ -128,19 +127,23 @@ def _line(cells: list[str]) -> str:
 
 
 def tables(folder: Path) -> str:
-    """Tables of all model files of a folder, by data set."""
-    by_kind = defaultdict(list)
+    """Tables of all model files of a folder, by data set; published figures follow the models of a test set."""
+    by_test: dict[str, list[str]] = defaultdict(list)
     for path in sorted(folder.glob("*.safetensors")):
         if not path.name.endswith(".checkpoint.safetensors"):
-            for kind, row in rows(path):
-                by_kind[kind].append(row)
+            for test, row in rows(path):
+                by_test[test].append(row)
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for test, lines in sorted(by_test.items()):
+        by_kind[data_set(test)] += lines
+        for name, figures in PUBLISHED.get(test, {}).items():
+            by_kind[data_set(test)].append(_line([test, f"{name}, published", *figures.split(", "), "", "", ""]))
     return "\n".join(f"### {kind}\n\n{_heading(kind)}\n{chr(10).join(lines)}\n" for kind, lines in by_kind.items())
 
 
 def _heading(kind: str) -> str:
-    energy, forces = (WORDS[measure] for measure in MEASURES[kind])
-    names = _line(["model", "test", energy, forces, "published", "minutes", "epochs", "options"])
-    return f"{names}\n| --- | --- | ---: | ---: | --- | ---: | ---: | --- |"
+    names = ["test", "model", *(WORDS[measure] for measure in MEASURES[kind]), "minutes", "epochs", "options"]
+    return f"{_line(names)}\n{_line(['---', '---', *['---:'] * 4, '---'])}"
 
 
 def put_into_readme() -> None:
