@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor
 from ase_nbody.kernels.cpu import compiled
 from ase_nbody.kernels.llvm_writer import Shape, Writer
 from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.team import helpers
+from ase_nbody.kernels.team import helpers, own
 from ase_nbody.kernels.team_code import WHOLE, control, team
 from ase_nbody.timings import Timings
 
@@ -235,8 +233,6 @@ class Program:
         functions = compiled(module.text(), [*shared.values(), WHOLE], 3)
         self._functions = {name: functions[function] for name, function in shared.items()}
         self._whole = ctypes.cast(functions[WHOLE], ctypes.c_void_p).value or 0  # type: ignore[arg-type]
-        self._spare: dict[int, list[Tensor]] = {}
-        self._lock = Lock()
 
     def addresses(self, arrays: Mapping[str, Tensor]) -> NDArray[np.int64]:
         """Table of pointers to arrays, which must be contiguous and outlive its use."""
@@ -277,25 +273,13 @@ class Program:
         state = control(shares)
         size = self._scratch_size * self.dtype.itemsize
         count = min(threads, max(len(bounds) - 1 for bounds in shares.values())) - 1
-        with helpers(count) as others, self._scratch() as scratch:
+        with helpers(count) as others:
             for other in others:  # nobody waits for them: when the last phase is finished, they have nothing to do
                 other.call(self._whole, addresses, size, state)
-            pointers = addresses.ctypes.data, scratch.data_ptr(), state.ctypes.data
+            pointers = addresses.ctypes.data, own.scratch.address(size), state.ctypes.data
             for phase in self.phases:
                 with timings.measure(phase):
                     self._functions[phase](0, 0, *pointers)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Tensor]:
-        """Scratch space for one thread of this process."""
-        with self._lock:
-            spare = self._spare.setdefault(os.getpid(), [])
-            scratch = spare.pop() if spare else torch.empty(self._scratch_size, dtype=self.dtype)
-        try:
-            yield scratch
-        finally:
-            with self._lock:
-                spare.append(scratch)
 
 
 def shares_of(offsets: Tensor, count: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import Lock, local
 
 import numpy as np
 import torch
@@ -21,6 +21,29 @@ from ase_nbody.kernels.cpu import compiled
 from ase_nbody.kernels.team_code import ANSWER, HELPER, POST, yield_address
 
 _WAITING, _CALLED = 1, 2  # states beside 0, asleep
+
+
+class Scratch:
+    """Memory that one thread uses for one run after another."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, dtype=torch.uint8)
+
+    def address(self, size: int) -> int:
+        """Where at least so many bytes begin, with whatever is there."""
+        if self._memory.numel() < size:
+            self._memory = torch.empty(size, dtype=torch.uint8)
+        return self._memory.data_ptr()
+
+
+class _Own(local):
+    """What every thread has for itself."""
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+
+
+own = _Own()
 
 
 class Helper:
@@ -34,7 +57,7 @@ class Helper:
         self._post: NDArray[np.int64] = np.zeros(POST, dtype=np.int64)
         self._post[1] = yield_address()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ase_nbody-helper")
-        self._scratch = torch.empty(0, dtype=torch.uint8)
+        self._scratch = Scratch()
         self._kept: tuple[NDArray[np.int64], ...] = ()
 
     @property
@@ -53,10 +76,9 @@ class Helper:
         """
         if self.state == _CALLED:
             return
-        if self._scratch.numel() < scratch_bytes:
-            self._scratch = torch.empty(scratch_bytes, dtype=torch.uint8)
+        scratch = self._scratch.address(scratch_bytes)
         self._kept = addresses, control  # it may still look at them when the caller has gone on
-        self._post[2:6] = function, addresses.ctypes.data, self._scratch.data_ptr(), control.ctypes.data
+        self._post[2:6] = function, addresses.ctypes.data, scratch, control.ctypes.data
         _functions()["offer"](_WAITING, _CALLED, self._post.ctypes.data)
         if not self._post[ANSWER]:  # asleep
             self._post[0] = _CALLED
