@@ -16,7 +16,7 @@ case $name in
       tests+=(--test "$data/rmd17/${molecule}_test.xyz")
     done
     for _ in {1..10}; do enols+=(--data "$enol.xyz"); done # few structures, so each is seen ten times
-    .venv/bin/nbody train "${train[@]}" "${enols[@]}" "${tests[@]}" --test "${enol}_test.xyz" --preset medium --minutes 60 \
+    .venv/bin/nbody train "${train[@]}" "${enols[@]}" "${tests[@]}" --test "${enol}_test.xyz" --preset medium --minutes 50 \
       --batch-size 5 --method PBE/def2-SVP --licence "MIT (data: CC0, MIT)" --output runs/organic.safetensors
     ;;
   silicon)
