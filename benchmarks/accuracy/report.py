@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,16 @@ def data_set(test: str) -> str:
 def options(information: ModelInformation) -> str:
     """What decides a training, without files and what all have in common, as the options of today's code."""
     words, kept = iter(shlex.split(information.training["command"])[2:]), []
+    data: Counter[str] = Counter()
     for word in words:
         if word == "--force":
             continue
         value = next(words)
+        if word == "--data":
+            data[Path(value).name] += 1
         if word not in NOT_OPTIONS:
             kept.append(f"{word} {Path(value).name if word in BY_NAME else value}")
+    kept += [f"--data {name} ({times} times)" for name, times in data.items() if times > 1]
     architecture = architectures()[information.architecture]
     fixed = {name: information.settings[name] for name in ("elements", "average_neighbours")}
     usual = json.loads(architecture.settings(**fixed, **architecture.presets["medium"]).model_dump_json())

@@ -18,7 +18,7 @@ list() {
     rmd $molecule 1000 ${molecule}_1000 --epochs 300 --batch-size 5 $size
   done
   for molecule in ethanol aspirin malonaldehyde toluene benzene; do
-    rmd $molecule 50 ${molecule}_50 --epochs 1500 --batch-size 2 $size
+    rmd $molecule 50 ${molecule}_50 --epochs 600 --batch-size 2 $size
   done
   mlearn Cu copper --epochs 40 --batch-size 2
   # what was tried on 3BPA: first sizes, of which the preset medium is one, then all else with 64 channels and states of degree 1
@@ -58,7 +58,9 @@ list() {
   # and on molybdenum
   mlearn Mo mo_one_level --epochs 25 --batch-size 2 --set levels=1
   mlearn Mo mo_degree3 --epochs 25 --batch-size 2
-  mlearn Mo mo_degree4 --epochs 25 --batch-size 2 --set max_degree_edges=4 --set max_degree_products=3
+  local degree4="--epochs 25 --batch-size 2 --set max_degree_edges=4 --set max_degree_products=3"
+  mlearn Mo mo_degree4 $degree4
+  mlearn Mo mo_surfaces $degree4 $(printf -- '--data runs/accuracy/Mo_surfaces.xyz %.0s' {1..9})
 }
 
 run() {
@@ -72,4 +74,10 @@ run() {
 export -f run
 
 mkdir -p ../../runs/accuracy
+# the nine surfaces among the training structures of molybdenum, to be counted ten times
+../../.venv/bin/python - "$data/mlearn/Mo_train.xyz" ../../runs/accuracy/Mo_surfaces.xyz << 'END'
+import sys
+from ase.io import read, write
+write(sys.argv[2], [atoms for atoms in read(sys.argv[1], ":") if atoms.info["group"] == "Surface"])
+END
 list | xargs -d '\n' -P "$jobs" -I {} bash -c 'run "$1"' _ {}
