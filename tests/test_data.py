@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ase.db
@@ -327,6 +328,8 @@ class TestSplits:
         both = merge([one, two])
         assert [x.energy for x in both.labels] == [1.0, 2.0, 3.0]
         assert both.elements == ("H", "O", "Cu") and both.sha256 == "0, 0" and "\n" not in both.found
+        elsewhere = merge([replace(one, source="/home/someone/one.xyz"), two]).found
+        assert elsewhere.startswith("one.xyz: ") and "someone" not in elsewhere
         assert merge([one]) is one
         with pytest.raises(ValueError, match="at least one"):
             merge([])

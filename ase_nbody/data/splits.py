@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -59,5 +60,5 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         labels=tuple(label for d in datasets for label in d.labels),
         source=", ".join(d.source for d in datasets),
         sha256=", ".join(d.sha256 for d in datasets),
-        found=" | ".join(f"{d.source}: {d.found}" for d in datasets),
+        found=" | ".join(f"{Path(d.source).name}: {d.found}" for d in datasets),
     )
