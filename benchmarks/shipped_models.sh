@@ -17,7 +17,8 @@ case $name in
     done
     for _ in {1..10}; do enols+=(--data "$enol.xyz"); done # few structures, so each is seen ten times
     .venv/bin/nbody train "${train[@]}" "${enols[@]}" "${tests[@]}" --test "${enol}_test.xyz" --preset medium --minutes 45 \
-      --batch-size 5 --learning-rate 0.003 --gradient-clip 1 --method PBE/def2-SVP --licence "MIT (data: CC0, MIT)" --output runs/organic.safetensors
+      --batch-size 5 --learning-rate 0.003 --gradient-clip 1 --method PBE/def2-SVP --licence "MIT (data: CC0, MIT)" \
+      --output runs/organic.safetensors
     ;;
   silicon)
     bash benchmarks/accuracy/train_mlearn.sh "$data/mlearn" Si silicon --epochs 40 --batch-size 2 --set max_degree_edges=4 \

@@ -114,8 +114,8 @@ def rows(path: Path) -> list[tuple[str, str]]:
     found = []
     for test, parts in tests.items():
         figures = [
-            " / ".join(f"{errors[measure]:.{digits}f}" for errors in parts)
-            for measure, digits in zip(MEASURES[data_set(test)], (2, 1), strict=True)
+            " / ".join(f"{errors[measure]:.{1 if measure == RMSE else 2}f}" for errors in parts)
+            for measure in MEASURES[data_set(test)]
         ]
         found.append((test, _line([test, path.stem, *figures, *_made_by(information)])))
     return found

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ase.data import atomic_numbers
 from ase.io import read
 from same_minutes_runs import HERE, SEED
+
+from ase_nbody.data import isolated_energies
 
 BATCH_SIZE = 5
 
@@ -145,7 +148,7 @@ class Nequip(Peer):
         elements = sorted({symbol for atoms in structures for symbol in atoms.symbols})
         shifts = "${training_data_stats:per_atom_energy_mean}"
         if task.isolated is not None:
-            alone = {atoms.symbols[0]: float(atoms.get_potential_energy()) for atoms in read(task.isolated, ":")}
+            alone = isolated_energies(task.isolated)
             shifts = "{" + ",".join(f"{element}:{alone[element]!r}" for element in elements) + "}"
         return [
             *(self.environment / "bin" / "nequip-train", "-cp", HERE.absolute(), "-cn", "same_minutes_nequip"),
@@ -176,7 +179,7 @@ def peers(environments: Path) -> dict[str, Peer]:
 
 
 def _atomic_energies(isolated: Path) -> str:
-    found = {int(atoms.numbers[0]): float(atoms.get_potential_energy()) for atoms in read(isolated, ":")}
+    found = {atomic_numbers[element]: energy for element, energy in isolated_energies(isolated).items()}
     return "{" + ", ".join(f"{number}: {energy!r}" for number, energy in sorted(found.items())) + "}"
 
 
