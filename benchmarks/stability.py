@@ -1,6 +1,7 @@
 """Long molecular dynamics with the shipped models: does every distance stay within what the models were trained on?
 
     python benchmarks/stability.py ethanol     # 100 ps of NVT at 300 K, 0.5 fs steps
+    python benchmarks/stability.py 3bpa        # the same of 3BPA
     python benchmarks/stability.py silicon     # 100 ps of NVT at 300 K, 64 atoms, 2 fs steps
     python benchmarks/stability.py molybdenum  # the same of 54 atoms
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms, units
 from ase.build import bulk, molecule
+from ase.io import read
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.neighborlist import natural_cutoffs, neighbor_list
@@ -46,6 +48,7 @@ class System:
 
 SYSTEMS = {
     "ethanol": System(molecule("CH3CH2OH"), "organic", 0.5),
+    "3bpa": System(read(Path(__file__).with_name("peers") / "molecules.xyz", "1"), "3bpa", 0.5),
     "silicon": System(bulk("Si", cubic=True) * (2, 2, 2), "silicon", 2.0),
     "molybdenum": System(bulk("Mo", cubic=True) * (3, 3, 3), "molybdenum", 2.0),
 }

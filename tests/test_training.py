@@ -546,6 +546,16 @@ def test_a_file_given_several_times_is_learnt_more_often(data: Path, tmp_path: P
     assert training_origin(settings, thrice) != training_origin(once_settings, once)
 
 
+def test_isolated_atoms_of_a_file_are_the_reference_energies(data: Path, tmp_path: Path) -> None:
+    atom = Atoms("Ar")
+    atom.calc = SinglePointCalculator(atom, energy=-0.3)
+    ase.io.write(tmp_path / "atoms.xyz", atom)
+    settings = pair_settings(data, tmp_path / "m.safetensors", isolated_atoms=tmp_path / "atoms.xyz")
+    read = read_training_data(settings, Display(QUIET))
+    assert read.references == {"Ar": -0.3}  # not the 0 of the atom among the data
+    assert read.references_source == "reference energies of Ar: isolated atoms in atoms.xyz"
+
+
 # --- starting from a model ------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,10 @@ THOMAS_FERMI_EXPONENT = 7.0 / 3.0
 
 
 def reference_energies(
-    dataset: Dataset, elements: Sequence[str], isolated: Mapping[str, float] | None = None
+    dataset: Dataset,
+    elements: Sequence[str],
+    isolated: Mapping[str, float] | None = None,
+    isolated_source: str = "given",
 ) -> tuple[dict[str, float], str]:
     """Energy of each isolated element and where the values come from.
 
@@ -38,6 +41,7 @@ def reference_energies(
         dataset: labelled structures.
         elements: chemical symbols that need a value.
         isolated: energies known already, eV.
+        isolated_source: words that say where those come from.
 
     Returns:
         Energies in eV by symbol, and a sentence.
@@ -51,7 +55,7 @@ def reference_energies(
     rest = [e for e in elements if e not in known]
     fitted = _least_squares(dataset, rest, known) if rest else {}
     origins = (
-        ("given", given),
+        (isolated_source, given),
         ("isolated atoms in the data", atoms),
         ("least squares of total energies on the composition", fitted),
     )

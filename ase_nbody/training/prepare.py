@@ -144,8 +144,10 @@ def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:
 
 def _references(settings: TrainingSettings, merged: Dataset, start: Start | None) -> tuple[dict[str, float], str]:
     if start is None:
-        given = None if settings.isolated_atoms is None else isolated_energies(settings.isolated_atoms)
-        return reference_energies(merged, merged.elements, given)
+        if settings.isolated_atoms is None:
+            return reference_energies(merged, merged.elements)
+        given = isolated_energies(settings.isolated_atoms)
+        return reference_energies(merged, merged.elements, given, f"isolated atoms in {settings.isolated_atoms.name}")
     known = start.information.reference_energies
     _check_elements(
         merged, known, f"the start '{settings.start}' lacks", "start from another model or train without start"

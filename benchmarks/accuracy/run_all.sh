@@ -21,6 +21,9 @@ list() {
     rmd $molecule 50 ${molecule}_50 --epochs 600 --batch-size 2 $size
   done
   mlearn Cu copper --epochs 40 --batch-size 2
+  local degree4="--set max_degree_edges=4 --set max_degree_products=3"
+  local atoms="--isolated-atoms benchmarks/accuracy/mlearn_atoms.xyz"
+  mlearn Cu copper_atom --epochs 40 --batch-size 2 $degree4 $atoms
   # what was tried on 3BPA: first sizes, of which the preset medium is one, then all else with 64 channels and states of degree 1
   local short="--epochs 40 --batch-size 2"
   bpa medium $short
@@ -56,11 +59,14 @@ list() {
   bpa isolated_cutoff6 $short --set cutoff=6
   bpa isolated_energy500 $short --energy-weight 500
   # and on molybdenum
-  mlearn Mo mo_one_level --epochs 25 --batch-size 2 --set levels=1
-  mlearn Mo mo_degree3 --epochs 25 --batch-size 2
-  local degree4="--epochs 25 --batch-size 2 --set max_degree_edges=4 --set max_degree_products=3"
-  mlearn Mo mo_degree4 $degree4
-  mlearn Mo mo_surfaces $degree4 $(printf -- '--data runs/accuracy/Mo_surfaces.xyz %.0s' {1..9})
+  short="--epochs 25 --batch-size 2"
+  local surfaces="--data runs/accuracy/Mo_surfaces.xyz"
+  mlearn Mo mo_one_level $short --set levels=1
+  mlearn Mo mo_degree3 $short
+  mlearn Mo mo_degree4 $short $degree4
+  mlearn Mo mo_surfaces $short $degree4 $(printf -- "$surfaces %.0s" {1..9})
+  mlearn Mo mo_atom $short $degree4 $atoms
+  mlearn Mo mo_atom_surfaces5 $short $degree4 $atoms $(printf -- "$surfaces %.0s" {1..4})
 }
 
 run() {
@@ -74,8 +80,8 @@ run() {
 export -f run
 
 mkdir -p ../../runs/accuracy
-# the nine surfaces among the training structures of molybdenum, to be counted ten times
-../../.venv/bin/python - "$data/mlearn/Mo_train.xyz" ../../runs/accuracy/Mo_surfaces.xyz << 'END'
+surfaces=../../runs/accuracy/Mo_surfaces.xyz # the nine among the training structures of molybdenum, to be counted more often
+[ -e $surfaces ] || ../../.venv/bin/python - "$data/mlearn/Mo_train.xyz" $surfaces << 'END'
 import sys
 from ase.io import read, write
 write(sys.argv[2], [atoms for atoms in read(sys.argv[1], ":") if atoms.info["group"] == "Surface"])
