@@ -5,14 +5,13 @@
 
 One row per model file in the folder and test set, by data set, beside published figures; the three temperatures of 3BPA
 are one test set. Errors, minutes (on one core, of a machine that other work shared) and the options of the training are
-those that `nbody train` wrote into the file; settings of the network (--set) are given where they differ from today's
-preset medium, whatever the command said.
+those that `nbody train` wrote into the file; settings are given where they differ from today's defaults, those of the
+network (--set) where they differ from today's preset medium, whatever the command said.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from ase_nbody.architectures import architectures
 from ase_nbody.model_file import ModelInformation, read_information
+from ase_nbody.training.settings import TrainingSettings
 
 RMSE, MAE = "forces_rmse_mev_per_angstrom", "forces_mae_mev_per_angstrom"
 ENERGY_RMSE, ENERGY_MAE = "energy_rmse_mev", "energy_mae_mev"
@@ -58,10 +58,9 @@ PUBLISHED = {
     "Cu_test": {"MTP": "0.5, 13.5", "NNP": "1.7, 63", "M3GNet": "1.8, 17"},
     "water_test": {"Allegro": ", 29.1", "DeePMD": ", 40.4", "NequIP": ", 12.2 to 51.4"},
 }
-# Words of the command that do not decide, or are said otherwise
-NOT_OPTIONS = {"--data", "--valid", "--test", "--n-valid", "--output", "--threads", "--seed", "--set"}
-NOT_OPTIONS |= {"--method", "--licence", "--preset"}
-BY_NAME = {"--isolated-atoms", "--start"}
+# Settings of a training that do not decide, are the same in all, or are said otherwise
+NOT_SAID = {"data", "valid", "n_valid", "test", "output", "device", "seed", "preset", "model"}
+NOT_SAID |= {"method", "licence", "force"}
 
 
 def test_set(file: str, information: ModelInformation) -> str:
@@ -86,22 +85,23 @@ def data_set(test: str) -> str:
 
 def options(information: ModelInformation) -> str:
     """What decides a training, without files and what all have in common, as the options of today's code."""
-    words, kept = iter(shlex.split(information.training["command"])[2:]), []
-    data: Counter[str] = Counter()
-    for word in words:
-        if word == "--force":
-            continue
-        value = next(words)
-        if word == "--data":
-            data[Path(value).name] += 1
-        if word not in NOT_OPTIONS:
-            kept.append(f"{word} {Path(value).name if word in BY_NAME else value}")
-    kept += [f"--data {name} ({times} times)" for name, times in data.items() if times > 1]
+    settings = information.training["settings"]
+    kept = [
+        f"--{name.replace('_', '-')} {_word(settings[name])}"
+        for name, field in TrainingSettings.model_fields.items()
+        if name not in NOT_SAID and settings[name] != field.default
+    ]
+    kept += [f"--data {_word(file)} ({times} times)" for file, times in Counter(settings["data"]).items() if times > 1]
     architecture = architectures()[information.architecture]
     fixed = {name: information.settings[name] for name in ("elements", "average_neighbours")}
     usual = json.loads(architecture.settings(**fixed, **architecture.presets["medium"]).model_dump_json())
     kept += [f"--set {name}={value}" for name, value in information.settings.items() if value != usual[name]]
     return " ".join(kept)
+
+
+def _word(value: float | str) -> str:
+    """A setting on the command line, of a file the name."""
+    return Path(value).name if isinstance(value, str) else f"{value:g}"
 
 
 def rows(path: Path) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ list() {
   mlearn Cu copper --epochs 40 --batch-size 2
   local degree4="--set max_degree_edges=4 --set max_degree_products=3"
   local atoms="--isolated-atoms benchmarks/accuracy/mlearn_atoms.xyz"
-  mlearn Cu copper_atom --epochs 40 --batch-size 2 $degree4 $atoms
+  mlearn Cu copper_atom --epochs 24 --batch-size 2 $degree4 $atoms
   # what was tried on 3BPA: first sizes, of which the preset medium is one, then all else with 64 channels and states of degree 1
   local short="--epochs 40 --batch-size 2"
   bpa medium $short
