@@ -65,7 +65,7 @@ list() {
   mlearn Mo mo_degree3 $short
   mlearn Mo mo_degree4 $short $degree4
   mlearn Mo mo_surfaces $short $degree4 $(printf -- "$surfaces %.0s" {1..9})
-  mlearn Mo mo_atom $short $degree4 $atoms
+  mlearn Mo mo_atom --epochs 60 --batch-size 2 $degree4 $atoms
   mlearn Mo mo_atom_surfaces5 $short $degree4 $atoms $(printf -- "$surfaces %.0s" {1..4})
 }
 
@@ -80,10 +80,4 @@ run() {
 export -f run
 
 mkdir -p ../../runs/accuracy
-surfaces=../../runs/accuracy/Mo_surfaces.xyz # the nine among the training structures of molybdenum, to be counted more often
-[ -e $surfaces ] || ../../.venv/bin/python - "$data/mlearn/Mo_train.xyz" $surfaces << 'END'
-import sys
-from ase.io import read, write
-write(sys.argv[2], [atoms for atoms in read(sys.argv[1], ":") if atoms.info["group"] == "Surface"])
-END
 list | xargs -d '\n' -P "$jobs" -I {} bash -c 'run "$1"' _ {}
