@@ -15,7 +15,7 @@ case $name in
     done
     for _ in {1..10}; do enols+=(--data "$enol.xyz"); done # few structures, so each is seen ten times
     .venv/bin/nbody train "${train[@]}" "${enols[@]}" "${tests[@]}" --test "${enol}_test.xyz" --preset medium --minutes 45 \
-      --batch-size 5 --learning-rate 0.003 --gradient-clip 1 --method PBE/def2-SVP --licence "MIT (data: CC0, MIT)" \
+      --batch-size 5 --learning-rate 0.003 --method PBE/def2-SVP --licence "MIT (data: CC0, MIT)" \
       --output runs/organic.safetensors
     ;;
   silicon)
@@ -30,8 +30,8 @@ case $name in
       --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
     ;;
   water)
-    # the first medium, before it had what won
-    first=(--set channels=64 --set max_degree_states=1 --set radial_width=32 --set envelope_power=6)
+    # the first medium and clipping, before they were what won
+    first=(--gradient-clip 10 --set channels=64 --set max_degree_states=1 --set radial_width=32 --set envelope_power=6)
     .venv/bin/nbody train --data "$data/water/water_train.xyz" --n-valid 20 --test "$data/water/water_test.xyz" \
       --preset medium "${first[@]}" --epochs 36 --batch-size 1 --method PBE0+TS --licence "MIT (data: LGPL-3)" \
       --output runs/water.safetensors

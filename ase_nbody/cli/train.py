@@ -64,7 +64,7 @@ def train(
         float | None, typer.Option(help="Decay per step of the averaged weights.", show_default="0.99")
     ] = None,
     gradient_clip: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradient of the loss.", show_default="10")
+        float | None, typer.Option(help="Largest norm of the gradient of the loss.", show_default="1")
     ] = None,
     energy_weight: Annotated[
         float | None, typer.Option(help="Weight of squared errors of the energy per atom.", show_default="10")

@@ -64,7 +64,7 @@ class TrainingSettings(BaseModel):
         default=0.001, ge=0, le=1, description="learning rate at the end as a fraction of the largest; a cosine before"
     )
     ema_decay: float = Field(default=0.99, ge=0, lt=1, description="decay per step of the averaged weights")
-    gradient_clip: float = Field(default=10.0, gt=0, description="largest norm of the gradient of the loss")
+    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient of the loss")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay per step and learning rate")
 
     energy_weight: float = Field(default=10.0, ge=0, description="weight of squared errors of the energy per atom")

@@ -16,7 +16,7 @@ from typing import Any
 #   dimenet_pp medium   0.001:  92   0.003:  87     small  0.003: 66
 #   nequip_l0           0.005: 110   0.01:  102 (and on aspirin it diverged)
 #   nequip_l2           0.002:  85   0.005:  89     0.01:  879
-# N-body networks take the default of `nbody train`.
+# N-body networks take the default of `nbody train`. Gradients are clipped at 10, its default when this was tried.
 ARCHITECTURES = {
     "schnet": ("--architecture", "schnet", "--preset", "medium", "--learning-rate", "0.003"),
     "dimenet_pp": ("--architecture", "dimenet_pp", "--preset", "small", "--learning-rate", "0.003"),
@@ -93,7 +93,7 @@ class Run:
         return [
             *ARCHITECTURES[self.architecture],
             *("--minutes", f"{self.minutes:g}", "--seed", str(self.seed), "--n-valid", str(size.valid)),
-            *("--batch-size", str(size.batch_size), "--device", "cpu", "--threads", "1"),
+            *("--batch-size", str(size.batch_size), "--gradient-clip", "10", "--device", "cpu", "--threads", "1"),
         ]
 
     def record(self) -> dict[str, Any]:

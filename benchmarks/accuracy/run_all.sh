@@ -31,6 +31,7 @@ list() {
   bpa states2_radial64_channels32 $short --set channels=32
   local first="--set channels=64 --set max_degree_states=1 --set radial_width=32"
   bpa plain $short $first
+  bpa clip1 $short $first --gradient-clip 1
   bpa adamw $short $first --optimizer adamw
   bpa wide $short $first --set channels=128
   bpa narrow $short $first --set channels=32

@@ -72,6 +72,7 @@ def train_ours(run: Run) -> None:
     if not model.exists():
         command: list[str | Path] = [NBODY, "train", "--data", run.structures("train"), "--output", model]
         command += ["--valid", run.structures("valid"), "--preset", "medium", "--batch-size", "2"]
+        command += ["--gradient-clip", "10"]  # the default when this was measured
         command += ["--minutes", f"{run.minutes:g}", "--seed", str(SEED), "--device", "cpu", "--threads", "1"]
         if run.isolated is not None:
             command += ["--isolated-atoms", run.isolated]
