@@ -66,8 +66,10 @@ list() {
   mlearn Mo mo_degree3 $short
   mlearn Mo mo_degree4 $short $degree4
   mlearn Mo mo_surfaces $short $degree4 $(printf -- "$surfaces %.0s" {1..9})
-  mlearn Mo mo_atom --epochs 60 --batch-size 2 $degree4 $atoms
+  mlearn Mo mo_atom $short $degree4 $atoms
+  mlearn Mo mo_atom_long --epochs 60 --batch-size 2 $degree4 $atoms
   mlearn Mo mo_atom_surfaces5 $short $degree4 $atoms $(printf -- "$surfaces %.0s" {1..4})
+  mlearn Mo mo_atom_surfaces5_long --epochs 60 --batch-size 2 $degree4 $atoms $(printf -- "$surfaces %.0s" {1..4})
 }
 
 run() {
