@@ -95,14 +95,13 @@ def _draw_claims(axes: Axes, quantity: Quantity) -> None:
             look.label.split(",")[0],
             (claim.configurations, value),
             textcoords="offset points",
-            xytext=(0, 10),
-            ha="center",
+            xytext=(9, -3),
             fontsize=8,
         )
 
 
 def _finish(axes: Axes, title: str) -> None:
-    axes.set(xscale="log", yscale="log", xlabel="configurations", title=title, xlim=(7, 120_000))
+    axes.set(xscale="log", yscale="log", xlabel="configurations", title=title, xlim=(7, 400_000))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(_minor))
