@@ -39,7 +39,7 @@ from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path
 from ase_nbody.training.loop import epoch_order
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.loss import LOSSES, Loss, LossWeights, norms_loss, squares_loss
 from ase_nbody.training.prepare import read_training_data, training_origin
 from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor
@@ -218,24 +218,61 @@ def prediction() -> Prediction:
     )
 
 
-def test_loss_by_hand_with_missing_labels(pair_batch: Graph, prediction: Prediction) -> None:
+def targets_off_by(prediction: Prediction, force: float) -> Targets:
+    """One structure's energy is off by 1 eV, its stress by 0.01 eV/Å³ on the diagonal, its forces in each component."""
     forces = prediction.forces.detach().clone()
-    forces[:4] -= 2.0
+    forces[:4] -= force
     forces[4:] = torch.nan
     stress = torch.full((2, 3, 3), torch.nan, dtype=torch.float64)
     stress[0] = 0.0
-    targets = Targets(energy=torch.tensor([7.0, torch.nan], dtype=torch.float64), forces=forces, stress=stress)
+    return Targets(energy=torch.tensor([7.0, torch.nan], dtype=torch.float64), forces=forces, stress=stress)
+
+
+ALL_WEIGHTS = ((3.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 7.0), (3.0, 5.0, 7.0))
+
+
+@pytest.mark.parametrize("weights", ALL_WEIGHTS)
+def test_squares_by_hand_with_missing_labels(
+    pair_batch: Graph, prediction: Prediction, weights: tuple[float, float, float]
+) -> None:
     scale = 0.5
     energy = (1.0 / 4 / scale) ** 2
     force = (2.0 / scale) ** 2
     virial = (125.0 / 4 * 0.01 / scale) ** 2 * 3 / 9
-    for weights in ((3.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 7.0), (3.0, 5.0, 7.0)):
-        expected = weights[0] * energy + weights[1] * force + weights[2] * virial
-        found = loss(prediction, targets, pair_batch, LossWeights(*weights, scale))
-        assert found.item() == pytest.approx(expected, rel=1e-12)
+    expected = weights[0] * energy + weights[1] * force + weights[2] * virial
+    found = squares_loss(prediction, targets_off_by(prediction, 2.0), pair_batch, LossWeights(*weights, scale))
+    assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_loss_without_labels_is_zero_with_zero_gradient(pair_batch: Graph, prediction: Prediction) -> None:
+@pytest.mark.parametrize("weights", ALL_WEIGHTS)
+def test_norms_by_hand_with_missing_labels(
+    pair_batch: Graph, prediction: Prediction, weights: tuple[float, float, float]
+) -> None:
+    scale = 0.5
+    energy = 1.0 / 4 / scale
+    force = 2.0 * 3**0.5 / scale
+    virial = 125.0 / 4 * 0.01 * 3**0.5 / scale
+    expected = weights[0] ** 0.5 * energy + weights[1] ** 0.5 * force + weights[2] ** 0.5 * virial
+    found = norms_loss(prediction, targets_off_by(prediction, 2.0), pair_batch, LossWeights(*weights, scale))
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_norms_are_lengths_of_vectors(pair_batch: Graph, prediction: Prediction) -> None:
+    only_forces = LossWeights(0.0, 1.0, 0.0, 1.0)
+    errors = torch.zeros(6, 3, dtype=torch.float64)
+    errors[0], errors[1, 0] = torch.tensor([3.0, 4.0, 0.0]), 10.0
+
+    def with_errors(vectors: torch.Tensor) -> float:
+        targets = Targets(forces=prediction.forces.detach() - vectors)
+        return norms_loss(prediction, targets, pair_batch, only_forces).item()
+
+    rotation = torch.linalg.qr(torch.tensor([[1.0, 2, 3], [0, 1, 4], [5, 6, 0]], dtype=torch.float64))[0]
+    assert with_errors(errors) == pytest.approx((5.0 + 10.0) / 6, rel=1e-12)
+    assert with_errors(errors @ rotation) == pytest.approx(with_errors(errors), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_loss_without_labels_is_zero_with_zero_gradient(loss: Loss, pair_batch: Graph, prediction: Prediction) -> None:
     nothing = loss(prediction, Targets(), pair_batch, LossWeights(1.0, 1.0, 1.0, 1.0))
     nothing.backward()
     assert nothing.item() == 0.0
@@ -243,9 +280,13 @@ def test_loss_without_labels_is_zero_with_zero_gradient(pair_batch: Graph, predi
     assert not prediction.energy.grad.any()
 
 
-def test_missing_labels_leave_gradients_finite(pair_batch: Graph, prediction: Prediction) -> None:
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_missing_labels_and_exact_predictions_leave_gradients_finite(
+    loss: Loss, pair_batch: Graph, prediction: Prediction
+) -> None:
     forces = prediction.forces.detach() + 1.0
     forces[0, 0] = torch.nan
+    forces[1] = prediction.forces.detach()[1]
     targets = Targets(
         energy=torch.tensor([torch.nan, 0.0], dtype=torch.float64),
         forces=forces,
@@ -255,6 +296,7 @@ def test_missing_labels_leave_gradients_finite(pair_batch: Graph, prediction: Pr
     assert prediction.forces.grad is not None
     assert prediction.forces.grad.isfinite().all()
     assert prediction.forces.grad[0, 0] == 0.0
+    assert not prediction.forces.grad[1].any()
 
 
 def test_score_ignores_what_is_not_labelled_but_not_nan() -> None:

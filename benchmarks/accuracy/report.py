@@ -1,7 +1,8 @@
 """Tables of what trainings gave, from their model files.
 
     python benchmarks/accuracy/report.py [FOLDER]     # prints those of a folder, runs/accuracy if none is given
-    python benchmarks/accuracy/report.py --readme     # puts those of models and runs/accuracy into README.md
+    python benchmarks/accuracy/report.py --readme     # puts those of models and runs/accuracy into README.md; rows of
+                                                      # trainings whose models are elsewhere stay as they are
 
 One row per model file in the folder and test set, by data set, beside published figures; the three temperatures of 3BPA
 are one test set. Errors, minutes (on one core, of a machine that other work shared) and the options of the training are
@@ -117,29 +118,42 @@ def rows(path: Path) -> list[tuple[str, str]]:
             " / ".join(f"{errors[measure]:.{1 if measure == RMSE else 2}f}" for errors in parts)
             for measure in MEASURES[data_set(test)]
         ]
-        found.append((test, _line([test, path.stem, *figures, *_made_by(information)])))
+        found.append((test, _line([test, path.stem, *figures, *_made_by(path.stem, information)])))
     return found
 
 
-def _made_by(information: ModelInformation) -> list[str]:
+def _made_by(model: str, information: ModelInformation) -> list[str]:
     training: dict[str, Any] = information.training
-    return [f"{training['seconds'] / 60:.0f}", str(training["epochs"]), f"`{options(information)}`"]
+    patch = f"trials/{model}.patch"
+    patched = f"[patch]({patch}) " if (Path(__file__).parent / patch).exists() else ""
+    return [f"{training['seconds'] / 60:.0f}", str(training["epochs"]), f"{patched}`{options(information)}`"]
 
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def tables(folder: Path) -> str:
-    """Tables of all model files of a folder, by data set; published figures follow the models of a test set."""
-    by_test: dict[str, list[str]] = defaultdict(list)
+def tables(folder: Path, earlier: str = "") -> str:
+    """Tables of all model files of a folder, by data set; published figures follow the models of a test set.
+
+    Args:
+        folder: of model files.
+        earlier: tables whose rows stay where the folder has no model of their name.
+    """
+    by_test: dict[str, dict[str, str]] = defaultdict(dict)
+    for line in earlier.splitlines():
+        test, model, *_ = (
+            [cell.strip() for cell in line.strip("| ").split(" | ")] if line.startswith("| ") else ["", ""]
+        )
+        if test not in ("", "test", "---") and not model.endswith(", published"):
+            by_test[test][model] = line
     for path in sorted(folder.glob("*.safetensors")):
         if not path.name.endswith(".checkpoint.safetensors"):
             for test, row in rows(path):
-                by_test[test].append(row)
+                by_test[test][path.stem] = row
     by_kind: dict[str, list[str]] = defaultdict(list)
     for test, lines in sorted(by_test.items()):
-        by_kind[data_set(test)] += lines
+        by_kind[data_set(test)] += [lines[model] for model in sorted(lines)]
         for name, figures in PUBLISHED.get(test, {}).items():
             by_kind[data_set(test)].append(_line([test, f"{name}, published", *figures.split(", "), "", "", ""]))
     return "\n".join(f"### {kind}\n\n{_heading(kind)}\n{chr(10).join(lines)}\n" for kind, lines in by_kind.items())
@@ -156,8 +170,9 @@ def put_into_readme() -> None:
     text = readme.read_text()
     for folder in ("models", "runs/accuracy"):
         before, rest = text.split(f"<!-- {folder}:begin -->\n")
-        after = rest.split(f"<!-- {folder}:end -->")[1]
-        text = f"{before}<!-- {folder}:begin -->\n{tables(Path(folder))}<!-- {folder}:end -->{after}"
+        earlier, after = rest.split(f"<!-- {folder}:end -->")
+        made = tables(Path(folder), earlier if folder != "models" else "")
+        text = f"{before}<!-- {folder}:begin -->\n{made}<!-- {folder}:end -->{after}"
     readme.write_text(text)
 
 
