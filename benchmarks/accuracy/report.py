@@ -90,7 +90,7 @@ def options(information: ModelInformation) -> str:
     kept = [
         f"--{name.replace('_', '-')} {_word(settings[name])}"
         for name, field in TrainingSettings.model_fields.items()
-        if name not in NOT_SAID and settings[name] != field.default
+        if name not in NOT_SAID and settings.get(name, field.default) != field.default
     ]
     kept += [f"--data {_word(file)} ({times} times)" for file, times in Counter(settings["data"]).items() if times > 1]
     architecture = architectures()[information.architecture]
