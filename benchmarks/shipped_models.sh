@@ -29,11 +29,9 @@ case $name in
       --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
     ;;
   water)
-    # the first medium and clipping, before they were what won
-    first=(--gradient-clip 10 --set channels=64 --set max_degree_states=1 --set radial_width=32 --set envelope_power=6)
-    .venv/bin/nbody train --data "$data/water/water_train.xyz" --n-valid 20 --test "$data/water/water_test.xyz" \
-      --preset medium "${first[@]}" --epochs 36 --batch-size 1 --method PBE0+TS --licence "MIT (data: LGPL-3)" \
-      --output runs/water.safetensors
+    # the first medium, before it was what won
+    bash benchmarks/accuracy/train_water.sh "$data/water" water --epochs 36 --batch-size 1 --set channels=64 \
+      --set max_degree_states=1 --set radial_width=32 --set envelope_power=6 --method PBE0+TS --licence "MIT (data: LGPL-3)"
     ;;
   3bpa)
     bash benchmarks/accuracy/train_3bpa.sh "$data/3bpa" 3bpa --epochs 240 --batch-size 2 \

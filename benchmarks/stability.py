@@ -46,9 +46,10 @@ class System:
     timestep: float
 
 
+MOLECULES = read(Path(__file__).with_name("peers") / "molecules.xyz", ":")
 SYSTEMS = {
     "ethanol": System(molecule("CH3CH2OH"), "organic", 0.5),
-    "3bpa": System(read(Path(__file__).with_name("peers") / "molecules.xyz", "1"), "3bpa", 0.5),
+    "3bpa": System(next(atoms for atoms in MOLECULES if atoms.info["name"] == "3bpa"), "3bpa", 0.5),
     "silicon": System(bulk("Si", cubic=True) * (2, 2, 2), "silicon", 2.0),
     "molybdenum": System(bulk("Mo", cubic=True) * (3, 3, 3), "molybdenum", 2.0),
 }

@@ -357,11 +357,23 @@ def test_epochs_are_shuffled_and_reproducible() -> None:
     assert torch.equal(first.sort().values, torch.arange(20))
 
 
-def test_learns_a_small_set(data: Path, tmp_path: Path) -> None:
-    output = train(pair_settings(data, tmp_path / "m.safetensors", epochs=60, stress_weight=1.0), console=QUIET)
+def test_a_training_that_learnt_nothing_says_so(data: Path, tmp_path: Path) -> None:
+    log = io.StringIO()
+    settings = pair_settings(data, tmp_path / "m.safetensors", epochs=1, learning_rate=1e-9)
+    train(settings, console=Console(file=log, soft_wrap=True))
+    assert "nothing useful was learnt" in log.getvalue()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_learns_a_small_set(data: Path, tmp_path: Path, loss: str) -> None:
+    log = io.StringIO()
+    settings = pair_settings(data, tmp_path / "m.safetensors", epochs=60, stress_weight=1.0, loss=loss)
+    output = train(settings, console=Console(file=log, soft_wrap=True))
+    assert "warning" not in log.getvalue()
     with (tmp_path / "m.history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert float(rows[-1]["training_loss"]) < 0.01 * float(rows[0]["training_loss"])
+    decrease = float(rows[-1]["training_loss"]) / float(rows[0]["training_loss"])
+    assert decrease < {"squares": 0.01, "norms": 0.1}[loss]
     assert (tmp_path / "m.learning-curve.png").stat().st_size > 1000
     potential, information = load_model(output)
     assert information.errors["valid"]["forces_mae_mev_per_angstrom"] < 0.1 * 1000 * information.energy_scale

@@ -181,6 +181,8 @@ def _finish(
     task.checkpoint.unlink(missing_ok=True)
     for name, report in reports.items():
         display.say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
+    if (warning := _learnt_nothing(reports["valid"], found)) is not None:
+        display.say(warning)
     display.say(f"model written to '{settings.output}'")
 
 
@@ -226,6 +228,18 @@ def _network_words(network: Network, found: Statistics, fabric: Fabric) -> str:
     parameters = sum(p.numel() for p in network.parameters())
     neighbours = f"{found.average_neighbours:.1f} neighbours per atom within {network.settings.cutoff:g} Å"
     return f"{type(network).__name__} with {parameters} parameters on {fabric.device}; {neighbours}"
+
+
+def _learnt_nothing(valid: ErrorReport, found: Statistics) -> str | None:
+    """A warning where forces of zero would be as good."""
+    rmse = valid.forces_rmse_mev_per_angstrom
+    if rmse is None or found.force_rms is None or rmse < 1000 * found.force_rms:
+        return None
+    return (
+        f"warning: on the validation structures errors of the forces (RMSE {rmse:.0f} meV/Å) are not below the forces of "
+        f"the data themselves ({1000 * found.force_rms:.0f} meV/Å): nothing useful was learnt. Give it more time or a "
+        "lower --learning-rate, and look for wrong labels"
+    )
 
 
 def _error_words(report: ErrorReport) -> str:

@@ -59,6 +59,7 @@ PUBLISHED = {
     "Cu_test": {"MTP": "0.5, 13.5", "NNP": "1.7, 63", "M3GNet": "1.8, 17"},
     "water_test": {"Allegro": ", 29.1", "DeePMD": ", 40.4", "NequIP": ", 12.2 to 51.4"},
 }
+TRIALS = Path(__file__).with_name("trials")  # a model whose name begins with that of a patch was trained with it
 # Settings of a training that do not decide, are the same in all, or are said otherwise
 NOT_SAID = {"data", "valid", "n_valid", "test", "output", "device", "seed", "preset", "model"}
 NOT_SAID |= {"method", "licence", "force"}
@@ -124,8 +125,8 @@ def rows(path: Path) -> list[tuple[str, str]]:
 
 def _made_by(model: str, information: ModelInformation) -> list[str]:
     training: dict[str, Any] = information.training
-    patch = f"trials/{model}.patch"
-    patched = f"[patch]({patch}) " if (Path(__file__).parent / patch).exists() else ""
+    patches = [patch.name for patch in TRIALS.glob("*.patch") if model.startswith(patch.stem)]
+    patched = "".join(f"[patch]({TRIALS.name}/{name}) " for name in patches)
     return [f"{training['seconds'] / 60:.0f}", str(training["epochs"]), f"{patched}`{options(information)}`"]
 
 

@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 bpa() { echo "$1: train_3bpa.sh $data/3bpa $*"; }
 rmd() { echo "$3: train_rmd17.sh $data/rmd17 $*"; }
 mlearn() { echo "$2: train_mlearn.sh $data/mlearn $*"; }
+water() { echo "$1: train_water.sh $data/water $*"; }
+trial() { echo "$3: trial.sh trials/$1.patch train_$2.sh $data/$2 ${*:3}"; } # PATCH 3bpa|water NAME OPTIONS
 
 list() {
   # important ones first
@@ -23,7 +25,7 @@ list() {
   mlearn Cu copper --epochs 40 --batch-size 2
   local degree4="--set max_degree_edges=4 --set max_degree_products=3"
   local atoms="--isolated-atoms benchmarks/accuracy/mlearn_atoms.xyz"
-  mlearn Cu copper_atom --epochs 24 --batch-size 2 $degree4 $atoms
+  mlearn Cu copper_atom --epochs 30 --batch-size 1 --gradient-clip 1 --set cutoff=4.2 $degree4 $atoms
   # what was tried on 3BPA: first sizes, of which the preset medium is one, then all else with 64 channels and states of degree 1
   local short="--epochs 40 --batch-size 2"
   bpa medium $short
@@ -33,18 +35,6 @@ list() {
   bpa plain $short $first
   bpa clip1 $short $first --gradient-clip 1
   bpa adamw $short $first --optimizer adamw
-  bpa wide $short $first --set channels=128
-  bpa narrow $short $first --set channels=32
-  bpa bessel8 $short $first --set bessel_functions=8
-  bpa bessel3 $short $first --set bessel_functions=3
-  bpa products3 $short $first --set max_degree_products=3
-  bpa levels3 $short $first --set levels=3
-  bpa rate_high $short $first --learning-rate 0.01
-  bpa rate_low $short $first --learning-rate 0.002
-  bpa energy100 $short $first --energy-weight 100
-  bpa energy1000 $short $first --energy-weight 1000
-  bpa batch1 --epochs 40 --batch-size 1 $first
-  bpa batch5 --epochs 40 --batch-size 5 $first
   bpa strict $short $first --set radial=strict
   # likewise with the energies of isolated atoms for reference, with which the first of these trials were made
   short="$short --isolated-atoms $data/3bpa/iso_atoms.xyz $first"
@@ -59,11 +49,34 @@ list() {
   bpa isolated_cutoff4.5 $short --set cutoff=4.5
   bpa isolated_cutoff6 $short --set cutoff=6
   bpa isolated_energy500 $short --energy-weight 500
-  # and on molybdenum
+  # the preset with 32 channels in 20 passes: settings, and trials of what is not in the package
+  short="--epochs 20 --batch-size 2 --set channels=32"
+  bpa short $short
+  bpa short_seed2 $short --seed 2
+  bpa short_seed3 $short --seed 3
+  bpa rate_high $short --learning-rate 0.01
+  bpa rate_low $short --learning-rate 0.002
+  bpa batch1 $short --batch-size 1
+  bpa batch5 $short --batch-size 5
+  bpa energy1 $short --energy-weight 1
+  bpa energy100 $short --energy-weight 100
+  bpa ema999 $short --ema-decay 0.999
+  bpa ema0 $short --ema-decay 0
+  bpa products3 $short --set max_degree_products=3
+  bpa levels3 $short --set levels=3
+  bpa bessel8 $short --set bessel_functions=8
+  bpa bessel3 $short --set bessel_functions=3
+  for patch in third_factor schedule_free pair_networks element_products batches_grow flat_then_linear huber bernstein \
+    energies_late linear_decay no_amsgrad decay_mixing; do
+    trial $patch 3bpa $patch $short
+  done
+  # a level of molecules, or of groups of atoms in 3BPA, with a cutoff of its own
+  trial molecules 3bpa molecules $short --set molecules_cutoff=8
+  water water_short --epochs 10 --batch-size 2 --preset small
+  trial molecules water molecules_water --epochs 10 --batch-size 2 --preset small --set molecules_cutoff=8
+  # on molybdenum
   short="--epochs 25 --batch-size 2"
   local surfaces="--data runs/accuracy/Mo_surfaces.xyz"
-  mlearn Mo mo_one_level $short --set levels=1
-  mlearn Mo mo_degree3 $short
   mlearn Mo mo_degree4 $short $degree4
   mlearn Mo mo_surfaces $short $degree4 $(printf -- "$surfaces %.0s" {1..9})
   mlearn Mo mo_atom $short $degree4 $atoms
