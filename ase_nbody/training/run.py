@@ -236,9 +236,9 @@ def _learnt_nothing(valid: ErrorReport, found: Statistics) -> str | None:
     if rmse is None or found.force_rms is None or rmse < 1000 * found.force_rms:
         return None
     return (
-        f"warning: on the validation structures errors of the forces (RMSE {rmse:.0f} meV/Å) are not below the forces of "
-        f"the data themselves ({1000 * found.force_rms:.0f} meV/Å): nothing useful was learnt. Give it more time or a "
-        "lower --learning-rate, and look for wrong labels"
+        f"warning: on the validation structures errors of the forces (RMSE {rmse:.0f} meV/Å) are not below the forces "
+        f"of the data themselves ({1000 * found.force_rms:.0f} meV/Å), so that nothing useful was learnt; give it more "
+        "time or a lower --learning-rate, and look for wrong labels"
     )
 
 
