@@ -66,13 +66,6 @@ def train(
     gradient_clip: Annotated[
         float | None, typer.Option(help="Largest norm of the gradient of the loss.", show_default="1")
     ] = None,
-    loss: Annotated[
-        str | None,
-        typer.Option(
-            help="squares (mean squared errors) or norms (mean lengths, times the roots of the weights).",
-            show_default="squares",
-        ),
-    ] = None,
     energy_weight: Annotated[
         float | None, typer.Option(help="Weight of squared errors of the energy per atom.", show_default="10")
     ] = None,

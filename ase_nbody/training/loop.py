@@ -18,7 +18,7 @@ from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import write_history
-from ase_nbody.training.loss import LOSSES, LossWeights
+from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import HistoryRow, TrainingState
@@ -124,7 +124,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     """
     batch = batch_samples([task.samples[i] for i in chosen.tolist()])
     prediction = trainable_prediction(task.potential, batch.graph)
-    value = LOSSES[task.settings.loss](prediction, batch.targets, batch.graph, task.weights)
+    value = loss(prediction, batch.targets, batch.graph, task.weights)
     state.network.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     if fabric.world_size > 1:

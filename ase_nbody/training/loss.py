@@ -1,8 +1,7 @@
-"""Losses: weighted errors of energies per atom, forces and virials per atom, squared or as norms."""
+"""The loss: weighted mean squared errors of energies per atom, forces and virials per atom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from ase_nbody.graph import Graph, Prediction, Targets, volumes
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the squared errors, and the energy scale s (eV) in whose units errors are taken.
+    """Weights of the three terms, and the energy scale s (eV) in whose units the errors are taken.
 
     Attributes:
         energy: of ((E - E') / (n s))^2, n the number of atoms of the structure.
@@ -29,59 +28,38 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Prediction - target of one quantity, a vector per row.
-
-    Attributes:
-        vectors: (n, components), zero where there is no label.
-        labelled: where there is one, (n, components) bool.
-    """
-
-    vectors: Tensor
-    labelled: Tensor
-
-    @property
-    def components(self) -> Tensor:
-        """All that are labelled, (n,)."""
-        return self.vectors[self.labelled]
-
-    @property
-    def norms(self) -> Tensor:
-        """Length of each vector with a label, (n,)."""
-        lengths: Tensor = torch.linalg.vector_norm(self.vectors, dim=1)
-        return lengths[self.labelled.any(dim=1)]
-
-
-@dataclass(frozen=True)
 class Errors:
-    """Differences of the three quantities.
+    """Differences prediction - target of what is labelled; missing labels are left out.
 
     Attributes:
-        energy: per atom, (B, 1) float64, eV.
-        forces: (N, 3), eV/angstrom.
-        virial: stress times volume per atom, (B, 9), eV.
+        energy: per atom, (labelled structures,) float64, eV.
+        forces: components, (labelled components,), eV/angstrom.
+        virial: stress times volume per atom, (labelled components,), eV.
     """
 
-    energy: Differences
-    forces: Differences
-    virial: Differences
+    energy: Tensor
+    forces: Tensor
+    virial: Tensor
 
 
 def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
-    """Differences between prediction and targets; stress counts where there is a full cell."""
+    """Differences between prediction and targets, without those where either is NaN in its label or has no cell."""
     atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
-    per_atom = (volumes(graph) / atoms)[:, None, None]
-    stress = targets.stress
-    if stress is not None:
-        stress = torch.where(graph.pbc.all(dim=1)[:, None, None], stress, torch.nan)  # (B, 3, 3)
-    return Errors(
-        energy=_differences(prediction.energy, targets.energy, 1 / atoms),
-        forces=_differences(prediction.forces, targets.forces),
-        virial=_differences(prediction.stress, stress, per_atom),
-    )
+    energy = prediction.energy.new_empty(0)
+    forces = prediction.forces.new_empty(0)
+    virial = prediction.stress.new_empty(0)
+    if targets.energy is not None:
+        energy = _labelled((prediction.energy - targets.energy) / atoms, targets.energy)
+    if targets.forces is not None:
+        forces = _labelled(prediction.forces - targets.forces, targets.forces)
+    if targets.stress is not None:
+        per_atom = (volumes(graph) / atoms)[:, None, None]
+        known = torch.where(graph.pbc.all(dim=1)[:, None, None], targets.stress, torch.nan)  # (B, 3, 3)
+        virial = _labelled((prediction.stress - targets.stress) * per_atom, known)
+    return Errors(energy=energy, forces=forces, virial=virial)
 
 
-def squares_loss(prediction: Prediction, targets: Targets, graph: Graph, weights: LossWeights) -> Tensor:
+def loss(prediction: Prediction, targets: Targets, graph: Graph, weights: LossWeights) -> Tensor:
     """Weighted sum of the mean squared errors of `LossWeights`, a scalar without unit; terms without labels are zero.
 
     Args:
@@ -91,40 +69,13 @@ def squares_loss(prediction: Prediction, targets: Targets, graph: Graph, weights
         weights: weights and scale.
     """
     found = errors(prediction, targets, graph)
-    total = 0.0 * prediction.energy.sum()  # differentiable also where nothing is labelled
-    for weight, differences in _terms(found, weights):
-        total = total + weight * (differences.components / weights.scale).square().mean()
-    return total
-
-
-def norms_loss(prediction: Prediction, targets: Targets, graph: Graph, weights: LossWeights) -> Tensor:
-    """The sum of mean lengths of the errors, each times the root of its weight; otherwise as `squares_loss`.
-
-    A length is that of an atom's force vector, of a structure's virial as nine numbers, and the energy's absolute
-    value. Rare large errors count less than squared.
-    """
-    found = errors(prediction, targets, graph)
-    total = 0.0 * prediction.energy.sum()
-    for weight, differences in _terms(found, weights):
-        total = total + weight**0.5 * (differences.norms / weights.scale).mean()
-    return total
-
-
-Loss = Callable[[Prediction, Targets, Graph, LossWeights], Tensor]
-LOSSES: Mapping[str, Loss] = {"squares": squares_loss, "norms": norms_loss}
-
-
-def _terms(found: Errors, weights: LossWeights) -> list[tuple[float, Differences]]:
-    """Those that are weighed and labelled."""
     terms = [(weights.energy, found.energy), (weights.forces, found.forces), (weights.stress, found.virial)]
-    return [(weight, differences) for weight, differences in terms if weight and differences.labelled.any()]
+    total = 0.0 * prediction.energy.sum()  # differentiable also where nothing is labelled
+    for weight, difference in terms:
+        if weight and difference.numel():
+            total = total + weight * (difference / weights.scale).square().mean()
+    return total
 
 
-def _differences(prediction: Tensor, target: Tensor | None, factor: Tensor | float = 1.0) -> Differences:
-    if target is None:
-        target = torch.full_like(prediction, torch.nan)
-    labelled = ~target.isnan()
-    vectors = torch.where(labelled, prediction - target, 0.0) * factor
-    return Differences(
-        vectors.flatten(1) if vectors.ndim > 1 else vectors.unsqueeze(1), labelled.view(len(labelled), -1)
-    )
+def _labelled(difference: Tensor, target: Tensor) -> Tensor:
+    return difference[~target.isnan()]

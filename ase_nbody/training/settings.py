@@ -67,10 +67,6 @@ class TrainingSettings(BaseModel):
     gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient of the loss")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay per step and learning rate")
 
-    loss: Literal["squares", "norms"] = Field(
-        default="squares",
-        description="mean squared errors, or mean lengths of the errors times the roots of the weights",
-    )
     energy_weight: float = Field(default=10.0, ge=0, description="weight of squared errors of the energy per atom")
     forces_weight: float = Field(default=1.0, ge=0, description="weight of squared errors of force components")
     stress_weight: float = Field(default=0.1, ge=0, description="weight of squared errors of the virial per atom")

@@ -58,9 +58,9 @@ def validation_errors(
     # one thread: new weights ask for new tables first, many small products
     with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
         found = [errors(predict(potential, b.graph), b.targets, b.graph) for b in batches]
-    energy = torch.cat([f.energy.components for f in found])
-    forces = torch.cat([f.forces.components for f in found])
-    virial = torch.cat([f.virial.components for f in found])
+    energy = torch.cat([f.energy for f in found])
+    forces = torch.cat([f.forces for f in found])
+    virial = torch.cat([f.virial for f in found])
     return ValidationErrors(
         energy_mae=_mean(energy.abs()),
         forces_mae=_mean(forces.abs()),

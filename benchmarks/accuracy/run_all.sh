@@ -70,6 +70,9 @@ list() {
     energies_late linear_decay no_amsgrad decay_mixing; do
     trial $patch 3bpa $patch $short
   done
+  trial norms 3bpa norms --epochs 40 --batch-size 2 --set channels=32
+  echo "norms_ethanol_50: trial.sh trials/norms.patch train_rmd17.sh $data/rmd17 ethanol 50 norms_ethanol_50 --epochs 600" \
+    "--batch-size 2 $size"
   # a level of molecules, or of groups of atoms in 3BPA, with a cutoff of its own
   trial molecules 3bpa molecules $short --set molecules_cutoff=8
   water water_short --epochs 10 --batch-size 2 --preset small

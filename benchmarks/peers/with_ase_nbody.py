@@ -17,7 +17,7 @@ from ase_nbody.data.dataset import Labels
 from ase_nbody.data.samples import Sample, batch_samples, targets
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, trainable_prediction
-from ase_nbody.training.loss import LossWeights, squares_loss
+from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.state import network_optimizers
 
 
@@ -47,7 +47,7 @@ def training_step(batches: list[list[Atoms]], dtype: str, size: str) -> Callable
         sample = next(samples)
         trained.network.zero_grad(set_to_none=True)
         prediction = trainable_prediction(trained, sample.graph)
-        squares_loss(prediction, sample.targets, sample.graph, weights).backward()
+        loss(prediction, sample.targets, sample.graph, weights).backward()
         for optimiser in optimisers:
             optimiser.step()
 
