@@ -20,7 +20,8 @@ case $name in
     ;;
   silicon)
     bash benchmarks/accuracy/train_mlearn.sh "$data/mlearn" Si silicon --epochs 40 --batch-size 2 --set max_degree_edges=4 \
-      --set max_degree_products=3 --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
+      --set max_degree_products=3 --isolated-atoms benchmarks/accuracy/mlearn_atoms.xyz --method "PBE (VASP)" \
+      --licence "MIT (data: BSD-3-Clause)"
     ;;
   molybdenum)
     surfaces=(--data runs/accuracy/Mo_surfaces.xyz --data runs/accuracy/Mo_surfaces.xyz) # few, so each is seen three times

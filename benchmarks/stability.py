@@ -4,6 +4,7 @@
     python benchmarks/stability.py 3bpa        # the same of 3BPA
     python benchmarks/stability.py silicon     # 100 ps of NVT at 300 K, 64 atoms, 2 fs steps
     python benchmarks/stability.py molybdenum  # the same of 54 atoms
+    python benchmarks/stability.py copper      # of 108 atoms
 
 Prints and writes runs/stability-NAME.json, with the closest distance of each pair of elements beside that of the
 training data and the largest change of any bond, and runs/stability-NAME.png. Ends with status 1 where a distance left
@@ -52,6 +53,7 @@ SYSTEMS = {
     "3bpa": System(next(atoms for atoms in MOLECULES if atoms.info["name"] == "3bpa"), "3bpa", 0.5),
     "silicon": System(bulk("Si", cubic=True) * (2, 2, 2), "silicon", 2.0),
     "molybdenum": System(bulk("Mo", cubic=True) * (3, 3, 3), "molybdenum", 2.0),
+    "copper": System(bulk("Cu", cubic=True) * (3, 3, 3), "copper", 2.0),
 }
 
 

@@ -97,7 +97,7 @@ def options(information: ModelInformation) -> str:
     architecture = architectures()[information.architecture]
     fixed = {name: information.settings[name] for name in ("elements", "average_neighbours")}
     usual = json.loads(architecture.settings(**fixed, **architecture.presets["medium"]).model_dump_json())
-    kept += [f"--set {name}={value}" for name, value in information.settings.items() if value != usual[name]]
+    kept += [f"--set {name}={value}" for name, value in information.settings.items() if value != usual.get(name)]
     return " ".join(kept)
 
 

@@ -25,7 +25,12 @@ list() {
   mlearn Cu copper --epochs 40 --batch-size 2
   local degree4="--set max_degree_edges=4 --set max_degree_products=3"
   local atoms="--isolated-atoms benchmarks/accuracy/mlearn_atoms.xyz"
+  mlearn Cu copper_short --epochs 12 --batch-size 2 --gradient-clip 1 --set cutoff=4.2 $degree4 $atoms
   mlearn Cu copper_atom --epochs 30 --batch-size 1 --gradient-clip 1 --set cutoff=4.2 $degree4 $atoms
+  for n in 3 4; do
+    mlearn Cu copper_bessel$n --epochs 30 --batch-size 1 --gradient-clip 1 --set cutoff=4.2 --set bessel_functions=$n $degree4 $atoms
+  done
+  mlearn Si silicon_fitted --epochs 40 --batch-size 2 $degree4
   # what was tried on 3BPA: first sizes, of which the preset medium is one, then all else with 64 channels and states of degree 1
   local short="--epochs 40 --batch-size 2"
   bpa medium $short
@@ -62,7 +67,9 @@ list() {
   bpa energy100 $short --energy-weight 100
   bpa ema999 $short --ema-decay 0.999
   bpa ema0 $short --ema-decay 0
+  bpa edges2 $short --set max_degree_edges=2
   bpa products3 $short --set max_degree_products=3
+  bpa levels1 $short --set levels=1
   bpa levels3 $short --set levels=3
   bpa bessel8 $short --set bessel_functions=8
   bpa bessel3 $short --set bessel_functions=3
@@ -76,6 +83,7 @@ list() {
   # a level of molecules, or of groups of atoms in 3BPA, with a cutoff of its own
   trial molecules 3bpa molecules $short --set molecules_cutoff=8
   water water_short --epochs 10 --batch-size 2 --preset small
+  water water_long --epochs 17 --batch-size 2 --preset small
   trial molecules water molecules_water --epochs 10 --batch-size 2 --preset small --set molecules_cutoff=8
   # on molybdenum
   short="--epochs 25 --batch-size 2"
