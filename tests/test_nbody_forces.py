@@ -67,6 +67,7 @@ def test_presets_at_their_full_size(preset: str, dtype: torch.dtype) -> None:
 SHIPPED = {
     "organic": molecule("CH3CH2OH"),
     "silicon": bulk("Si", cubic=True),
+    "copper": bulk("Cu", cubic=True) * (2, 2, 2),
     "molybdenum": bulk("Mo", cubic=True) * (2, 2, 2),
     "water": molecule("H2O"),
     "3bpa": molecule("C5H5N"),
