@@ -26,7 +26,7 @@ case $name in
   copper)
     bash benchmarks/accuracy/train_mlearn.sh "$data/mlearn" Cu copper --epochs 30 --batch-size 1 --set max_degree_edges=4 \
       --set max_degree_products=3 --isolated-atoms benchmarks/accuracy/mlearn_atoms.xyz --set cutoff=4.2 \
-      --set bessel_functions=4 --gradient-clip 1 --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
+      --set bessel_functions=3 --gradient-clip 1 --method "PBE (VASP)" --licence "MIT (data: BSD-3-Clause)"
     ;;
   molybdenum)
     surfaces=(--data runs/accuracy/Mo_surfaces.xyz --data runs/accuracy/Mo_surfaces.xyz) # few, so each is seen three times
