@@ -5,6 +5,8 @@ from ase_nbody.data.errors import ErrorReport, Evaluation, energy_shifts, error_
 from ase_nbody.data.plots import parity_plot
 from ase_nbody.data.reading import read_dataset, read_structures
 from ase_nbody.data.reference_energies import (
+    ReferenceEnergies,
+    all_isolated_energies,
     is_isolated_atom,
     isolated_atoms,
     isolated_energies,
@@ -22,8 +24,10 @@ __all__ = [
     "ErrorReport",
     "Evaluation",
     "Labels",
+    "ReferenceEnergies",
     "Sample",
     "Statistics",
+    "all_isolated_energies",
     "batch_samples",
     "default_validation_size",
     "energy_shifts",

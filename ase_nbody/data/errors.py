@@ -92,7 +92,7 @@ def evaluate(potential: Potential, dataset: Dataset, *, batch_atoms: int = 500) 
         batch_atoms: structures are predicted together up to this number of atoms.
 
     Raises:
-        ValueError: the dataset is empty or has elements that the potential does not know, or a prediction is not finite.
+        ValueError: the dataset is empty, has elements that the potential does not know, or a prediction is not finite.
     """
     if len(dataset) == 0:
         raise ValueError("there is nothing to evaluate: the dataset is empty")
@@ -146,8 +146,8 @@ def _check_finite(evaluation: Evaluation, source: str) -> None:
     bad = sorted({*np.flatnonzero(~np.isfinite(evaluation.energy_predictions)), *structures[~forces]})
     if bad:
         raise ValueError(
-            f"{source}: the model's energy or forces are not finite in {len(bad)} structure(s), the first of them number "
-            f"{bad[0]}; look for atoms on one spot there, or for a damaged model"
+            f"{source}: the model's energy or forces are not finite in {len(bad)} structure(s), of which number "
+            f"{bad[0]} is the first; look for atoms on one spot there, or for a damaged model"
         )
 
 

@@ -89,9 +89,9 @@ def shift_words(shifts: Sequence[CompositionShift]) -> str | None:
     words = ", ".join(f"{s.formula} {1000 * s.shift:+.2f} meV/atom" for s in largest[:NAMED])
     more = f" and {len(shifts) - NAMED} more" if len(shifts) > NAMED else ""
     return (
-        f"most of the error of the energies is a shift, one constant for each composition ({words}{more}), as reference "
-        "energies make it that do not belong to these structures; forces and energy differences within a composition "
-        "have no part in it"
+        f"most of the error of the energies is a shift, one constant for each composition ({words}{more}): reference "
+        "energies that do not belong to these structures make such shifts; forces, and energy differences within a "
+        "composition, are free of them"
     )
 
 
