@@ -94,7 +94,7 @@ def _check_readable(task: Task) -> None:
 def _where_the_weights_are(task: Task, step: int) -> str:
     kept = checkpoint_step(task.checkpoint)
     if kept is None:
-        return f"No checkpoint could be written either, so that the weights are lost. {_ADVICE}, and start again"
+        return f"There is no checkpoint that can be read either: the weights are lost. {_ADVICE}, and start again"
     how = "finishes from it without training again" if kept == step else f"goes on from its step {kept} of {step}"
     return f"The weights are in the checkpoint '{task.checkpoint}'. {_ADVICE}, then {resume_words(task.settings)} {how}"
 
@@ -111,7 +111,7 @@ def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str
         try:
             reports[name], evaluation = evaluate(task.potential, dataset)
         except Exception as error:  # out of memory, or whatever it is: the weights must not be lost
-            failures.append(f"{name}: {error or type(error).__name__}")
+            failures.append(f"{name}: {str(error) or type(error).__name__}")
             continue
         if (words := shift_words(energy_shifts(evaluation))) is not None:
             display.say(f"{name}: {words}")

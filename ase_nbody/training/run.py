@@ -14,7 +14,7 @@ from ase_nbody.data import Dataset, Sample, Statistics, batch_samples, samples
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget, Clock, EpochBudget, TimeBudget
 from ase_nbody.training.checkpoint import checkpoint_path, load_checkpoint
-from ase_nbody.training.display import Display
+from ase_nbody.training.display import Display, printable
 from ase_nbody.training.files import temporary_path
 from ase_nbody.training.finish import finish
 from ase_nbody.training.history import history_path, learning_curve_path
@@ -112,14 +112,10 @@ def _check_output(settings: TrainingSettings) -> None:
     output, checkpoint = settings.output, checkpoint_path(settings.output)
     if not output.parent.is_dir():
         raise FileNotFoundError(f"there is no folder '{output.parent}' for the output; make it first")
-    for path in (output, checkpoint, history_path(output), learning_curve_path(output)):
-        if path.is_dir():
-            raise IsADirectoryError(
-                f"'{path}' is a folder, and a file of this name is to be written; choose another name"
-            )
-    if output.exists() and not settings.force:
-        raise FileExistsError(
-            f"the output '{output}' is there already; choose another name, or overwrite it with --force"
+    if printable(str(output)) != str(output):
+        raise ValueError(
+            f"the name of the output '{printable(str(output))}' is no UTF-8 text, and such files cannot be opened by "
+            "safetensors; choose another name"
         )
     probe = temporary_path(checkpoint)  # the longest of the names
     try:
@@ -130,6 +126,15 @@ def _check_output(settings: TrainingSettings) -> None:
             f"nothing can be written beside the output '{output}' ({error.strerror}); choose another folder, or a "
             "shorter name"
         ) from None
+    for path in (output, checkpoint, history_path(output), learning_curve_path(output)):
+        if path.is_dir():
+            raise IsADirectoryError(
+                f"'{path}' is a folder, and a file of this name is to be written; choose another name"
+            )
+    if output.exists() and not settings.force:
+        raise FileExistsError(
+            f"the output '{output}' is there already; choose another name, or overwrite it with --force"
+        )
 
 
 def _task(settings: TrainingSettings, data: TrainingData, potential: Potential, fabric: Fabric) -> Task:
