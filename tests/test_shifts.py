@@ -235,3 +235,19 @@ def test_evaluate_prints_the_notes_of_the_data(nbody, tmp_path, monkeypatch) -> 
     status, _, err = nbody("evaluate", model, "--data", "data.xyz")
     assert status == 0
     assert err.splitlines() == ["Warning: 3 stresses were dropped", "Warning: odd unit"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["organik"], "no shipped model is called 'organik'"),
+        (["absent.safetensors"], "no model file absent.safetensors"),
+        (["organic", "--device", "typewriter"], "device 'typewriter' is not there"),
+        (["organic", "--json", "there.json"], "there.json is there already"),
+        (["organic", "--plot", "there.json"], "there.json is a file"),
+    ],
+)
+def test_evaluate_refuses_before_data_are_read(nbody, options: list[str], words: str) -> None:
+    Path("there.json").write_text("{}")
+    status, _, err = nbody("evaluate", *options, "--data", "absent.xyz")
+    assert status == 1 and words in err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,15 @@ import ase.io
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from pair_training import QUIET, argon_frames
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ase_nbody.cli import app
 from ase_nbody.cli.training import run_training
-from ase_nbody.data import isolated_energies
+from ase_nbody.data import Dataset, isolated_energies, merge, read_dataset
 from ase_nbody.training.display import Display
 from ase_nbody.training.prepare import read_training_data
 from ase_nbody.training.run import train
@@ -92,6 +96,46 @@ def test_command_refuses_words_that_are_no_choice(folder: Path) -> None:
         result = CliRunner().invoke(app, [*arguments, *wrong])
         assert result.exit_code != 0
         assert "was read" not in f"{result.output} {result.exception}"
+
+
+# --- what is said of the data ---------------------------------------------------------------------------------------
+
+
+def test_what_the_data_leave_open_is_said_and_kept(tmp_path: Path) -> None:
+    frames = [molecule(name) for name in ("CH3CH2OH", "CH3OCH3", "CH3CH2OH")]
+    for frame in frames:
+        frame.calc = SinglePointCalculator(frame, energy=-float(frame.numbers.sum()))
+    ase.io.write(tmp_path / "isomers.xyz", frames)
+    settings = training_settings({"data": tmp_path / "isomers.xyz", "output": tmp_path / "m.safetensors"})
+    log = io.StringIO()
+    found = read_training_data(settings, Display(Console(file=log, soft_wrap=True, width=1000)))
+    warnings = [line for line in log.getvalue().splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1
+    assert "do not determine the reference energies of H, C, O" in warnings[0] and "--isolated-atoms" in warnings[0]
+    assert "H, C, O: not determined by the compositions of the data" in found.references_source
+    for symbol in ("H", "C"):
+        frames.append(Atoms(symbol))
+        frames[-1].calc = SinglePointCalculator(frames[-1], energy=-1.0)
+    ase.io.write(tmp_path / "isomers.xyz", frames)
+    log = io.StringIO()
+    read_training_data(settings, Display(Console(file=log)))
+    assert "warning" not in log.getvalue()
+
+
+def test_notes_of_every_file_are_printed_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(path: Path, **keys: Any) -> Dataset:
+        return replace(read_dataset(path, **keys), notes=(f"odd units in {Path(path).name}",))
+
+    monkeypatch.setattr("ase_nbody.training.prepare.read_dataset", noted)
+    test = data.with_name("test.xyz")
+    test.write_bytes(data.read_bytes())
+    settings = settings_of(data, data, isolated_atoms=None, test=(test, test))
+    log = io.StringIO()
+    found = read_training_data(settings, Display(Console(file=log)))
+    warnings = [line for line in log.getvalue().splitlines() if line.startswith("warning:")]
+    assert warnings == ["warning: odd units in argon.xyz", "warning: odd units in test.xyz"]
+    assert found.train.notes == found.valid.notes == ("odd units in argon.xyz",)
+    assert merge([found.train, found.tests[0]]).notes == ("odd units in argon.xyz", "odd units in test.xyz")
 
 
 # --- keys of isolated atoms -----------------------------------------------------------------------------------------

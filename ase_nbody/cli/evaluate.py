@@ -40,9 +40,14 @@ def evaluate(
     from ase_nbody.cli.output import say, warn, write_json
     from ase_nbody.data import energy_shifts, parity_plot, read_dataset
     from ase_nbody.data import evaluate as evaluation_of
+    from ase_nbody.devices import torch_device
+    from ase_nbody.models_directory import find_model
 
+    find_model(model), torch_device(device)  # what is wrong is refused before the data are read
     if json is not None:
         check_outputs([json], force)
+    if plot is not None and plot.exists() and not plot.is_dir():
+        raise NotADirectoryError(f"--plot {plot} is a file; give the name of a folder")
     dataset = read_dataset(data, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
     say(f"labels: {dataset.found}")
     for note in dataset.notes:
