@@ -216,6 +216,7 @@ def test_evaluate_shows_errors_with_and_without_shift(nbody, tmp_path) -> None:
     assert "4.000" in rows["without shift, meV"] and "0.333" in rows["without shift, meV/atom"]
     assert "1 structure(s) alone in their composition are left out" in out
     assert "most of the error of the energies is a shift" in out and "C6H6 -46.08 meV/atom" in out
+    assert "the model's reference energies: given" in out
 
 
 def test_evaluate_says_where_there_are_no_errors_without_shift(nbody, tmp_path) -> None:

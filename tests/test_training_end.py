@@ -89,7 +89,7 @@ def test_a_model_that_cannot_be_written_is_finished_later_without_training(
 ) -> None:
     whole = train(settings.model_copy(update={"output": tmp_path / "whole.safetensors"}), console=QUIET)
     monkeypatch.setattr(finish, "save_model", save)
-    with pytest.raises(OSError, match=r"m.safetensors' could not.*m.checkpoint.safetensors.*Free space") as refused:
+    with pytest.raises(OSError, match=r"m.safetensors' could not.*m.checkpoint.safetensors.*ulimit -f") as refused:
         train(settings, console=QUIET)
     assert "the same command finishes from it without training again" in str(refused.value)
     assert {n for n in left(settings) if not n.startswith("whole")} == {"m.checkpoint.safetensors", "m.history.csv"}
@@ -213,6 +213,18 @@ def test_a_test_that_cannot_be_evaluated_leaves_the_model(
     information = load_model(settings.output)[1]
     assert information.errors.keys() == {"valid", "test argon.xyz"}
     assert not checkpoint_path(settings.output).exists()
+
+
+def test_tests_of_the_same_name_are_told_apart(settings: TrainingSettings, data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / data.name
+    other.parent.mkdir()
+    ase.io.write(other, argon_frames(3, seed=5))
+    train(settings.model_copy(update={"test": (data, other)}), console=QUIET)
+    errors = read_information(settings.output).errors
+    assert {name: report["n_structures"] for name, report in errors.items() if name != "valid"} == {
+        "test argon.xyz": 12,
+        "test argon.xyz (2)": 3,
+    }
 
 
 def test_a_checkpoint_stays_where_force_meets_a_wrong_setting(settings: TrainingSettings) -> None:

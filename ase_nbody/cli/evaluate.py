@@ -43,7 +43,8 @@ def evaluate(
     from ase_nbody.devices import torch_device
     from ase_nbody.models_directory import find_model
 
-    find_model(model), torch_device(device)  # what is wrong is refused before the data are read
+    find_model(model)  # what is wrong is refused before the data are read
+    torch_device(device)
     if json is not None:
         check_outputs([json], force)
     if plot is not None and plot.exists() and not plot.is_dir():
@@ -53,10 +54,11 @@ def evaluate(
     for note in dataset.notes:
         warn(note)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
-    potential = calculator(model, device, dtype, threads, n_atoms).potential
-    report, evaluation = evaluation_of(potential, dataset)
+    calc = calculator(model, device, dtype, threads, n_atoms)
+    report, evaluation = evaluation_of(calc.potential, dataset)
     _print_report(report)
-    _print_shifts(report, energy_shifts(evaluation))
+    assert calc.information is not None  # of a file
+    _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
     if json is not None:
         write_json(report.to_json_dict(), json)
         say(f"errors written to {json}")
@@ -90,7 +92,7 @@ def _print_report(report: ErrorReport) -> None:
     Console(highlight=False).print(table)
 
 
-def _print_shifts(report: ErrorReport, shifts: list[CompositionShift]) -> None:
+def _print_shifts(report: ErrorReport, shifts: list[CompositionShift], references_source: str) -> None:
     """What the errors without shift leave out, and whether most of the error is shift."""
     from ase_nbody.cli.output import say
     from ase_nbody.data import shift_words
@@ -104,3 +106,4 @@ def _print_shifts(report: ErrorReport, shifts: list[CompositionShift]) -> None:
     say(words if shifts else "no errors without shift: no two structures have the same composition")
     if (shifted := shift_words(shifts)) is not None:
         say(shifted)
+        say(f"the model's reference energies: {references_source.removeprefix('reference energies of ')}")

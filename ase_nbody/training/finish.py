@@ -20,6 +20,8 @@ from ase_nbody.training.scale import learnt_nothing
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import TrainingState
 
+_ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
+
 
 def finish(
     data: TrainingData, task: Task, state: TrainingState, found: Statistics, command: str | None, display: Display
@@ -99,13 +101,13 @@ def _where_the_weights_are(task: Task, step: int) -> str:
     return f"The weights are in the checkpoint '{task.checkpoint}'. {_ADVICE}, then {resume_words(task.settings)} {how}"
 
 
-_ADVICE = "Free space on the disk or raise the limit (df, quota, ulimit -f)"
-
-
 def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str, ErrorReport], list[str]]:
     """Errors by name of the set, and what went wrong with the others."""
     sets: dict[str, Dataset] = {"valid": data.valid}
-    sets |= {f"test {printable(Path(test.source).name)}": test for test in data.tests}
+    for test in data.tests:
+        name = f"test {printable(Path(test.source).name)}"
+        same = sum(key == name or key.startswith(f"{name} (") for key in sets)
+        sets[f"{name} ({same + 1})" if same else name] = test
     reports, failures = {}, []
     for name, dataset in sets.items():
         try:
