@@ -179,7 +179,7 @@ def test_isolated_atoms_have_the_key_of_the_data(tmp_path: Path, data: Path) -> 
 def test_isolated_atoms_without_the_key_name_what_was_found(tmp_path: Path, data: Path) -> None:
     isolated = tmp_path / "atoms.xyz"
     ase.io.write(isolated, [atom("Ar", other=-0.5)])
-    with pytest.raises(ValueError, match=r"atoms.xyz: .*'my_energy'.*keys found: info: other"):
+    with pytest.raises(ValueError, match=r"atoms.xyz: .*'my_energy'.*keys found: info: other.*--isolated-energy-key"):
         read_training_data(settings_of(data, isolated, energy_key="my_energy"), Display(QUIET))
 
 

@@ -192,7 +192,12 @@ def _references(
 
 
 def _isolated(path: Path, settings: TrainingSettings, display: Display) -> dict[str, float]:
-    atoms = read_dataset(path, energy_key=settings.isolated_energy_key or settings.energy_key)
+    try:
+        atoms = read_dataset(path, energy_key=settings.isolated_energy_key or settings.energy_key)
+    except ValueError as error:
+        raise ValueError(
+            f"isolated atoms, {error}; --isolated-energy-key names their energies where --energy-key does not"
+        ) from None
     _show(atoms, "isolated atoms", display)
     return all_isolated_energies(atoms)
 
