@@ -68,7 +68,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"output": "n.safetensors"}, "'n.checkpoint.safetensors' is a folder"),
         ({"output": "x" * 240 + ".safetensors"}, "nothing can be written beside the output.*shorter name"),
         ({"test": ["there.xyz", "absent.xyz"]}, "absent.xyz: there is no such file"),
-        ({"data": ["there.xyz", "no.xyz"], "valid": "nor.xyz"}, "no.xyz, nor.xyz: there is no such file"),
+        ({"data": ["there.xyz", "no.xyz"], "valid": "nor.xyz"}, "no.xyz: there is no such file; nor.xyz: there is"),
+        ({"valid": "a_folder.safetensors"}, "a_folder.safetensors is not a file"),
+        ({"isolated_energy_key": "e"}, "isolated_energy_key .* isolated_atoms"),
         ({"isolated_atoms": "absent.xyz"}, "absent.xyz: there is no such file"),
     ],
 )

@@ -59,15 +59,19 @@ class TrainingData:
 
 
 def check_files(settings: TrainingSettings) -> None:
-    """Refuse names of files that are not there, before one of them is read.
+    """Refuse names of data files that are not there, before one of them is read.
 
     Raises:
         ValueError: they are listed.
     """
     others = [path for path in (settings.valid, settings.isolated_atoms) if path is not None]
-    absent = [path for path in (*settings.data, *others, *settings.test) if not path.exists()]
-    if absent:
-        raise ValueError(f"{', '.join(map(str, absent))}: there is no such file")
+    problems = [
+        f"{path} is not a file" if path.exists() else f"{path}: there is no such file"
+        for path in dict.fromkeys((*settings.data, *others, *settings.test))
+        if not path.is_file()
+    ]
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def read_training_data(settings: TrainingSettings, display: Display) -> TrainingData:

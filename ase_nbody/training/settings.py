@@ -116,6 +116,12 @@ class TrainingSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _key_of_a_file(self) -> Self:
+        if self.isolated_energy_key is not None and self.isolated_atoms is None:
+            raise ValueError("isolated_energy_key names the energies in isolated_atoms, which is not given; give both")
+        return self
+
+    @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if self.energy_weight == self.forces_weight == self.stress_weight == 0:
             raise ValueError("all weights of the loss are zero; give energy_weight or forces_weight a positive value")
