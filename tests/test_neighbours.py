@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
-from ase_nbody.neighbours import NeighbourCache, _box, neighbour_graph
+from ase_nbody.neighbours import NeighbourCache, neighbour_graph
+from ase_nbody.pairs import _box
 from ase_nbody.structures import check_structure
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
@@ -205,7 +206,7 @@ def test_shifts_of_old_matscipy_without_pbc_are_dropped(monkeypatch):
         i, j, shifts = neighbour_list(*args, **kwargs)
         return i, j, shifts + np.where(kwargs["pbc"], 0, 1)
 
-    monkeypatch.setattr("ase_nbody.neighbours.neighbour_list", old_neighbour_list)
+    monkeypatch.setattr("ase_nbody.pairs.neighbour_list", old_neighbour_list)
     torch.testing.assert_close(neighbour_graph(atoms, CUTOFF).shifts, expected, rtol=0, atol=0)
 
 
