@@ -21,7 +21,7 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
-from ase_nbody.devices import torch_device
+from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.hessian import hessian
 from ase_nbody.kernels.workers import torch_threads
@@ -72,6 +72,7 @@ class NBodyCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
+    @plain_torch()
     def __init__(
         self,
         model: str | os.PathLike[str] | Potential,
@@ -130,6 +131,7 @@ class NBodyCalculator(Calculator):
                 _check_stress_is_defined(structure)
             return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
+    @plain_torch()
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -155,6 +157,7 @@ class NBodyCalculator(Calculator):
             if "stress" in properties:
                 _check_stress_is_defined(structure)
 
+    @plain_torch()
     def calculate_many(self, structures: Sequence[Atoms]) -> list[Results]:
         """Results of many structures, evaluated in batches; the same as one after another.
 
@@ -175,6 +178,7 @@ class NBodyCalculator(Calculator):
             results += self._results(graph)
         return results
 
+    @plain_torch()
     def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
         """Second derivatives of the energy by positions, exact, (3N, 3N), eV/angstrom^2.
 
@@ -188,6 +192,7 @@ class NBodyCalculator(Calculator):
             self.evaluations += 1
             return hessian(self.potential, graph).double().cpu().numpy()
 
+    @plain_torch()
     def get_states(self, atoms: Atoms) -> Any:
         """The covariant states of all subsystems, level by level, from the atoms to the whole.
 
@@ -205,18 +210,24 @@ class NBodyCalculator(Calculator):
             self.evaluations += 1
             return states(graph)
 
+    @plain_torch()
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_lock"], state["neighbours"], state["timings"]
         state["potential"] = _copied(self.potential, torch.device("cpu"), self.potential.dtype)
         return state
 
+    @plain_torch()
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = RLock()
         self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"])
         self.timings = Timings()
         self.potential = _copied(self.potential, torch_device(self.parameters["device"]), self.potential.dtype)
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "model")
+        return f"{type(self).__name__}({self.parameters['model']!r}, {chosen})"
 
     def _get_name(self) -> str:
         return "nbody"

@@ -91,7 +91,9 @@ def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None
         what = "element {} is" if len(unknown) == 1 else "elements {} are"
         names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))
         known = ", ".join(elements)
-        raise ValueError(f"{names} not in this model ({known}); adapt it or choose another: nbody models")
+        raise ValueError(
+            f"{names} not in this model ({known}); choose another model (nbody models) or train one (nbody train --data FILE)"
+        )
 
 
 def _check_positions(positions: NDArray[np.float64]) -> None:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import EdgeList
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.timings import Timings
 
@@ -62,23 +61,6 @@ class Gradients:
     energies: Tensor
     positions: Tensor
     strain: Tensor
-
-
-@dataclass(frozen=True)
-class EdgeGradients:
-    """Atomic energies and their gradients, in units of the potential's energy scale.
-
-    Attributes:
-        energies: (N,).
-        edges: the edges that act, some or all of the graph's.
-        vectors: their vectors, (E, 3), angstrom.
-        gradients: of the summed energy by these vectors, (E, 3), 1/angstrom.
-    """
-
-    energies: Tensor
-    edges: EdgeList
-    vectors: Tensor
-    gradients: Tensor
 
 
 @dataclass(frozen=True)
