@@ -92,7 +92,8 @@ def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None
         names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))
         known = ", ".join(elements)
         raise ValueError(
-            f"{names} not in this model ({known}); choose another model (nbody models) or train one (nbody train --data FILE)"
+            f"{names} not in this model ({known}); choose another model (nbody models) or train one "
+            "(nbody train --data FILE)"
         )
 
 

@@ -484,7 +484,10 @@ def test_unknown_elements_are_named():
     check_structure(molecule("CH3OH"), ("H", "C", "N", "O"))
     with pytest.raises(ValueError) as error:
         check_structure(Atoms("BrH"), ("H", "C", "N", "O"))
-    expected = "element 'Br' is not in this model (H, C, N, O); choose another model (nbody models) or train one (nbody train --data FILE)"
+    expected = (
+        "element 'Br' is not in this model (H, C, N, O); choose another model (nbody models) or train one "
+        "(nbody train --data FILE)"
+    )
     assert str(error.value) == expected
     with pytest.raises(ValueError, match="elements 'Cl', 'Br' are not in this model"):
         check_structure(Atoms("BrClH"), ("H", "C", "N", "O"))

