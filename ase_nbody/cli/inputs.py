@@ -12,7 +12,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 from ase.data import atomic_numbers
-from ase.io.formats import filetype, string2index
+from ase.io.formats import filetype
+from ase.utils import string2index
 
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli.options import Dtype
@@ -61,9 +62,10 @@ def _frames(path: Path, index: str) -> Atoms | list[Atoms]:
     """Frames of a file; those of extended XYZ read as labelled data are, so that none is passed over."""
     name = str(path.absolute())  # ASE takes "-" for the standard input
     if filetype(name) in ("xyz", "extxyz"):
-        every = read_structures(name)
-        chosen: Atoms | list[Atoms] = every[string2index(index)]
-        return chosen
+        chosen = string2index(index)
+        if isinstance(chosen, str):
+            raise ValueError(f"'{index}' is not the number of a frame")
+        return read_structures(name)[chosen]
     frames: Atoms | list[Atoms] = ase.io.read(name, index=index, do_not_split_by_at_sign=True)
     return frames
 
