@@ -49,7 +49,7 @@ METHODS: dict[str, Callable[[NBodyCalculator], np.ndarray]] = {
     "states": lambda c: np.concatenate([level.states.ravel() for level in c.get_states(periodic())]),
     "pickle": lambda c: pickle.loads(pickle.dumps(c)).get_forces(periodic()),
 }
-POTENTIAL = nbody_networks.potential(torch.float64)
+POTENTIAL = nbody_networks.potential(torch.float64, levels=1, channels=2, radial_width=4)
 
 
 def periodic():
