@@ -30,7 +30,7 @@ from ase_nbody.calculator_inputs import (
     larger_limits,
     loaded_potential,
 )
-from ase_nbody.devices import torch_device
+from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.envelope import EnvelopeReport, OutsideTrainingError, OutsideTrainingWarning
 from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.graph import Graph, batch_graphs
@@ -84,6 +84,7 @@ class NBodyCalculator(Calculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
+    @plain_torch()
     def __init__(
         self,
         model: str | os.PathLike[str] | Potential,
@@ -147,6 +148,7 @@ class NBodyCalculator(Calculator):
                 check_stress_is_defined(structure)
             return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
+    @plain_torch()
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -175,6 +177,7 @@ class NBodyCalculator(Calculator):
             if "stress" in properties:
                 check_stress_is_defined(structure)
 
+    @plain_torch()
     def calculate_many(self, structures: Sequence[Atoms]) -> list[Results]:
         """Results of many structures, evaluated in batches; the same as one after another.
 
@@ -198,6 +201,7 @@ class NBodyCalculator(Calculator):
             results += some
         return results
 
+    @plain_torch()
     def get_envelope(self, atoms: Atoms) -> EnvelopeReport:
         """Where a structure stands in what the training data cover: distances, forces and energy.
 
@@ -215,6 +219,7 @@ class NBodyCalculator(Calculator):
             known = self.results if self.results and not self.check_state(atoms) else self._results(graph)[0]
             return self._check.reports(graph, [known])[0]
 
+    @plain_torch()
     def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
         """Second derivatives of the energy by positions, exact, (3N, 3N), eV/angstrom^2.
 
@@ -228,6 +233,7 @@ class NBodyCalculator(Calculator):
             self.evaluations += 1
             return hessian(self.potential, graph).double().cpu().numpy()
 
+    @plain_torch()
     def get_states(self, atoms: Atoms) -> Any:
         """The covariant states of all subsystems, level by level, from the atoms to the whole.
 
@@ -245,18 +251,24 @@ class NBodyCalculator(Calculator):
             self.evaluations += 1
             return states(graph)
 
+    @plain_torch()
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_lock"], state["neighbours"], state["timings"], state["_check"], state["_limits"]
         state["potential"] = copied_potential(self.potential, torch.device("cpu"), self.potential.dtype)
         return state
 
+    @plain_torch()
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = RLock()
         self.timings = Timings()
         self.potential = copied_potential(self.potential, torch_device(self.parameters["device"]), self.potential.dtype)
         self._prepare()
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "model")
+        return f"{type(self).__name__}({self.parameters['model']!r}, {chosen})"
 
     def _get_name(self) -> str:
         return "nbody"

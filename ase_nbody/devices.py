@@ -1,6 +1,9 @@
-"""Torch's devices by what users call them."""
+"""Torch's devices by what users call them, and its modes, which other packages may have set."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from ase.calculators.calculator import CalculatorSetupError
@@ -18,3 +21,21 @@ def torch_device(name: str) -> torch.device:
     if name in there or (name == "cuda" and len(there) > 1):
         return torch.device(name)
     raise CalculatorSetupError(f"device {name!r} is not there; on this machine there are: auto, {', '.join(there)}")
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Torch without inference mode, default device and autocast inside, in this thread; as it was afterwards.
+
+    Tensors made in inference mode cannot be differentiated later, and calculators keep what they make. It decorates
+    functions too.
+    """
+    with ExitStack() as modes:
+        if torch.is_inference_mode_enabled():
+            modes.enter_context(torch.inference_mode(False))
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        yield

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
-_SMALLEST_HEIGHT = 0.1  # angstrom between opposite cell faces; real crystals have > 1, and images grow as 1 / height
+_SMALLEST_HEIGHT = 0.1  # angstrom between opposite faces of the reduced cell; real crystals have > 1
+_LARGEST_DEFECT = 2.0  # product of lengths over volume; a reduced cell has at most the root of 2 (Minkowski)
 _NAMED_ATOMS = 5  # atoms listed in an error message
 
 
@@ -55,13 +57,44 @@ def cell_frame(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.
     return frame
 
 
+def cell_heights(cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances between opposite faces of a cell, (3,), angstrom; zeros where it is singular."""
+    if np.linalg.det(cell) == 0:
+        return np.zeros(3)
+    heights: NDArray[np.float64] = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return heights
+
+
+def reduced_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+    """The same lattice by short vectors: a skewed cell Minkowski-reduced, any other as it is.
+
+    Args:
+        cell: rows, (3, 3), angstrom; those with pbc are not singular.
+        pbc: (3,); the other rows are not used, and stay.
+
+    Returns:
+        The cell, (3, 3), and the whole numbers U, (3, 3), that make it: U @ cell. Shifts S of it are S @ U of `cell`.
+    """
+    periodic = cell[pbc]
+    lengths = np.linalg.norm(periodic, axis=1)
+    volume = np.sqrt(np.abs(np.linalg.det(periodic @ periodic.T)))
+    if lengths.prod() <= _LARGEST_DEFECT * volume:
+        return cell, np.eye(3, dtype=np.int64)
+    # ASE compares lengths with an absolute tolerance, hence the unit.
+    whole = minkowski_reduce(cell_frame(cell, pbc) / lengths.max(), pbc)[1]
+    return np.where(pbc[:, None], whole @ cell, cell), whole
+
+
 def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None:
     unknown = [chemical_symbols[n] for n in np.unique(numbers) if chemical_symbols[n] not in elements]
     if unknown:
         what = "element {} is" if len(unknown) == 1 else "elements {} are"
         names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))
         known = ", ".join(elements)
-        raise ValueError(f"{names} not in this model ({known}); adapt it or choose another: nbody models")
+        raise ValueError(
+            f"{names} not in this model ({known}); choose another model (nbody models) or train one "
+            "(nbody train --data FILE)"
+        )
 
 
 def _check_positions(positions: NDArray[np.float64]) -> None:
@@ -81,11 +114,19 @@ def _check_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> None:
         raise ValueError(f"the cell is not finite: {cell.tolist()}; set atoms.cell to numbers in angstrom")
     if not pbc.any():
         return
-    frame = cell_frame(cell, pbc)
-    heights = np.zeros(3) if np.linalg.det(frame) == 0 else 1 / np.linalg.norm(np.linalg.inv(frame), axis=0)
-    if heights[pbc].min() < _SMALLEST_HEIGHT:
+    height = _smallest_height(cell, pbc)
+    if height < _SMALLEST_HEIGHT:
         raise ValueError(
             f"the cell {cell.tolist()} is degenerate along its periodic directions (pbc={pbc.tolist()}): "
-            f"opposite faces are {heights[pbc].min():.3g} angstrom apart and must be at least {_SMALLEST_HEIGHT}; "
+            f"opposite faces are {height:.3g} angstrom apart and must be at least {_SMALLEST_HEIGHT}; "
             "give a full cell, or switch pbc off where there is none, such as atoms.pbc = False for a molecule"
         )
+
+
+def _smallest_height(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> float:
+    """Of the cell along its directions with pbc, reduced where it is skewed; zero if it is singular."""
+    frame = cell_frame(cell, pbc)
+    smallest = cell_heights(frame)[pbc].min()
+    if smallest < _SMALLEST_HEIGHT and np.linalg.matrix_rank(frame) == 3:
+        smallest = cell_heights(cell_frame(reduced_cell(cell, pbc)[0], pbc))[pbc].min()
+    return float(smallest)

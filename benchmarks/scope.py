@@ -58,13 +58,13 @@ WATER = ("H2O", 0, 1, 5.15)
 SCOPES = {
     "organic": Scope(
         purpose=(
-            "single unstrained molecules of C, H and O near their minima and up to about 500 K: alcohols, ethers, aldehydes, "
-            "ketones, carboxylic acids, esters, alkanes and arenes; errors are known for ethanol, malonaldehyde and its "
-            "enol, benzene, toluene and aspirin"
+            "single unstrained molecules of C, H and O near their minima and up to about 500 K: alcohols, ethers, "
+            "aldehydes, ketones, carboxylic acids, esters, alkanes and arenes; errors are known for ethanol, "
+            "malonaldehyde and its enol, benzene, toluene and aspirin"
         ),
         not_for=(
-            "alkenes, alkynes, allenes and ketenes, small rings, radicals, H2, O2 and peroxides, hydrogen bonds between "
-            "molecules, liquids and crystals, and bonds that break"
+            "alkenes, alkynes, allenes and ketenes, small rings, radicals, H2, O2 and peroxides, hydrogen bonds "
+            "between molecules, liquids and crystals, and bonds that break"
         ),
         molecules=(
             *("CH3CH2OH", "CH3OH", "CH3OCH3", "H2CO", "CH3CHO", "CH3COCH3", "HCOOH", "CH3COOH", "HCOOCH3", "OCHCHO"),

@@ -447,7 +447,7 @@ def test_keywords_of_ase(calculator):
     atoms = methanol()
     NBodyCalculator(toy_potential(), device="cpu", atoms=atoms, label="run/a", directory=".")
     assert atoms.calc.name == "nbody"
-    assert atoms.calc.get_atoms is not None
+    assert atoms.calc.label == "run/a"
     assert atoms.calc.calculation_required(atoms, ["energy"])
 
 

@@ -18,7 +18,8 @@ from matscipy.neighbours import neighbour_list
 
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
 from ase_nbody.neighbour_cache import NeighbourCache
-from ase_nbody.neighbours import _box, neighbour_graph
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.pairs import _box
 from ase_nbody.structures import check_structure
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
@@ -206,7 +207,7 @@ def test_shifts_of_old_matscipy_without_pbc_are_dropped(monkeypatch):
         i, j, shifts = neighbour_list(*args, **kwargs)
         return i, j, shifts + np.where(kwargs["pbc"], 0, 1)
 
-    monkeypatch.setattr("ase_nbody.neighbours.neighbour_list", old_neighbour_list)
+    monkeypatch.setattr("ase_nbody.pairs.neighbour_list", old_neighbour_list)
     torch.testing.assert_close(neighbour_graph(atoms, CUTOFF).shifts, expected, rtol=0, atol=0)
 
 
@@ -484,7 +485,10 @@ def test_unknown_elements_are_named():
     check_structure(molecule("CH3OH"), ("H", "C", "N", "O"))
     with pytest.raises(ValueError) as error:
         check_structure(Atoms("BrH"), ("H", "C", "N", "O"))
-    expected = "element 'Br' is not in this model (H, C, N, O); adapt it or choose another: nbody models"
+    expected = (
+        "element 'Br' is not in this model (H, C, N, O); choose another model (nbody models) or train one "
+        "(nbody train --data FILE)"
+    )
     assert str(error.value) == expected
     with pytest.raises(ValueError, match="elements 'Cl', 'Br' are not in this model"):
         check_structure(Atoms("BrClH"), ("H", "C", "N", "O"))

@@ -115,9 +115,9 @@ class Gate(nn.Module):
             self.mix_pairs = Mixing.of_product(self.pairs.table, channels, shape.irreps_out, channels, generator)
         # 4. the node itself, one level below
         self.own = Mixing(shape.irreps, (1,) * len(shape.irreps), channels, shape.irreps_out, channels, generator)
-        self.own_scale = nn.Parameter(torch.ones(shape.parent_types, channels))
+        self.own_scale = nn.Parameter(torch.ones(shape.parent_types, channels, dtype=torch.float32))
         # 5. readout
-        readout = torch.randn(shape.parent_types, channels, generator=generator) / channels**0.5
+        readout = torch.randn(shape.parent_types, channels, generator=generator, dtype=torch.float32) / channels**0.5
         self.readout = nn.Parameter(_FIRST_ENERGIES * readout)
 
     def forward(
@@ -196,7 +196,9 @@ class NBodyNetwork(Network):
         super().__init__()
         self.settings: NBodySettings = settings
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
-        self.embedding = nn.Parameter(torch.randn(len(settings.elements), settings.channels, generator=generator))
+        self.embedding = nn.Parameter(
+            torch.randn(len(settings.elements), settings.channels, generator=generator, dtype=torch.float32)
+        )
         self.gates = nn.ModuleList(Gate(settings, shape, generator) for shape in level_shapes(settings))
         self._forces = NBodyForces()
         self._training: NBodyTraining | None = None

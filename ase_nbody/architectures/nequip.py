@@ -91,10 +91,14 @@ class NequipNetwork(Network):
         self.settings: NequipSettings = settings
         elements = len(settings.elements)
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
-        self.register_buffer("neighbour_scales", torch.full((elements,), settings.average_neighbours**-0.5))
-        self.register_buffer("energy_scales", torch.ones(elements))
+        self.register_buffer(
+            "neighbour_scales", torch.full((elements,), settings.average_neighbours**-0.5, dtype=torch.float32)
+        )
+        self.register_buffer("energy_scales", torch.ones(elements, dtype=torch.float32))
         shapes = interaction_shapes(settings)
-        self.embedding = nn.Parameter(torch.randn(elements, shapes[0].embedding_channels, generator=generator))
+        self.embedding = nn.Parameter(
+            torch.randn(elements, shapes[0].embedding_channels, generator=generator, dtype=torch.float32)
+        )
         self.layers = nn.ModuleList(Interaction(shape, generator) for shape in shapes)
         hidden = (settings.readout_width or settings.channels,) * settings.readout_depth
         self.readout = Perceptron((settings.channels, *hidden, 1), settings.readout_activation, generator)

@@ -111,7 +111,9 @@ class SchNet(Network):
         self.settings: SchNetSettings = settings
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         features = settings.features
-        self.embedding = nn.Parameter(torch.randn(len(settings.elements), features, generator=generator))
+        self.embedding = nn.Parameter(
+            torch.randn(len(settings.elements), features, generator=generator, dtype=torch.float32)
+        )
         self.interactions = nn.ModuleList(Interaction(settings, generator) for _ in range(settings.interactions))
         self.readout1 = Dense(features, features // 2, generator)
         self.readout2 = Dense(features // 2, 1, generator)

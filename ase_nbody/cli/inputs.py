@@ -12,9 +12,12 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 from ase.data import atomic_numbers
+from ase.io.formats import filetype
+from ase.utils import string2index
 
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli.options import Dtype
+from ase_nbody.data import read_structures
 
 ATOMS_OF_ONE_THREAD = 100
 """Structures up to this size are evaluated by one thread: more gain little there (`nbody bench --threads`)."""
@@ -30,15 +33,13 @@ def read_structure(text: str) -> Atoms:
     Raises:
         ValueError: no such file and no such name, or the file is empty, unreadable or gives several structures.
     """
-    path = Path(text)
-    if not path.exists():
-        path = Path(text.partition("@")[0])
+    path, index = _path_and_index(text)
     if not path.exists():
         return _known_structure(text)
     if path.is_dir() or path.stat().st_size == 0:
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'empty'}; give a file with a structure")
     try:
-        frames = ase.io.read(text)
+        frames = _frames(path, index)
     except Exception as error:  # the readers of ASE's formats raise errors of every kind
         raise ValueError(
             f"cannot read a structure from {text} ({type(error).__name__}: {error}); give a file of a format that "
@@ -46,6 +47,26 @@ def read_structure(text: str) -> Atoms:
         ) from error
     if not isinstance(frames, Atoms):
         raise ValueError(f"{text} gives {len(frames)} structures; take one of them, such as {path}@-1")
+    return frames
+
+
+def _path_and_index(text: str) -> tuple[Path, str]:
+    """A file and the frames asked for, the last if none: `@` belongs to the name where there is such a file."""
+    name, at, index = text.rpartition("@")
+    if at and not Path(text).exists():
+        return Path(name), index
+    return Path(text), "-1"
+
+
+def _frames(path: Path, index: str) -> Atoms | list[Atoms]:
+    """Frames of a file; those of extended XYZ read as labelled data are, so that none is passed over."""
+    name = str(path.absolute())  # ASE takes "-" for the standard input
+    if filetype(name) in ("xyz", "extxyz"):
+        chosen = string2index(index)
+        if isinstance(chosen, str):
+            raise ValueError(f"'{index}' is not the number of a frame")
+        return read_structures(name)[chosen]
+    frames: Atoms | list[Atoms] = ase.io.read(name, index=index, do_not_split_by_at_sign=True)
     return frames
 
 

@@ -25,7 +25,7 @@ from ase_nbody.kernels.tables import coefficients
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.nn.element_mixing import ElementMixing
 from ase_nbody.nn.mixing import Mixing
-from ase_nbody.nn.nequip_layers import SILU_GAIN, TANH_GAIN, Interaction
+from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, Interaction
 from ase_nbody.nn.perceptron import Perceptron
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -189,7 +189,7 @@ def _columns(described: Described, gated: Sequence[str]) -> tuple[dict[str, list
 
 def _relative_gain(described: Described, irrep: str) -> float:
     theirs = described["gains"].get(irrep, described["gains"].get("gates"))
-    return float(theirs) / (TANH_GAIN if irrep == "0o" else SILU_GAIN)
+    return float(theirs) / (E3NN_TANH_GAIN if irrep == "0o" else E3NN_SILU_GAIN)
 
 
 def _factor(theirs: NDArray[Any], ours: NDArray[Any], tolerance: float, what: str) -> float:

@@ -44,10 +44,10 @@ class Dense(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        weight = torch.empty(columns, rows)
+        weight = torch.empty(columns, rows, dtype=torch.float32)
         initializer(weight, generator)
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(columns)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(columns, dtype=torch.float32)) if bias else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """From (N, rows) to (N, columns)."""

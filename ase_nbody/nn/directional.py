@@ -72,7 +72,7 @@ class MessageEmbedding(nn.Module):
     def __init__(self, n_elements: int, shape: DirectionalShape, generator: torch.Generator) -> None:
         super().__init__()
         features = shape.features
-        elements = torch.rand(n_elements, features, generator=generator)
+        elements = torch.rand(n_elements, features, generator=generator, dtype=torch.float32)
         self.elements = nn.Parameter(3**0.5 * (2 * elements - 1))  # variance one
         self.radial = Dense(shape.radial_functions, features, generator)
         self.last = Dense(3 * features, features, generator)

@@ -59,7 +59,9 @@ class ElementMixing(nn.Module):
         self.weights = nn.ParameterDict()
         for irrep in irreps_out:
             if irrep in irreps:
-                weight = torch.randn(channels, embedding_channels, channels_out, generator=generator)
+                weight = torch.randn(
+                    channels, embedding_channels, channels_out, generator=generator, dtype=torch.float32
+                )
                 self.weights[str(irrep)] = nn.Parameter(weight / (channels * embedding_channels) ** 0.5)
 
     def forward(self, states: Tensor, embedding: Tensor, groups: ElementGroups) -> Tensor:

@@ -38,7 +38,7 @@ class Mixing(nn.Module):
         for irrep, multiplicity in zip(irreps, multiplicities, strict=True):
             if irrep in irreps_out:
                 rows = multiplicity * channels
-                weight = torch.randn(rows, channels_out, generator=generator) / rows**0.5
+                weight = torch.randn(rows, channels_out, generator=generator, dtype=torch.float32) / rows**0.5
                 self.weights[str(irrep)] = nn.Parameter(weight)
 
     @classmethod

@@ -14,8 +14,10 @@ from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.perceptron import Perceptron
 
 SCALARS: Irreps = (Irrep(0, 1),)
-SILU_GAIN = 1.6791767923989418  # 1 / root mean square for normal arguments, e3nn's normalize2mom
-TANH_GAIN = 1.5937334472592695
+# 1 / root mean square for normal arguments as e3nn 0.5 estimates it (e3nn.math.normalize2mom, 10^6 random numbers;
+# exact: 1.67653 for SiLU): weights taken over from NequIP were trained with these.
+E3NN_SILU_GAIN = 1.6791767923989418
+E3NN_TANH_GAIN = 1.5937334472592695
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,16 @@ class Gate(nn.Module):
         Returns:
             (N, M, C).
         """
-        opened = functional.silu(gates) * SILU_GAIN
+        opened = functional.silu(gates) * E3NN_SILU_GAIN
         made, number = [], 0
         for irrep, block in zip(self.irreps, torch.split(states, self.sizes, dim=1), strict=True):
             if irrep.degree > 0:
                 made.append(block * opened[:, number : number + 1])
                 number += 1
             elif irrep.parity > 0:
-                made.append(functional.silu(block) * SILU_GAIN)
+                made.append(functional.silu(block) * E3NN_SILU_GAIN)
             else:
-                made.append(torch.tanh(block) * TANH_GAIN)
+                made.append(torch.tanh(block) * E3NN_TANH_GAIN)
         return torch.cat(made, dim=1)
 
 

@@ -33,7 +33,9 @@ class Perceptron(nn.Module):
         self.weights = nn.ParameterList()
         for number, (rows, columns) in enumerate(pairwise(widths)):
             bound = (3 * (1 if number == 0 else 2) / rows) ** 0.5
-            self.weights.append(nn.Parameter(bound * (2 * torch.rand(rows, columns, generator=generator) - 1)))
+            self.weights.append(
+                nn.Parameter(bound * (2 * torch.rand(rows, columns, generator=generator, dtype=torch.float32) - 1))
+            )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """From (N, widths[0]) to (N, widths[-1])."""

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
 
-SILU_GAIN = 1.6768  # 1 / root mean square of silu(x) for normal x, e3nn's normalize2mom
+# 1.0002 times 1 / root mean square of SiLU for normal arguments, E[silu(z)^2]^(-1/2) = 1.67653, so that layers keep
+# their variance; trained weights belong to this very number.
+SILU_GAIN = 1.6768
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,15 @@ class LearnedRadial(nn.Module):
     ) -> None:
         super().__init__()
         self.n_bessel, self.n_paths, self.channels, self.cutoff = n_bessel, n_paths, channels, cutoff
-        self.first = nn.Parameter(torch.randn(n_types * n_bessel, hidden, generator=generator) / n_bessel**0.5)
-        self.first_bias = nn.Parameter(torch.zeros(n_types, hidden))
-        self.second = nn.Parameter(torch.randn(hidden, hidden, generator=generator) / hidden**0.5)
-        self.second_bias = nn.Parameter(torch.zeros(hidden))
-        self.last = nn.Parameter(torch.randn(hidden, n_paths * channels, generator=generator) / hidden**0.5)
+        self.first = nn.Parameter(
+            torch.randn(n_types * n_bessel, hidden, generator=generator, dtype=torch.float32) / n_bessel**0.5
+        )
+        self.first_bias = nn.Parameter(torch.zeros(n_types, hidden, dtype=torch.float32))
+        self.second = nn.Parameter(torch.randn(hidden, hidden, generator=generator, dtype=torch.float32) / hidden**0.5)
+        self.second_bias = nn.Parameter(torch.zeros(hidden, dtype=torch.float32))
+        self.last = nn.Parameter(
+            torch.randn(hidden, n_paths * channels, generator=generator, dtype=torch.float32) / hidden**0.5
+        )
 
     def forward(self, edges: EdgeFunctions) -> Tensor:
         """Radial weights R, (E, paths, C)."""

@@ -29,6 +29,8 @@ from ase_nbody.scheme import CompositionScheme, LevelStates
 OUTPUT = Path(__file__).parents[2] / "docs" / "composition_scheme.png"
 CUTOFF = 2.0  # angstrom
 HIGHLIGHTED = 0  # the oxygen atom
+PRESET = "medium"
+METADATA = "Preset"  # text in the picture's file that tells which settings it shows
 
 # Places in units of a tenth of an inch, from the lower left corner.
 WIDTH, HEIGHT = 122.0, 70.0
@@ -43,8 +45,8 @@ ACCENTS = ("#868e96", "#e8590c", "#1971c2", "#2f9e44")  # of levels 0, 1, 2 and 
 def main(output: Path) -> None:
     """Draw the figure."""
     atoms = molecule("CH3CH2OCH3")
-    medium = architectures()["nbody"].presets["medium"]
-    settings = NBodySettings(elements=("H", "C", "O"), **{**medium, "cutoff": CUTOFF})
+    preset = architectures()["nbody"].presets[PRESET]
+    settings = NBodySettings(elements=("H", "C", "O"), **{**preset, "cutoff": CUTOFF})
     network = NBodyNetwork(settings, generator=torch.Generator().manual_seed(0)).double()
     graph = neighbour_graph(atoms, CUTOFF)
     states, scheme = network.states(graph), network.scheme(graph)
@@ -59,8 +61,14 @@ def main(output: Path) -> None:
         draw_molecule(axes, atoms, row, part)
     draw_words(axes, states)
     output.parent.mkdir(exist_ok=True)
-    figure.savefig(output, dpi=110)
+    figure.savefig(output, dpi=110, metadata={METADATA: preset_words()})
     print(f"figure written to {output}")
+
+
+def preset_words() -> str:
+    """All settings of the preset, as JSON; a picture drawn with others is stale."""
+    preset = architectures()["nbody"].presets[PRESET]
+    return NBodySettings(elements=("H", "C", "O"), **{**preset, "cutoff": CUTOFF}).model_dump_json()
 
 
 def draw_headings(axes: Axes, atoms: Atoms) -> None:
@@ -70,7 +78,7 @@ def draw_headings(axes: Axes, atoms: Atoms) -> None:
     for x, align, text, note in (
         (DRAWING, "center", f"atoms of the {symbol} node", "in methoxyethane"),
         (nodes, "center", "nodes and their children", f"within {CUTOFF:g} Å, in the presets 5 Å"),
-        (WORDS, "left", "state of each node", 'preset "medium", irreps of O(3)'),
+        (WORDS, "left", "state of each node", f'preset "{PRESET}", irreps of O(3)'),
     ):
         axes.text(x, HEIGHT - 3.0, text, ha=align, va="center", color=INK, fontsize=13, weight="bold")
         axes.text(x, HEIGHT - 5.6, note, ha=align, va="center", color=INK, fontsize=10.5)
@@ -171,12 +179,25 @@ def draw_words(axes: Axes, states: list[LevelStates]) -> None:
     within = f"within {CUTOFF:g} Å"
     sentences = [
         "level 0, leaves: one atom each,\nits element's learned scalars",
-        f"level 1: level-0 nodes {within},\nscalars and vectors",
+        f"level 1: level-0 nodes {within},\n{kinds(states[1])}",
         f"level 2: level-1 nodes {within},\nscalars again, for the energy",
     ]
     for row, (level, sentence) in enumerate(zip(states, sentences, strict=True)):
-        write(axes, row, level.irreps.replace("x", " × ").replace("+", "  +  "), sentence)
+        write(axes, row, shown(level), sentence)
     write(axes, len(states), "energy", "root: the sum of what is read\nfrom the scalars of levels 1 and 2")
+
+
+def shown(level: LevelStates) -> str:
+    """The irreps of a state, its one number of channels in front: 48 × (0e + 1o + 2e)."""
+    channels, irreps = zip(*(block.split("x") for block in level.irreps.split("+")), strict=True)
+    assert len(set(channels)) == 1
+    return f"{channels[0]} × {irreps[0] if len(irreps) == 1 else '(' + ' + '.join(irreps) + ')'}"
+
+
+def kinds(level: LevelStates) -> str:
+    """What the irreps of a state are in words."""
+    degree = level.irreps.count("+")
+    return "scalars" + (", vectors" if degree else "") + (f" and tensors to degree {degree}" if degree > 1 else "")
 
 
 def write(axes: Axes, row: int, heading: str, sentence: str) -> None:
