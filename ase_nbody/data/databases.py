@@ -85,6 +85,8 @@ def _stated_units(metadata: Mapping[str, Any], about: str = "") -> Iterator[tupl
             yield from value.items() if is_units else _stated_units(value, about=key)
         elif "unit" in key.lower():
             yield _WORDS_OF_UNITS.sub("", key) or about, value
+        elif label_name(key) is not None and _is_unit(value):
+            yield key, value
 
 
 def _convert(frames: list[Atoms], stated: dict[str, Any]) -> list[str]:
@@ -112,16 +114,22 @@ def _factor(name: str, text: Any) -> float | None:
     if not name:
         return _unit_of_everything(str(text))
     kind = "length" if label is None else "virial" if label.is_virial else label.quantity
-    stated = unit(str(text))
+    try:
+        stated = unit(str(text))
+    except ValueError as error:
+        raise ValueError(f"the metadata give '{text}' as the unit of {name}; {error}") from None
     if (stated.energy, stated.length) != DIMENSIONS[kind]:
         raise ValueError(f"the metadata give '{text}' as the unit of {name}, which is no unit of {kind}")
     return stated.value
 
 
 def _unit_of_everything(text: str) -> float:
-    parts = [unit(part) for part in re.split(r"[,;]|\band\b", text) if part.strip()]
-    if any(part.value != 1.0 for part in parts):
-        raise ValueError(f"the metadata give '{text}' as unit; say which quantities are in which, or convert to eV")
+    parts = [part for part in re.split(r"[,;]|\band\b", text) if part.strip()]
+    if not all(_is_unit(part) and unit(part).value == 1.0 for part in parts):
+        raise ValueError(
+            f"the metadata give '{text}' as unit; say which quantities are in which unit, such as "
+            "{'units': {'energy': 'eV', 'forces': 'eV/angstrom'}}, or convert to eV and angstrom"
+        )
     return 1.0
 
 
@@ -137,6 +145,14 @@ def _factor_of(key: str, factors: Mapping[str, float], row: int) -> float:
     raise ValueError(
         f"the metadata give units that are not eV and angstrom, but none for {key} (row {row}); add it to the metadata"
     )
+
+
+def _is_unit(value: Any) -> bool:
+    try:
+        unit(str(value))
+    except ValueError:
+        return False
+    return isinstance(value, str)
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import ase.io
@@ -27,9 +28,11 @@ _CONTENTS = {
     "extxyz": rb"\s*\d+[ \t]*\r?\n[^\r\n]*(Properties|Lattice)=",
 }
 _COUNT_OF_ATOMS = re.compile(rb"\s*\d+[ \t]*\r?\n")
-# What a run of VASP that came to its end writes last.
-_LAST_WORDS = {"vasp-xml": b"</modeling>", "vasp-out": b"Voluntary context switches"}
-_TAIL = 2000
+# What VASP writes once in every ionic step, and at the end of a run that was not interrupted.
+_VASP = {
+    "vasp-xml": (b"<calculation>", b"</modeling>"),
+    "vasp-out": (b"FREE ENERGIE OF THE ION-ELECTRON SYSTEM", b"Voluntary context switches"),
+}
 # A full table of the places of frames is replaced by one that is so much longer (N1 in ase.io.ulm).
 _TABLE_GROWTH = 42
 
@@ -53,7 +56,7 @@ def read_frames(path: Path) -> tuple[list[Atoms], list[str]]:
             _check_trajectory(file)
         with reading_by_ase():
             frames = ase.io.read(file.absolute(), index=":", format=kind, do_not_split_by_at_sign=True)
-        return list(frames), _notes(file, kind)
+        return list(frames), _notes(file, kind, len(frames))
 
 
 def file_format(path: Path) -> str:
@@ -83,7 +86,7 @@ def file_format(path: Path) -> str:
 
 
 def _check_trajectory(path: Path) -> None:
-    """Refuse a .traj with frames behind its last one: of a run that was ended while it wrote, or of joined files."""
+    """Refuse a .traj that is cut short, or has more behind its last frame: of an ended run, or of joined files."""
     with reading_by_ase(), path.open("rb") as file:
         _, _, n_frames, table, places = read_header(file)
         capacity = 1
@@ -94,6 +97,8 @@ def _check_trajectory(path: Path) -> None:
             file.seek(int(places[-1]))
             end = max(end, file.tell() + 8 + int.from_bytes(file.read(8), "little"))
     surplus = path.stat().st_size - end
+    if surplus < 0:
+        raise ValueError(f"the file is cut short: it says that it has {n_frames} frames, and the last is not complete")
     if surplus > 0:
         raise ValueError(
             f"{surplus} bytes stand behind its {n_frames} frames: another trajectory was joined to it, or a run was "
@@ -102,13 +107,23 @@ def _check_trajectory(path: Path) -> None:
         )
 
 
-def _notes(path: Path, kind: str) -> list[str]:
-    notes = []
+def _notes(path: Path, kind: str, n_frames: int) -> list[str]:
+    """Sentences on what was not read.
+
+    Raises:
+        ValueError: more steps of VASP are written than could be read.
+    """
     if ioformats[kind].single:
-        notes.append(f"ASE reads one structure only from a file of the format {kind}")
-    if kind in _LAST_WORDS:
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - _TAIL, 0))
-            if _LAST_WORDS[kind] not in file.read():
-                notes.append("VASP did not come to its end; the steps that it finished were read")
-    return notes
+        return [f"ASE reads one structure only from a file of the format {kind}"]
+    if kind not in _VASP:
+        return []
+    step, last_words = _VASP[kind]
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as text:
+        n_steps = sum(1 for _ in re.finditer(re.escape(step), text))
+        ended = text.find(last_words) >= 0
+    if n_steps > n_frames + (not ended):  # the last step of an interrupted run is not complete
+        raise ValueError(
+            f"{n_steps} ionic steps are written, and ASE could read the first {n_frames}: the file is damaged behind "
+            "them, or files were joined"
+        )
+    return [] if ended else [f"VASP did not come to its end; the steps that it finished were read, {n_frames} in all"]

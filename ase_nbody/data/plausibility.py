@@ -100,10 +100,10 @@ def _largest(forces: NDArray[np.float64] | None) -> float:
 
 def _far_energies(structures: Sequence[Atoms], labels: Sequence[Labels]) -> Iterator[tuple[int, float]]:
     """Frame and deviation from the median energy per atom of its composition."""
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[bytes, list[int]] = defaultdict(list)
     for i, (atoms, label) in enumerate(zip(structures, labels, strict=True)):
         if label.energy is not None and len(atoms) > 1:  # isolated atoms and crystals of one atom per cell differ
-            groups[atoms.get_chemical_formula()].append(i)
+            groups[np.sort(atoms.numbers).tobytes()].append(i)
     for frames in (frames for frames in groups.values() if len(frames) >= FEWEST_FRAMES):
         energies = np.array([labels[i].energy for i in frames], dtype=np.float64) / len(structures[frames[0]])
         deviations = energies - np.median(energies)  # (frames,)
@@ -114,6 +114,8 @@ def _far_energies(structures: Sequence[Atoms], labels: Sequence[Labels]) -> Iter
 
 def _with_images(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Positions in the cell with the images that lie just outside, (M, 3), and the atom of each, (M,)."""
+    if not atoms.pbc.any():
+        return atoms.positions, np.arange(len(atoms))
     frame = cell_frame(atoms.cell.array, atoms.pbc)
     inverse = np.linalg.inv(frame)
     fractions = atoms.positions @ inverse  # (N, 3)

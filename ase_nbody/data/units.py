@@ -67,7 +67,10 @@ def unit(text: str) -> Unit:
         match = _FACTOR.match(rest)
         known = KNOWN.get(match.group(2)) if match else None
         if match is None or known is None:
-            raise ValueError(f"'{text}' is no unit that is known here: {', '.join(KNOWN)} and their products")
+            raise ValueError(
+                f"'{text}' is no unit that is known here; known are eV, meV, Hartree, Rydberg, kcal/mol, kJ/mol, "
+                "angstrom, bohr, nm, GPa, MPa, kbar, and their products such as eV/angstrom"
+            )
         power = int(match.group(3) or 1) * (-1 if match.group(1) == "/" else 1)
         value, energy, length = value * known.value**power, energy + power * known.energy, length + power * known.length
         rest = rest[match.end() :]
