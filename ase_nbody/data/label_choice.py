@@ -17,6 +17,8 @@ QUANTITIES = ("energy", "forces", "stress")
 # Labels of one origin that were written with other numbers of digits differ by less: eV, eV/angstrom, eV/angstrom^3.
 ROUNDING = {"energy": 1e-3, "forces": 1e-3, "stress": 1e-5}
 SINGLE_PRECISION = 3e-7
+# Energies of one calculator that differ by less are one number, eV.
+EQUAL = 1e-6
 _UNITS = {"energy": "eV", "forces": "eV/angstrom", "stress": "eV/angstrom^3"}
 
 
@@ -91,7 +93,8 @@ def _free_or_not(
     if energy is None:
         return free, []
     pairs = _pairs(table, "energy", energy, free)
-    different = [(number, a, b) for number, a, b in pairs if _differ("energy", a, b)]
+    rounding = EQUAL if free.place == "calculator" else ROUNDING["energy"]
+    different = [(number, a, b) for number, a, b in pairs if abs(a - b) > rounding]
     if not different or sources["forces"] is None:
         return energy, []
     number, a, b = max(different, key=lambda pair: abs(float(pair[1] - pair[2])))
@@ -168,4 +171,4 @@ def _is_same_energy(table: Table, source: LabelSource, energy: LabelSource | Non
     if energy is None or source.place != "calculator" or source.key not in ("energy", "free_energy"):
         return False
     pairs = _pairs(table, "energy", energy, source)
-    return energy.place == "calculator" and bool(pairs) and not any(_differ("energy", a, b) for _, a, b in pairs)
+    return energy.place == "calculator" and bool(pairs) and all(abs(a - b) <= EQUAL for _, a, b in pairs)
