@@ -115,7 +115,8 @@ def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence
 
 def unused_sources(table: Table, chosen: Sequence[LabelSource | None]) -> list[LabelSource]:
     """What looks like labels and is not used: by its name, or an array of the shape of forces."""
-    return [source for source in table.counts if source not in chosen and _looks_like_label(table, source)]
+    unused = [source for source in table.counts if source not in chosen and _looks_like_label(table, source)]
+    return sorted(unused, key=_preference)
 
 
 def known_keys(table: Table) -> str:

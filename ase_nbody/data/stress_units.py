@@ -24,7 +24,9 @@ GUESSES = {
     -10.0 / GPa: "kbar with the opposite sign (VASP's)",
 }
 # A guess holds if energies and stresses agree this well with it; another order of components needs more.
-CORRELATION, CORRELATION_OF_ORDER, SLOPE = 0.95, 0.99, 0.2
+CORRELATION, CORRELATION_OF_ORDER = 0.95, 0.99
+# Factor by which large strains and noise may change the ratio of the two.
+TOLERANCE = 2.0
 FEWEST = 4
 # Strains and displacements (angstrom) between two frames whose energy difference the mean of their labels gives.
 SMALLEST_STRAIN, LARGEST_STRAIN, LARGEST_MOVE = 1e-4, 0.1, 0.5
@@ -84,23 +86,22 @@ def _from_work(pairs: Sequence[tuple[float, Floats, Floats]]) -> tuple[bool, str
         return abs(correlation) > CORRELATION, _guess(ratio, len(pairs)) if abs(correlation) > CORRELATION else None
     if abs(correlation) < CORRELATION_OF_ORDER:
         return False, None
-    stands = ", ".join(f"{_OFF_DIAGONAL[there]} as {here}" for here, there in zip(_OFF_DIAGONAL, order, strict=True))
-    words = (
-        f"the stress has its components in another order, ASE's being xx yy zz yz xz xy: it has {stands} (with them "
-    )
-    words += f"exchanged, the changes of the energy between {len(pairs)} pairs of similar frames follow)"
+    names = [f"{_OFF_DIAGONAL[k]} where {name} is" for name, k in zip(_OFF_DIAGONAL, order, strict=True)]
+    moved = ", ".join(words for k, words in enumerate(names) if order[k] != k)
+    words = f"components of the stress are exchanged: with {moved} it would fit the changes of the energy between "
+    words += f"{len(pairs)} pairs of similar frames, and it does not; ASE's order is xx yy zz yz xz xy"
     unit = _guess(ratio, len(pairs))
-    return True, words if unit is None else f"{words}; {unit}"
+    return True, words if unit is None else f"{words}; and {unit}"
 
 
 def _guess(ratio: float, n_pairs: int) -> str | None:
     """What the ratio of stress times strain to the change of the energy says."""
-    if abs(ratio - 1.0) < SLOPE:
+    if 1.0 / TOLERANCE < ratio < TOLERANCE:
         return None
     words = f"between {n_pairs} pairs of similar frames, volume times stress times strain is {ratio:.4g} times the "
     words += "change of the energy, and must equal it"
     for factor, name in GUESSES.items():
-        if abs(ratio / factor - 1.0) < SLOPE:
+        if 1.0 / TOLERANCE < ratio / factor < TOLERANCE:
             return f"the stress looks like {name}: divide it by {factor:.6g} ({words})"
     return f"the stress does not fit the energies: {words}"
 
