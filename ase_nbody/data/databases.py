@@ -64,7 +64,7 @@ def _check_sqlite(path: Path) -> None:
 
 
 def _check_rows(path: Path, n_rows: int) -> None:
-    n_written = sum(key.isdigit() for key in json.loads(path.read_text()))
+    n_written = sum(key.isdigit() for key in json.loads(path.read_text(encoding="utf-8")))
     if n_written != n_rows:
         raise ValueError(f"{n_written} rows are written and its list of ids gives {n_rows}; repair the list")
 

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_nbody.data.label_names import label_name
-from ase_nbody.data.labels import CALCULATOR_KEYS, LabelSource, Values, energy_of, forces_of, keys_found
+from ase_nbody.data.labels import CALCULATOR_KEYS, LabelSource, Values, energy_of, forces_of
 
 # Origins that say "this is a reference label". They go before the plain names, of which ASE puts energy, forces and
 # stress into the calculator, and which are often of another method.
@@ -117,11 +117,6 @@ def unused_sources(table: Table, chosen: Sequence[LabelSource | None]) -> list[L
     """What looks like labels and is not used: by its name, or an array of the shape of forces."""
     unused = [source for source in table.counts if source not in chosen and _looks_like_label(table, source)]
     return sorted(unused, key=_preference)
-
-
-def known_keys(table: Table) -> str:
-    """A sentence that lists all keys of a file."""
-    return keys_found(table.values)
 
 
 def _preference(source: LabelSource) -> tuple[int, bool, str]:

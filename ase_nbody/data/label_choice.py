@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_nbody.data.families import KNOWN, Family, Table, choose_family, families_of, known_keys, unused_sources
+from ase_nbody.data.families import KNOWN, Family, Table, choose_family, families_of, unused_sources
 from ase_nbody.data.label_names import label_name
-from ase_nbody.data.labels import LabelSource, energy_of, forces_of, has_stress, stress_of
+from ase_nbody.data.labels import LabelSource, energy_of, forces_of, has_stress, keys_found, stress_of
 
 QUANTITIES = ("energy", "forces", "stress")
 # Labels of one origin that were written with other numbers of digits differ by less: eV, eV/angstrom, eV/angstrom^3.
@@ -71,7 +71,7 @@ def _given(table: Table, quantity: str, key: str) -> LabelSource:
     sources = [LabelSource(place, key) for place in ("info", "arrays", "calculator")]
     present = [source for source in sources if table.counts[source]]
     if not present:
-        raise ValueError(f"no frame has {quantity} under the key {key!r}; {known_keys(table)}")
+        raise ValueError(f"no frame has {quantity} under the key {key!r}; {keys_found(table.values)}")
     return table.pick(present)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from ase import Atoms
 
 from ase_nbody.data.dataset import Dataset, Labels
-from ase_nbody.data.families import Table, known_keys
+from ase_nbody.data.families import Table
 from ase_nbody.data.formats import read_frames
 from ase_nbody.data.label_choice import QUANTITIES, choose_sources
-from ase_nbody.data.labels import LabelSource, frame_values, has_stress, labels_of
+from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
 from ase_nbody.data.plausibility import check_distances, check_size_of_labels, implausible_labels, numbered
 from ase_nbody.data.stress_units import implausible_stress
 from ase_nbody.model_information import file_hash
@@ -54,8 +54,8 @@ def read_dataset(
         choice = choose_sources(table, {"energy": energy_key, "forces": forces_key, "stress": stress_key})
         if choice.sources["energy"] is None and choice.sources["forces"] is None:
             raise ValueError(
-                f"no energies or forces found; {known_keys(table)}. Label the structures, or name the labels with "
-                "energy_key and forces_key"
+                f"no energies or forces found; {keys_found(table.values)}. Label the structures, or name the "
+                "labels with energy_key and forces_key"
             )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

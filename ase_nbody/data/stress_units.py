@@ -27,7 +27,7 @@ GUESSES = {
 CORRELATION, CORRELATION_OF_ORDER = 0.95, 0.99
 # Factor by which large strains and noise may change the ratio of the two.
 TOLERANCE = 2.0
-FEWEST = 4
+FEWEST, FEWEST_FOR_ORDER = 6, 10
 # Strains and displacements (angstrom) between two frames whose energy difference the mean of their labels gives.
 SMALLEST_STRAIN, LARGEST_STRAIN, LARGEST_MOVE = 1e-4, 0.1, 0.5
 # eV per atom: stress times volume. At 100 GPa it is some 6 in a solid, and it falls to 1 at 10 GPa.
@@ -68,30 +68,36 @@ def implausible_stress(structures: Sequence[Atoms], labels: Sequence[Labels]) ->
 
 def _from_work(pairs: Sequence[tuple[float, Floats, Floats]]) -> tuple[bool, str | None]:
     """Whether similar frames tell, and what the work of the stress against the change of the energy says."""
-    change = np.array([pair[0] for pair in pairs])  # (P,)
-    stress, strain = (np.array([pair[k] for pair in pairs]) for k in (1, 2))  # (P, 3, 3)
-    best: tuple[float, float, tuple[int, ...]] = (0.0, 0.0, (0, 1, 2))
-    for order in permutations(range(3)):  # the order as it is comes first
-        rows, columns = np.array(_ROWS)[list(order)], np.array(_COLUMNS)[list(order)]
-        work = np.einsum("pii,pii->p", stress, strain)
-        work += 2.0 * (stress[:, rows, columns] * strain[:, _ROWS, _COLUMNS]).sum(axis=1)
-        norm = np.sqrt((change @ change) * (work @ work))
-        correlation = float(change @ work / norm) if norm > 0.0 else 0.0
-        if abs(correlation) > abs(best[0]):
-            best = (correlation, float(work @ work / (change @ work)), order)
-        if order == (0, 1, 2) and abs(correlation) > CORRELATION:
-            break
-    correlation, ratio, order = best
-    if order == (0, 1, 2):
-        return abs(correlation) > CORRELATION, _guess(ratio, len(pairs)) if abs(correlation) > CORRELATION else None
-    if abs(correlation) < CORRELATION_OF_ORDER:
+    fits = {order: _fit(pairs, order) for order in permutations(range(3))}
+    correlation, ratio = fits[0, 1, 2]
+    if abs(correlation) > CORRELATION:
+        return True, _guess(ratio, len(pairs))
+    order = max(fits, key=lambda o: abs(fits[o][0]))
+    if abs(fits[order][0]) < CORRELATION_OF_ORDER or len(pairs) < FEWEST_FOR_ORDER:
         return False, None
     names = [f"{_OFF_DIAGONAL[k]} where {name} is" for name, k in zip(_OFF_DIAGONAL, order, strict=True)]
     moved = ", ".join(words for k, words in enumerate(names) if order[k] != k)
     words = f"components of the stress are exchanged: with {moved} it would fit the changes of the energy between "
     words += f"{len(pairs)} pairs of similar frames, and it does not; ASE's order is xx yy zz yz xz xy"
-    unit = _guess(ratio, len(pairs))
+    unit = _guess(fits[order][1], len(pairs))
     return True, words if unit is None else f"{words}; and {unit}"
+
+
+def _fit(pairs: Sequence[tuple[float, Floats, Floats]], order: tuple[int, ...]) -> tuple[float, float]:
+    """Correlation of the work of the stress with the change of the energy, and their ratio.
+
+    Args:
+        pairs: change, stress and strain, as from `_similar`.
+        order: which of yz, xz, xy is taken for each of them.
+    """
+    change = np.array([pair[0] for pair in pairs])  # (P,)
+    stress, strain = (np.array([pair[k] for pair in pairs]) for k in (1, 2))  # (P, 3, 3)
+    off_diagonal = stress[:, _ROWS, _COLUMNS][:, list(order)]  # (P, 3)
+    work = np.einsum("pii,pii->p", stress, strain) + 2.0 * (off_diagonal * strain[:, _ROWS, _COLUMNS]).sum(axis=1)
+    norm = np.sqrt((change @ change) * (work @ work))
+    if norm == 0.0 or change @ work == 0.0:
+        return 0.0, 0.0
+    return float(change @ work / norm), float(work @ work / (change @ work))
 
 
 def _guess(ratio: float, n_pairs: int) -> str | None:
