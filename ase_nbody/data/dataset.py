@@ -36,7 +36,7 @@ class Dataset:
         source: the file they come from; several, joined by ", ", after a merge.
         sha256: hash of that file, in hexadecimal; several, joined by ", ", after a merge.
         found: one line for the user: which labels were found, where, in how many frames.
-        notes: warnings for the user.
+        notes: sentences for the user on what should be looked at, such as labels that disagree.
     """
 
     structures: tuple[Atoms, ...]

@@ -1,8 +1,8 @@
-"""Finding reference labels in frames: the calculator first, then the keys that people use."""
+"""Labels of a frame: what stands where, and its values as numbers of the right shape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,27 +13,11 @@ from numpy.typing import NDArray
 
 from ase_nbody.data.dataset import Labels
 
-USUAL_KEYS: Mapping[str, tuple[str, ...]] = {
-    "energy": (
-        *("REF_energy", "ref_energy", "DFT_energy", "dft_energy", "energy_dft", "energy", "Energy"),
-        *("total_energy", "TotEnergy", "free_energy", "energies_total"),
-    ),
-    "forces": (
-        *("REF_forces", "ref_forces", "REF_force", "DFT_forces", "dft_forces", "dft_force", "forces_dft"),
-        *("forces", "Forces", "force", "Force"),
-    ),
-    "stress": (
-        *("REF_stress", "ref_stress", "DFT_stress", "dft_stress", "stress", "Stress"),
-        *("REF_virial", "ref_virial", "DFT_virial", "dft_virial", "virial", "virials", "Virial"),
-    ),
-}
-CALCULATOR_KEYS: Mapping[str, tuple[str, ...]] = {
-    "energy": ("energy", "free_energy"),
-    "forces": ("forces",),
-    "stress": ("stress",),
-}
+CALCULATOR_KEYS = ("energy", "free_energy", "forces", "stress")
 # Stresses that DFT programs print are symmetric to the last digits; a real difference means another layout.
 STRESS_ASYMMETRY = 1e-2
+# Cubic angstrom; cells of real structures are larger than 1, flat ones have rounding errors.
+SMALLEST_VOLUME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,126 +38,115 @@ class LabelSource:
             return "the calculator" if self.key in ("energy", "forces", "stress") else f"the calculator's {self.key}"
         return f"{self.key} in {self.place}"
 
-
-def choose_source(
-    frames: Sequence[Atoms], quantity: str, key: str | None
-) -> tuple[LabelSource | None, tuple[LabelSource, ...]]:
-    """Where one quantity stands in a file, and where else it could have been taken from.
-
-    One source serves the whole file, so that levels of theory do not mix: the one that labels the most frames, and of
-    those the first in the order calculator, REF_..., DFT_..., plain names.
-
-    Args:
-        frames: the structures as read.
-        quantity: "energy", "forces" or "stress".
-        key: name given by the user, or None to look under the usual ones.
-
-    Raises:
-        ValueError: no frame has the key that was given.
-    """
-    counts = {source: sum(_raw(f, source) is not None for f in frames) for source in _candidates(quantity, key)}
-    found = [source for source, count in counts.items() if count]
-    if not found:
-        if key is not None:
-            raise ValueError(f"no frame has {quantity} under the key {key!r}; {keys_found(frames)}")
-        return None, ()
-    chosen = max(found, key=lambda source: counts[source])
-    return chosen, tuple(source for source in found if source != chosen)
+    @property
+    def name(self) -> str:
+        """The source in words that name the quantity too."""
+        return f"the calculator's {self.key}" if self.place == "calculator" else str(self)
 
 
-def keys_found(frames: Sequence[Atoms]) -> str:
+Values = Mapping[LabelSource, Any]
+
+
+def frame_values(atoms: Atoms) -> dict[LabelSource, Any]:
+    """All that stands in a frame beside the structure, by its place."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    places: tuple[tuple[str, Iterable[tuple[str, Any]]], ...] = (
+        ("calculator", results.items()),
+        ("info", _flat(atoms.info).items()),
+        ("arrays", ((k, v) for k, v in atoms.arrays.items() if k not in ("numbers", "positions"))),
+    )
+    return {LabelSource(place, str(k)): v for place, items in places for k, v in items if v is not None}
+
+
+def keys_found(frames: Iterable[Values]) -> str:
     """A sentence that lists the info, arrays and calculator keys of all frames."""
     names: dict[str, set[str]] = {"info": set(), "arrays": set(), "calculator": set()}
-    for frame in frames:
-        for place, keys in names.items():
-            keys.update(_place(frame, place))
-    names["arrays"] -= {"numbers", "positions"}
+    for values in frames:
+        for source in values:
+            names[source.place].add(source.key)
     words = [f"{place}: {', '.join(sorted(keys)) or 'none'}" for place, keys in names.items()]
     return f"keys found: {'; '.join(words)}"
 
 
-def labels_of(
-    atoms: Atoms, energy: LabelSource | None, forces: LabelSource | None, stress: LabelSource | None
-) -> Labels:
-    """Labels of one frame from chosen sources.
+def has_stress(atoms: Atoms) -> bool:
+    """Whether the stress of a structure is defined: a cell of three vectors, periodic along one of them at least."""
+    return bool(atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > SMALLEST_VOLUME)
+
+
+def labels_of(atoms: Atoms, values: Values, sources: Mapping[str, LabelSource | None]) -> Labels:
+    """Labels of one frame from chosen sources; no stress where `has_stress` says no.
+
+    Args:
+        atoms: the structure.
+        values: of the frame, from `frame_values`.
+        sources: where "energy", "forces" and "stress" stand.
 
     Raises:
         ValueError: a label is no number, not finite, or of the wrong shape.
     """
+    energy, forces, stress = (sources[quantity] for quantity in ("energy", "forces", "stress"))
     return Labels(
-        energy=None if energy is None else _energy(atoms, energy),
-        forces=None if forces is None else _forces(atoms, forces),
-        stress=None if stress is None else _stress(atoms, stress),
+        energy=None if energy is None or energy not in values else energy_of(energy.key, values[energy]),
+        forces=None if forces is None or forces not in values else forces_of(forces.key, values[forces], len(atoms)),
+        stress=(
+            None
+            if stress is None or stress not in values or not has_stress(atoms)
+            else stress_of(stress.key, values[stress], atoms.get_volume())
+        ),
     )
 
 
-def _candidates(quantity: str, key: str | None) -> Iterator[LabelSource]:
-    if key is not None:
-        yield from (LabelSource(place, key) for place in ("info", "arrays", "calculator"))
-        return
-    yield from (LabelSource("calculator", k) for k in CALCULATOR_KEYS[quantity])
-    for name in USUAL_KEYS[quantity]:
-        yield from (LabelSource(place, name) for place in ("info", "arrays"))
+def energy_of(key: str, raw: Any) -> float:
+    """An energy, eV.
 
-
-def _place(atoms: Atoms, place: str) -> Mapping[str, Any]:
-    if place == "calculator":
-        return {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if v is not None}
-    if place == "arrays":
-        return atoms.arrays
-    nested = {**atoms.info.get("key_value_pairs", {}), **atoms.info.get("data", {})}  # rows of ase.db
-    return {**{k: v for k, v in atoms.info.items() if k not in ("key_value_pairs", "data", "unique_id")}, **nested}
-
-
-def _raw(atoms: Atoms, source: LabelSource) -> Any:
-    return _place(atoms, source.place).get(source.key)
-
-
-def _numbers(atoms: Atoms, source: LabelSource) -> NDArray[np.float64] | None:
-    raw = _raw(atoms, source)
-    if raw is None:
-        return None
-    try:
-        values = np.array(raw, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{source.key} is {raw!r}; a label must be made of numbers") from None
-    if not np.isfinite(values).all():
-        raise ValueError(f"{source.key} has NaN or infinite values; remove the frame or repair its label")
-    return values
-
-
-def _energy(atoms: Atoms, source: LabelSource) -> float | None:
-    values = _numbers(atoms, source)
-    if values is None:
-        return None
+    Raises:
+        ValueError: it is not one finite number.
+    """
+    values = _numbers(key, raw)
     if values.size != 1:
-        raise ValueError(f"{source.key} has shape {values.shape}; an energy is one number, in eV")
+        raise ValueError(f"{key} has shape {values.shape}; an energy is one number, in eV")
     return float(values.reshape(()))
 
 
-def _forces(atoms: Atoms, source: LabelSource) -> NDArray[np.float64] | None:
-    values = _numbers(atoms, source)
-    if values is None:
-        return None
-    if values.shape != (len(atoms), 3):
-        raise ValueError(f"{source.key} has shape {values.shape}; forces on {len(atoms)} atoms are ({len(atoms)}, 3)")
+def forces_of(key: str, raw: Any, n_atoms: int) -> NDArray[np.float64]:
+    """Forces, (n_atoms, 3), eV/angstrom.
+
+    Raises:
+        ValueError: they are not finite numbers of this shape.
+    """
+    values = _numbers(key, raw)
+    if values.shape != (n_atoms, 3):
+        raise ValueError(f"{key} has shape {values.shape}; forces on {n_atoms} atoms are ({n_atoms}, 3)")
     return values
 
 
-def _stress(atoms: Atoms, source: LabelSource) -> NDArray[np.float64] | None:
-    values = _numbers(atoms, source)
-    if values is None:
-        return None
-    stress = _symmetric_matrix(values, source.key)
-    volume = abs(np.linalg.det(atoms.cell.array))
-    if not (atoms.pbc.all() and volume > 0.0):
-        if stress.any():
-            raise ValueError(
-                f"{source.key} is not zero but the structure has no full cell (pbc {atoms.pbc.tolist()}, volume "
-                f"{volume:g} angstrom^3); give it one or remove the label"
-            )
-        return None
-    return -stress / volume if "virial" in source.key.lower() else stress
+def stress_of(key: str, raw: Any, volume: float) -> NDArray[np.float64]:
+    """A stress, (3, 3), eV/angstrom^3; of a virial, -virial / volume.
+
+    Raises:
+        ValueError: it is not made of finite numbers, not symmetric, or of another shape than (3, 3), (9,) and (6,).
+    """
+    stress = _symmetric_matrix(_numbers(key, raw), key)
+    return -stress / volume if "virial" in key.lower() else stress
+
+
+def _flat(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The info of a frame, with that of a row of ase.db which was read with its additional information."""
+    nested = {k: info[k] for k in ("key_value_pairs", "data") if isinstance(info.get(k), Mapping)}
+    outside = {k: v for k, v in info.items() if k not in nested and k != "unique_id"}
+    return {**outside, **nested.get("key_value_pairs", {}), **nested.get("data", {})}
+
+
+def _numbers(key: str, raw: Any) -> NDArray[np.float64]:
+    try:
+        values = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = None
+    if values is None or np.asarray(raw).dtype.kind == "b":  # `energy` without a value is True in extended XYZ
+        raise ValueError(f"{key} is {raw!r}; a label must be made of numbers")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{key} has NaN or infinite values; remove the frame or repair its label")
+    return values
 
 
 def _symmetric_matrix(values: NDArray[np.float64], key: str) -> NDArray[np.float64]:

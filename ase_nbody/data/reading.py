@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import ase.db
-import ase.io
 from ase import Atoms
 
 from ase_nbody.data.dataset import Dataset, Labels
-from ase_nbody.data.labels import LabelSource, choose_source, keys_found, labels_of
+from ase_nbody.data.families import Table
+from ase_nbody.data.formats import read_frames
+from ase_nbody.data.label_choice import QUANTITIES, choose_sources
+from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
+from ase_nbody.data.plausibility import check_distances, check_size_of_labels, implausible_labels, numbered
+from ase_nbody.data.stress_units import implausible_stress
+from ase_nbody.model_information import file_hash
 from ase_nbody.structures import check_structure
 
 
@@ -22,44 +25,51 @@ def read_dataset(
     forces_key: str | None = None,
     stress_key: str | None = None,
 ) -> Dataset:
-    """Structures and labels of a file: extended XYZ, .traj, .db or any other format of ASE.
+    """Structures and labels of a file: extended XYZ, .traj, .db or any other format of ASE, also compressed.
 
-    Labels are looked for in each frame's calculator, then under the usual keys of info and arrays (of a database row:
-    its key-value pairs and data). One place serves the whole file; frames without a label there keep None. A virial
-    becomes a stress by -virial/volume. A zero stress of a structure without a full cell counts as no label.
+    Labels stand in each frame's calculator and under names in info and arrays (of a database row: its key-value pairs
+    and data). One family of names labels the whole file, so that levels of theory do not mix: the one that has energies
+    and forces; of several REF_..., then DFT_..., then the calculator and plain names, as long as it labels half as many
+    frames as another; then a prefix of the user's own. Frames without a label there keep None. A virial becomes a
+    stress by -virial/volume. Of `energy` and `free_energy` in the calculator the one that the forces belong to is
+    taken, which is the free energy. Stresses of structures without a periodic direction or a volume are left out.
 
     Args:
         path: the file.
-        energy_key: name of the energies, eV, in place of the usual ones.
+        energy_key: name of the energies, eV, in place of those that would be found; the forces are then looked for
+            under names of the same family first.
         forces_key: name of the forces, (N, 3), eV/angstrom.
         stress_key: name of the stresses, (3, 3), (9,) or (6,) in ASE's Voigt order, eV/angstrom^3; if "virial" occurs
             in the name, of the virials, eV.
 
     Raises:
-        ValueError: the file is missing, empty, not readable or without energies and forces; a label has the wrong shape
-            or is not finite; a stress is not zero and the structure has no full cell; a frame fails `check_structure`.
+        ValueError: the file is missing, empty, not readable or without energies and forces; it cannot be known which
+            labels belong together; a label has the wrong shape, is not finite or has an impossible size; a frame fails
+            `check_structure` or has two atoms on one spot.
     """
     path = Path(path)
-    frames = read_structures(path)
-    quantities = {"energy": energy_key, "forces": forces_key, "stress": stress_key}
+    frames, notes = _checked_frames(path)
+    table = Table(frames, [frame_values(frame) for frame in frames])
     try:
-        choices = {quantity: choose_source(frames, quantity, key) for quantity, key in quantities.items()}
+        choice = choose_sources(table, {"energy": energy_key, "forces": forces_key, "stress": stress_key})
+        if choice.sources["energy"] is None and choice.sources["forces"] is None:
+            raise ValueError(
+                f"no energies or forces found; {keys_found(table.values)}. Label the structures, or name the "
+                "labels with energy_key and forces_key"
+            )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    sources = {quantity: choice[0] for quantity, choice in choices.items()}
-    if sources["energy"] is None and sources["forces"] is None:
-        raise ValueError(
-            f"{path}: no energies or forces found; {keys_found(frames)}. Label the structures, or name the labels "
-            "with energy_key and forces_key"
-        )
-    labels = _all_labels(frames, sources, path)
-    words = [_found(quantity, *choices[quantity], labels) for quantity in quantities]
+    labels = _all_labels(table, choice.sources, path)
+    structures = tuple(_bare(frame) for frame in frames)
+    notes += [*choice.notes, *_dropped_stresses(table, choice.sources["stress"]), *implausible_labels(frames, labels)]
+    words = implausible_stress(structures, labels)
     return Dataset(
-        structures=tuple(_bare(f) for f in frames),
+        structures=structures,
         labels=labels,
         source=str(path),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        found=", ".join(words),
+        sha256=file_hash(path),
+        found=_found(choice.sources, choice.unused, labels),
+        notes=(*notes, *([] if words is None else [words])),
     )
 
 
@@ -67,9 +77,13 @@ def read_structures(path: str | Path) -> list[Atoms]:
     """All frames of a file as ASE reads them.
 
     Raises:
-        ValueError: the file is missing, empty or not readable, or a frame fails `check_structure`.
+        ValueError: the file is missing, empty or not readable, or a frame fails `check_structure` or has two atoms on
+            one spot.
     """
-    path = Path(path)
+    return _checked_frames(Path(path))[0]
+
+
+def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
     if not path.exists():
         raise ValueError(f"{path}: there is no such file")
     if not path.is_file():
@@ -77,49 +91,51 @@ def read_structures(path: str | Path) -> list[Atoms]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty; structures are expected, such as extended XYZ, .traj or .db")
     try:
-        frames = _database_frames(path) if path.suffix == ".db" else _file_frames(path)
-    except Exception as error:
-        raise ValueError(
-            f"{path}: ASE cannot read structures from it ({type(error).__name__}: {error}); extended XYZ, .traj, .db "
-            "and the other formats of ase.io are allowed"
-        ) from error
+        frames, notes = read_frames(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error.__cause__
     if not frames:
         raise ValueError(f"{path}: the file has no structures")
     for number, frame in enumerate(frames):
         try:
             check_structure(frame)
+            check_distances(frame)
         except ValueError as error:
             raise ValueError(f"{path}, frame {number}: {error}") from None
-    return frames
+    return frames, notes
 
 
-def _file_frames(path: Path) -> list[Atoms]:
-    frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True)
-    return frames if isinstance(frames, list) else [frames]
-
-
-def _database_frames(path: Path) -> list[Atoms]:
-    with ase.db.connect(path, serial=True) as database:
-        return [row.toatoms(add_additional_information=True) for row in database.select()]
-
-
-def _all_labels(frames: Sequence[Atoms], sources: dict[str, LabelSource | None], path: Path) -> tuple[Labels, ...]:
+def _all_labels(table: Table, sources: Mapping[str, LabelSource | None], path: Path) -> tuple[Labels, ...]:
     labels = []
-    for number, frame in enumerate(frames):
+    for number, (frame, values) in enumerate(zip(table.structures, table.values, strict=True)):
         try:
-            labels.append(labels_of(frame, sources["energy"], sources["forces"], sources["stress"]))
+            labels.append(labels_of(frame, values, sources))
+            check_size_of_labels(frame, labels[-1])
         except ValueError as error:
             raise ValueError(f"{path}, frame {number}: {error}") from None
     return tuple(labels)
+
+
+def _dropped_stresses(table: Table, source: LabelSource | None) -> list[str]:
+    frames = [i for i, values in enumerate(table.values) if source in values and not has_stress(table.structures[i])]
+    if not frames:
+        return []
+    return [
+        f"stress labels left out in {numbered(frames)}: no direction is periodic, or the cell has no volume, and there "
+        "is no stress without them"
+    ]
 
 
 def _bare(atoms: Atoms) -> Atoms:
     return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
-def _found(quantity: str, source: LabelSource | None, others: tuple[LabelSource, ...], labels: Sequence[Labels]) -> str:
+def _found(sources: Mapping[str, LabelSource | None], unused: Sequence[LabelSource], labels: Sequence[Labels]) -> str:
+    words = [_found_quantity(quantity, sources[quantity], labels) for quantity in QUANTITIES]
+    others = f"; not used: {', '.join(source.name for source in unused)}" if unused else ""
+    return ", ".join(words) + others
+
+
+def _found_quantity(quantity: str, source: LabelSource | None, labels: Sequence[Labels]) -> str:
     count = sum(getattr(label, quantity) is not None for label in labels)
-    if source is None or count == 0:
-        return f"no {quantity}"
-    unused = f"; not used: {' and '.join(str(s) for s in others)}" if others else ""
-    return f"{quantity} from {source} ({count} of {len(labels)} frames{unused})"
+    return f"{quantity} from {source} ({count} of {len(labels)} frames)" if source and count else f"no {quantity}"

@@ -1,0 +1,169 @@
+"""Families of labels: names of one origin, such as REF_energy and REF_forces. One family labels a whole file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+
+from ase_nbody.data.label_names import label_name
+from ase_nbody.data.labels import CALCULATOR_KEYS, LabelSource, Values, energy_of, forces_of
+
+# Origins that say "this is a reference label". They go before the plain names, of which ASE puts energy, forces and
+# stress into the calculator, and which are often of another method.
+EXPLICIT = ("ref", "dft")
+PLAIN = ""
+KNOWN = (*EXPLICIT, PLAIN)
+_PLACES = ("calculator", "info", "arrays")
+# Arrays of ASE that have the shape of forces.
+_NO_LABELS = {"momenta", "initial_magmoms", "magmoms", "velocities", "velo", "vel"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """All labels that frames have.
+
+    Attributes:
+        structures: the frames.
+        values: what stands in each frame.
+        counts: number of frames that have a source.
+        first: number of the first frame that has a source.
+    """
+
+    structures: Sequence[Atoms]
+    values: Sequence[Values]
+    counts: Counter[LabelSource] = field(init=False, default_factory=Counter)
+    first: dict[LabelSource, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number, values in enumerate(self.values):
+            self.counts.update(values.keys())
+            for source in values:
+                self.first.setdefault(source, number)
+
+    def pick(self, sources: Sequence[LabelSource]) -> LabelSource:
+        """The source that labels the most frames, and of those the first."""
+        return max(sources, key=lambda source: self.counts[source])
+
+
+@dataclass(frozen=True)
+class Family:
+    """Sources of one origin by quantity, each in the order in which they are preferred."""
+
+    origin: str
+    sources: Mapping[str, Sequence[LabelSource]]
+    free_energies: Sequence[LabelSource]
+
+    def has(self, quantity: str) -> bool:
+        """Whether the family labels a quantity."""
+        return bool(self.sources.get(quantity)) or (quantity == "energy" and bool(self.free_energies))
+
+    def all(self, quantity: str) -> Sequence[LabelSource]:
+        """All sources of a quantity; of energies the free ones last."""
+        return [*self.sources.get(quantity, ()), *(self.free_energies if quantity == "energy" else ())]
+
+
+def families_of(table: Table) -> dict[str, Family]:
+    """The families of labels in a file, by origin."""
+    sources: dict[str, dict[str, list[LabelSource]]] = {}
+    free: dict[str, list[LabelSource]] = {}
+    for source in sorted(table.counts, key=_preference):
+        name = label_name(source.key)
+        if name is None or (source.place == "calculator" and source.key not in CALCULATOR_KEYS):
+            continue
+        if name.origin not in KNOWN and not _has_shape(table, source, name.quantity):
+            continue
+        of_origin = sources.setdefault(name.origin, {})
+        if name.is_free:
+            free.setdefault(name.origin, []).append(source)
+        else:
+            of_origin.setdefault(name.quantity, []).append(source)
+    return {origin: Family(origin, of_origin, free.get(origin, [])) for origin, of_origin in sources.items()}
+
+
+def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence[str]) -> Family | None:
+    """The family that labels a file, or None.
+
+    It is the one with the most of the wanted quantities. Of several, those stay that label at least half as many frames
+    as the best, and of those the first in the order REF_, DFT_, plain names with the calculator. A prefix of the user's
+    own is taken where none of these has a label, and where it has all that is wanted.
+
+    Args:
+        table: what frames have.
+        families: by origin.
+        wanted: of "energy" and "forces" those that the user has not named.
+
+    Raises:
+        ValueError: one family has the energies and another the forces, or several have a prefix of the user's own.
+    """
+    known = [f for f in (families.get(origin) for origin in KNOWN) if f is not None and _n_of(f, wanted)]
+    if known:
+        most = max(_n_of(f, wanted) for f in known)
+        _check_one_origin(table, known, wanted, most)
+        complete = [f for f in known if _n_of(f, wanted) == most]
+        n_labels = [sum(max(table.counts[s] for s in f.all(q)) for q in wanted if f.has(q)) for f in complete]
+        return next(f for f, n in zip(complete, n_labels, strict=True) if 2 * n >= max(n_labels))
+    own = [f for origin, f in families.items() if origin not in KNOWN and _n_of(f, wanted) == len(wanted)]
+    if len(own) > 1:
+        names = "; ".join(f"{table.pick(f.all('energy'))} and {table.pick(f.all('forces'))}" for f in own)
+        raise ValueError(f"several labels are there ({names}); say which, with energy_key (--energy-key)")
+    return own[0] if own else None
+
+
+def unused_sources(table: Table, chosen: Sequence[LabelSource | None]) -> list[LabelSource]:
+    """What looks like labels and is not used: by its name, or an array of the shape of forces."""
+    unused = [source for source in table.counts if source not in chosen and _looks_like_label(table, source)]
+    return sorted(unused, key=_preference)
+
+
+def _preference(source: LabelSource) -> tuple[int, bool, str]:
+    name = label_name(source.key)
+    return _PLACES.index(source.place), name is not None and name.is_virial, source.key
+
+
+def _n_of(family: Family, wanted: Sequence[str]) -> int:
+    return sum(family.has(quantity) for quantity in wanted)
+
+
+def _check_one_origin(table: Table, known: Sequence[Family], wanted: Sequence[str], most: int) -> None:
+    if most == len(wanted):
+        return
+    by_quantity = {q: next((f for f in known if f.has(q)), None) for q in wanted}
+    energy, forces = by_quantity.get("energy"), by_quantity.get("forces")
+    if energy is None or forces is None:
+        return
+    energy_source, forces_source = table.pick(energy.all("energy")), table.pick(forces.all("forces"))
+    raise ValueError(
+        f"the energies stand in {energy_source.name} and the forces in {forces_source.name}: labels of different names "
+        f"may be of different methods. If they belong together, give energy_key='{energy_source.key}' and "
+        f"forces_key='{forces_source.key}' (--energy-key, --forces-key)"
+    )
+
+
+def _has_shape(table: Table, source: LabelSource, quantity: str) -> bool:
+    number = table.first[source]
+    raw = table.values[number][source]
+    try:
+        if quantity == "energy":
+            energy_of(source.key, raw)
+        elif quantity == "forces":
+            forces_of(source.key, raw, len(table.structures[number]))
+    except ValueError:
+        return False
+    return True
+
+
+def _looks_like_label(table: Table, source: LabelSource) -> bool:
+    if source.place == "calculator":
+        return source.key in CALCULATOR_KEYS
+    if label_name(source.key) is not None:
+        return True
+    if source.key in _NO_LABELS:
+        return False
+    number = table.first[source]
+    n_atoms = len(table.structures[number])
+    # Any matrix of three rows has the shape of forces on three atoms, but only an array is of the atoms.
+    return np.shape(table.values[number][source]) == (n_atoms, 3) and (source.place == "arrays" or n_atoms != 3)
