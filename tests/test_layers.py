@@ -9,13 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"kernels", "math", "timings", "structures", "devices"},
+    {"kernels", "math", "timings", "structures", "devices", "stopping"},
     {"graph", "neighbours"},
     {"scheme", "nn"},
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file"},
     {"data", "training", "meta", "hessian", "results"},
     {"calculator"},
+    {"simulation"},
     {"cli"},
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
