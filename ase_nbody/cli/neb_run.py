@@ -145,9 +145,7 @@ class BandRun:
             return None
         for image, name in ((path[0], "initial"), (path[-1], "final")):
             if n := len(self._modes(image)):
-                say(
-                    f"{name + ' end':<16}no minimum: {n} imaginary {'modes' if n > 1 else 'mode'}; the barrier is not from a minimum"
-                )
+                say(f"{name + ' end':<16}not a minimum: {n} imaginary mode{'s' if n > 1 else ''}")
         highest = highest_image(path)
         if highest in (0, len(path) - 1):
             say("saddle point    none: the highest image is an end, so there is no barrier between")
