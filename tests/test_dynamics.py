@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ SETTINGS = DynamicsSettings(
 class FreeParticles(Calculator):
     """No forces: what moves is the integrator's doing."""
 
-    implemented_properties = ["energy", "forces", "stress"]
+    implemented_properties: ClassVar = ["energy", "forces", "stress"]
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)

@@ -10,7 +10,7 @@ import scipy.linalg
 from ase import Atoms, units
 from numpy.typing import NDArray
 
-SMALLEST_IMAGINARY = 30.0
+SMALLEST_IMAGINARY = 10.0
 """Imaginary wavenumbers below this, cm^-1, do not count: forces that are not quite zero give the softest modes such."""
 
 
