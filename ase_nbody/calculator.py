@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import Any
@@ -21,21 +21,28 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
+from ase_nbody.calculator_inputs import (
+    DTYPES,
+    batches_of_structures,
+    check_parameters,
+    check_stress_is_defined,
+    copied_potential,
+    larger_limits,
+    loaded_potential,
+)
 from ase_nbody.devices import torch_device
+from ase_nbody.envelope import EnvelopeReport, OutsideTrainingError, OutsideTrainingWarning
+from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.hessian import hessian
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.model_file import ModelInformation, load_model
-from ase_nbody.models_directory import find_model
-from ase_nbody.neighbours import NeighbourCache, neighbour_graph
+from ase_nbody.model_file import Envelope
+from ase_nbody.neighbour_cache import NeighbourCache
+from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.results import Results, results_by_structure
 from ase_nbody.structures import changed_parts, check_structure
 from ase_nbody.timings import Timings
-
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
-ATOMS_PER_BATCH = 1000
-"""Atoms in one batch of calculate_many: enough to fill a device, and under 1 GB for the largest preset."""
 
 
 class NBodyCalculator(Calculator):
@@ -51,6 +58,8 @@ class NBodyCalculator(Calculator):
         skin: distance beyond the cutoff to which neighbour lists reach, so that they can be reused, angstrom.
         threads: threads that torch and the kernels use during an evaluation; torch's own number if None. One is best
             for small structures on a machine that is busy otherwise.
+        outside: what happens where a structure is outside what the model was trained on: "warn" (an
+            OutsideTrainingWarning, once for each kind and structure), "raise" (an OutsideTrainingError) or "ignore".
         **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Attributes:
@@ -59,14 +68,17 @@ class NBodyCalculator(Calculator):
         evaluations: number of structures evaluated.
         neighbours: the neighbour list and its counts of builds and reuses.
         timings: seconds spent on neighbours, evaluation and results, and how often.
+        excursions: reports of structures outside the training, the first of each kind and structure; not kept where
+            `outside` is "ignore".
 
     Raises:
         CalculatorSetupError: a device that is not there, or a value that is not allowed.
         ValueError: no such shipped model, or not a model file.
         FileNotFoundError: no such file.
 
-    Results are in eV, eV/angstrom and eV/angstrom^3 with ASE's sign. The stress needs a cell that is periodic in
-    three directions; without, asking for it raises PropertyNotImplementedError and the rest is there.
+    Results are in eV, eV/angstrom and eV/angstrom^3 with ASE's sign. The stress is defined where the cell
+    has three vectors and at least one direction is periodic: the virial over the volume of that cell. Elsewhere asking
+    for it raises PropertyNotImplementedError, and the rest is there.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -80,16 +92,21 @@ class NBodyCalculator(Calculator):
         dtype: str = "float64",
         skin: float = 0.5,
         threads: int | None = None,
+        outside: str = "warn",
         **kwargs: Any,
     ) -> None:
-        _check_parameters(dtype, skin, threads)
-        self.potential, self.information, name = _loaded(model, torch_device(device), DTYPES[dtype])
+        check_parameters(dtype, skin, threads, outside)
+        self.potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype])
         self.evaluations = 0
-        self.neighbours = NeighbourCache(self.potential.cutoff, skin)
+        self.excursions: list[EnvelopeReport] = []
         self.timings = Timings()
         self._lock = RLock()
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
-        self.parameters = Parameters(model=name, device=device, dtype=dtype, skin=skin, threads=threads)
+        self.parameters = Parameters(
+            model=name, device=device, dtype=dtype, skin=skin, threads=threads, outside=outside
+        )
+        self._said: set[tuple[str, bytes]] = set()
+        self._prepare()
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Nothing can be set: a calculator's parameters are given when it is made.
@@ -122,12 +139,12 @@ class NBodyCalculator(Calculator):
         """A result by its ASE name, calculated if the structure has changed.
 
         Raises:
-            PropertyNotImplementedError: not a property of this calculator, or a stress without a full cell.
+            PropertyNotImplementedError: not a property of this calculator, or a stress that is not defined.
         """
         with self._lock:
             structure = self.atoms if atoms is None else atoms
             if name == "stress" and structure is not None:
-                _check_stress_is_defined(structure)
+                check_stress_is_defined(structure)
             return super().get_property(name, atoms, allow_calculation)  # type: ignore[no-untyped-call]
 
     def calculate(
@@ -139,7 +156,8 @@ class NBodyCalculator(Calculator):
         """Evaluate the model once and fill `results` with all properties that the structure has.
 
         Raises:
-            PropertyNotImplementedError: the stress was asked for without a full cell; the other results are there.
+            PropertyNotImplementedError: the stress was asked for and is not defined; the other results are there.
+            OutsideTrainingError: the structure is outside the training, and `outside` is "raise".
             ValueError: a structure that cannot be evaluated.
             CalculationFailed: the model gave no finite energy.
         """
@@ -150,10 +168,12 @@ class NBodyCalculator(Calculator):
             with self.timings.measure("neighbours"):
                 check_structure(structure, self.potential.elements)
                 graph = self.neighbours.graph(structure, dtype=self.potential.dtype, device=self.potential.device)
-            self.atoms = structure.copy()
-            self.results = self._results(graph)[0]
+            self.atoms, self.results = structure.copy(), {}
+            results = self._results(graph)
+            self._look_outside(graph, results)
+            self.results = results[0]
             if "stress" in properties:
-                _check_stress_is_defined(structure)
+                check_stress_is_defined(structure)
 
     def calculate_many(self, structures: Sequence[Atoms]) -> list[Results]:
         """Results of many structures, evaluated in batches; the same as one after another.
@@ -162,18 +182,38 @@ class NBodyCalculator(Calculator):
             structures: any structures the model knows the elements of.
 
         Returns:
-            For each structure a dictionary of energy, free_energy, energies, forces and, with a full cell, stress.
+            For each structure a dictionary of energy, free_energy, energies, forces and, where it is defined, stress.
 
         Raises:
+            OutsideTrainingError: a structure is outside the training, and `outside` is "raise".
             ValueError: a structure that cannot be evaluated, with its number.
             CalculationFailed: the model gave no finite energy.
         """
         results: list[Results] = []
-        for batch in _batches(structures):
+        for batch in batches_of_structures(structures):
             with self._lock, self.timings.measure("neighbours"):
                 graph = batch_graphs([self._numbered_graph(number, structures[number]) for number in batch])
-            results += self._results(graph)
+            some = self._results(graph)
+            self._look_outside(graph, some, batch)
+            results += some
         return results
+
+    def get_envelope(self, atoms: Atoms) -> EnvelopeReport:
+        """Where a structure stands in what the training data cover: distances, forces and energy.
+
+        Raises:
+            ValueError: a structure that cannot be evaluated.
+
+        Example:
+            >>> from ase.build import molecule
+            >>> from ase_nbody import NBodyCalculator
+            >>> NBodyCalculator("organic").get_envelope(molecule("CH3CH2OH")).inside
+            True
+        """
+        graph = self._graph(atoms)
+        with self._lock:
+            known = self.results if self.results and not self.check_state(atoms) else self._results(graph)[0]
+            return self._check.reports(graph, [known])[0]
 
     def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
         """Second derivatives of the energy by positions, exact, (3N, 3N), eV/angstrom^2.
@@ -207,19 +247,45 @@ class NBodyCalculator(Calculator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"], state["neighbours"], state["timings"]
-        state["potential"] = _copied(self.potential, torch.device("cpu"), self.potential.dtype)
+        del state["_lock"], state["neighbours"], state["timings"], state["_check"], state["_limits"]
+        state["potential"] = copied_potential(self.potential, torch.device("cpu"), self.potential.dtype)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = RLock()
-        self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"])
         self.timings = Timings()
-        self.potential = _copied(self.potential, torch_device(self.parameters["device"]), self.potential.dtype)
+        self.potential = copied_potential(self.potential, torch_device(self.parameters["device"]), self.potential.dtype)
+        self._prepare()
 
     def _get_name(self) -> str:
         return "nbody"
+
+    def _prepare(self) -> None:
+        """Make what follows from potential, information and parameters."""
+        envelope = Envelope() if self.information is None else self.information.envelope
+        references = self.potential.reference_energies_by_number().cpu().numpy()
+        self._check = EnvelopeCheck(envelope, references, self.potential.cutoff)
+        self._limits = larger_limits(self._check.limits, self.potential.contact_limits)
+        self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"], self._limits)
+
+    def _look_outside(self, graph: Graph, results: Sequence[Results], numbers: Sequence[int] | None = None) -> None:
+        """Warn or raise where structures are outside the training; `numbers` are those of a list given by the user."""
+        outside = self.parameters["outside"]
+        if outside == "ignore":
+            return
+        for place, report in self._check.excursions(graph, results).items():
+            if numbers is not None:
+                report = replace(report, formula=f"structure {numbers[place]} ({report.formula})")
+            if outside == "raise":
+                raise OutsideTrainingError(report)
+            atoms = graph.structure == place
+            structure = graph.atomic_numbers[atoms].cpu().numpy().tobytes() + bytes(graph.pbc[place].tolist())
+            new = {(kind, structure) for kind in report.kinds} - self._said
+            if new:
+                self._said |= new
+                self.excursions.append(report)
+                warnings.warn(str(report), OutsideTrainingWarning, stacklevel=2)
 
     def _results(self, graph: Graph) -> list[Results]:
         with self._lock, torch_threads(self.parameters["threads"]):
@@ -233,54 +299,16 @@ class NBodyCalculator(Calculator):
 
     def _graph(self, atoms: Atoms) -> Graph:
         check_structure(atoms, self.potential.elements)
-        return neighbour_graph(atoms, self.potential.cutoff, dtype=self.potential.dtype, device=self.potential.device)
+        return neighbour_graph(
+            atoms,
+            self.potential.cutoff,
+            dtype=self.potential.dtype,
+            device=self.potential.device,
+            limits=self._limits,
+        )
 
     def _numbered_graph(self, number: int, atoms: Atoms) -> Graph:
         try:
             return self._graph(atoms)
         except ValueError as error:
             raise ValueError(f"structure {number}: {error}") from error
-
-
-def _check_parameters(dtype: str, skin: float, threads: int | None) -> None:
-    if dtype not in DTYPES:
-        raise CalculatorSetupError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
-    if not (np.isfinite(skin) and skin >= 0):
-        raise CalculatorSetupError(f"skin must be zero or a positive length in angstrom, not {skin!r}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise CalculatorSetupError(f"threads must be a whole number above zero, or None, not {threads!r}")
-
-
-def _loaded(
-    model: str | os.PathLike[str] | Potential, device: torch.device, dtype: torch.dtype
-) -> tuple[Potential, ModelInformation | None, str]:
-    if isinstance(model, Potential):
-        return _copied(model, device, dtype), None, type(model.network).__name__
-    potential, information = load_model(find_model(model), device=device, dtype=dtype)
-    potential.network.requires_grad_(False)
-    return potential, information, os.fspath(model)
-
-
-def _copied(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
-    network = copy.deepcopy(potential.network).to(device=device, dtype=dtype)
-    return replace(potential, network=network.requires_grad_(False))
-
-
-def _check_stress_is_defined(atoms: Atoms) -> None:
-    if not atoms.pbc.all():
-        raise PropertyNotImplementedError(
-            f"the stress needs a cell that is periodic in three directions, and pbc is {atoms.pbc.tolist()}"
-        )
-
-
-def _batches(structures: Sequence[Atoms]) -> Iterator[list[int]]:
-    batch: list[int] = []
-    n_atoms = 0
-    for number, atoms in enumerate(structures):
-        if batch and n_atoms + len(atoms) > ATOMS_PER_BATCH:
-            yield batch
-            batch, n_atoms = [], 0
-        batch.append(number)
-        n_atoms += len(atoms)
-    if batch:
-        yield batch

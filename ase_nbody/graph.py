@@ -27,6 +27,9 @@ class Graph:
         shifts: whole cells by which the neighbour is moved, (E, 3), same dtype as positions.
         groups: group of each atom for fragment schemes, (N,) int64 counted through the batch from 0 without gaps, -1 in
             structures without, or None. Atoms of one group belong to one structure.
+        contacts: numbers of the edges that may be shorter than the limits of a potential, (K,) int64; None: all may be.
+        vectors: of the edges, (E, 3), in place of those that positions and cell give, or None. Only inside a
+            potential, which changes short ones; such a graph is neither batched nor split.
     """
 
     atomic_numbers: Tensor
@@ -37,6 +40,8 @@ class Graph:
     edges: EdgeList
     shifts: Tensor
     groups: Tensor | None = None
+    contacts: Tensor | None = None
+    vectors: Tensor | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -60,6 +65,8 @@ class Graph:
             edges=self.edges.to(device),
             shifts=self.shifts.to(device, dtype),
             groups=None if self.groups is None else self.groups.to(device),
+            contacts=None if self.contacts is None else self.contacts.to(device),
+            vectors=None if self.vectors is None else self.vectors.to(device, dtype),
         )
 
 
@@ -86,7 +93,7 @@ class Prediction:
         energy: (B,) float64, eV.
         energies: energy of each atom, reference energy included, (N,) float64, eV.
         forces: (N, 3), eV/angstrom.
-        stress: (B, 3, 3), eV/angstrom^3, ASE's sign; NaN for structures without a full cell.
+        stress: (B, 3, 3), eV/angstrom^3, ASE's sign; NaN where `stress_is_defined` is not.
     """
 
     energy: Tensor
@@ -97,6 +104,8 @@ class Prediction:
 
 def edge_vectors(graph: Graph) -> Tensor:
     """Vectors from each centre to its neighbour, r_child - r_parent of Kondor 2018 definition 3, (E, 3), angstrom."""
+    if graph.vectors is not None:
+        return graph.vectors
     vectors = graph.positions[graph.edges.senders] - graph.positions[graph.edges.receivers]
     cells = graph.cell[graph.structure[graph.edges.receivers]]  # (E, 3, 3)
     return vectors + torch.bmm(graph.shifts.unsqueeze(1), cells).squeeze(1)
@@ -130,6 +139,11 @@ def volumes(graph: Graph) -> Tensor:
     return signed.abs()
 
 
+def stress_is_defined(graph: Graph) -> Tensor:
+    """Whether each structure has a stress, (B,) bool: a cell of three vectors and at least one periodic direction."""
+    return graph.pbc.any(dim=1) & (volumes(graph) > 0)
+
+
 def batch_graphs(graphs: Sequence[Graph]) -> Graph:
     """One graph of several: structures side by side, no edges between them.
 
@@ -151,6 +165,7 @@ def batch_graphs(graphs: Sequence[Graph]) -> Graph:
         edges=_batch_edges([g.edges for g in graphs], atoms),
         shifts=torch.cat([g.shifts for g in graphs]),
         groups=_batch_groups(graphs),
+        contacts=_batch_contacts(graphs),
     )
 
 
@@ -171,6 +186,12 @@ def _batch_edges(lists: Sequence[EdgeList], atoms: Sequence[int]) -> EdgeList:
         sender_order=torch.cat([e.sender_order + s for e, s in zip(lists, edges, strict=True)]),
         sender_offsets=torch.cat([first, *(e.sender_offsets[1:] + s for e, s in zip(lists, edges, strict=True))]),
     )
+
+
+def _batch_contacts(graphs: Sequence[Graph]) -> Tensor | None:
+    starts = _starts([g.edges.n_edges for g in graphs])
+    contacts = [g.contacts + s for g, s in zip(graphs, starts, strict=True) if g.contacts is not None]
+    return torch.cat(contacts) if len(contacts) == len(graphs) else None
 
 
 def _batch_groups(graphs: Sequence[Graph]) -> Tensor | None:
@@ -221,4 +242,9 @@ def _structures(graph: Graph, structures: tuple[int, int], atoms: tuple[int, int
         ),
         shifts=graph.shifts[places],
         groups=groups,
+        contacts=None if graph.contacts is None else _within(graph.contacts, first, last),
     )
+
+
+def _within(edges: Tensor, first: int, last: int) -> Tensor:
+    return edges[(edges >= first) & (edges < last)] - first

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from ase_nbody.graph import Graph
-from ase_nbody.potential import Potential
+from ase_nbody.potential import Potential, atomic_energies
 
 
 def hessian(potential: Potential, graph: Graph) -> Tensor:
     """d2E / dx dx, row by row: each row is the derivative of one component of the gradient.
 
     Args:
-        potential: network, reference energies (constant, so absent here) and scale.
+        potential: its reference energies are constant, so absent here.
         graph: one structure, or several, whose mixed derivatives are zero; on the potential's device, in its dtype.
 
     Returns:
@@ -23,7 +23,7 @@ def hessian(potential: Potential, graph: Graph) -> Tensor:
     """
     positions = graph.positions.detach().requires_grad_()
     with torch.enable_grad():
-        energy = potential.network(replace(graph, positions=positions)).double().sum() * potential.energy_scale
+        energy = atomic_energies(potential, replace(graph, positions=positions)).sum()
         (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
         components = gradient.reshape(-1)  # (3N,)
         second = torch.zeros(components.numel(), components.numel(), dtype=components.dtype, device=components.device)

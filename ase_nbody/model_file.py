@@ -5,6 +5,8 @@ Nothing here imports torch until weights are saved or loaded.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,15 +17,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ase_nbody.model_information import (
+    CHECKSUM_KEY,
     HEADER_KEY,
     SUFFIX,
     DataFile,
     Envelope,
     ModelFileError,
     ModelInformation,
+    Trial,
     file_hash,
     package_versions,
     read_information,
+    safetensors_metadata,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ __all__ = [
     "Envelope",
     "ModelFileError",
     "ModelInformation",
+    "Trial",
     "file_hash",
     "load_model",
     "model_information",
@@ -52,7 +58,7 @@ def model_information(
     """The information of a potential, to be saved with it.
 
     Args:
-        potential: gives architecture, settings, elements, reference energies and scale.
+        potential: gives architecture, settings, elements, reference energies, scale and repulsion.
         name: name of the model.
         reference_energies_source: where the reference energies come from.
         **fields: any other field of ModelInformation.
@@ -69,6 +75,7 @@ def model_information(
         reference_energies={e: float(potential.reference_energies[e]) for e in settings.elements},
         reference_energies_source=reference_energies_source,
         energy_scale=float(potential.energy_scale),
+        repulsion=None if potential.repulsion is None else dict(potential.repulsion.onsets),
         **{
             "made_with": package_versions(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,8 +115,10 @@ def save_model(
     _check_same(information, model_information(potential, name="", reference_energies_source=""))
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in potential.network.state_dict().items()}
     with _temporary_name(path) as temporary:
+        header = information.model_dump_json()
+        metadata = {HEADER_KEY: header, CHECKSUM_KEY: _checksum(header, tensors)}
         # Not save_file, which makes files that only their owner can read.
-        temporary.write_bytes(save(tensors, metadata={HEADER_KEY: information.model_dump_json()}))
+        temporary.write_bytes(save(tensors, metadata=metadata))
         os.replace(temporary, path)
     return path
 
@@ -132,13 +141,17 @@ def load_model(
     from safetensors.torch import load_file
 
     from ase_nbody.potential import Potential
+    from ase_nbody.repulsion import Repulsion
 
     information = read_information(path)
     network = _network(information, path).to(dtype=dtype or torch.float64)
     tensors = load_file(path)
+    _check_checksum(path, tensors)
     _check_tensors(path, tensors, network.state_dict())
     network.load_state_dict(tensors)
-    return Potential(network.to(device), information.reference_energies, information.energy_scale), information
+    repulsion = None if information.repulsion is None else Repulsion(information.repulsion)
+    network = network.to(device)
+    return Potential(network, information.reference_energies, information.energy_scale, repulsion), information
 
 
 def _architecture_of(network: Network) -> Architecture:
@@ -187,8 +200,41 @@ def _check_tensors(
         raise ModelFileError(f"the tensors in {path} do not fit its settings: {shown}")
 
 
+def _checksum(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the header's JSON and of all names, dtypes, shapes and numbers, hexadecimal."""
+    import torch
+
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_checksum(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Compare a file with the checksum in it; files of format 1 have none."""
+    metadata = safetensors_metadata(Path(path))
+    written = metadata.get(CHECKSUM_KEY)
+    if written is None and json.loads(metadata[HEADER_KEY])["format_version"] == 1:
+        return
+    if written != _checksum(metadata[HEADER_KEY], tensors):
+        raise ModelFileError(
+            f"{path} is damaged: its tensors or its header do not have the checksum that was written with them; get or "
+            "train the model again"
+        )
+
+
 def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
-    fields = ("architecture", "settings", "elements", "reference_energies", "energy_scale", "format_version")
+    fields = (
+        "architecture",
+        "settings",
+        "elements",
+        "reference_energies",
+        "energy_scale",
+        "repulsion",
+        "format_version",
+    )
     differing = [f for f in fields if getattr(given, f) != getattr(actual, f)]
     if differing:
         raise ValueError(

@@ -16,13 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ase_nbody import __version__
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the header's JSON that this package writes."""
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda header: header  # 2 adds repulsion, purpose and trials, which 1 did not have, and a checksum of the file
+}
 """Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
 
 HEADER_KEY = "ase_nbody"
+CHECKSUM_KEY = "ase_nbody_sha256"
+"""Of the header's JSON and the tensors, in files from format 2 on."""
 SUFFIX = ".safetensors"
 # safetensors refuses longer headers: MAX_HEADER_SIZE in its tensor.rs.
 LONGEST_HEADER = 100_000_000
@@ -57,6 +61,16 @@ class Envelope(_Record):
     )
 
 
+class Trial(_Record):
+    """One test of a model on a structure outside its training."""
+
+    structure: str = Field(description="what was computed, in words")
+    quantity: str = Field(description="what is compared, with its unit")
+    model: float | None = Field(description="what the model gives; None where it gives nothing finite")
+    reference: float | None = Field(description="what is right; None where it is not known")
+    remark: str = Field(default="", description="what happened, such as a warning of the model")
+
+
 class ModelInformation(_Record):
     """What a model file says of its model: all but the weights."""
 
@@ -75,6 +89,13 @@ class ModelInformation(_Record):
     data: tuple[DataFile, ...] = Field(default=(), description="files of structures the model was made with")
     errors: dict[str, dict[str, Any]] = Field(default_factory=dict, description="errors by set, such as 'valid'")
     envelope: Envelope = Field(default_factory=Envelope, description="what the training data cover")
+    repulsion: dict[str, float] | None = Field(
+        default=None,
+        description="onset of the nuclear repulsion by pair of elements, angstrom; none: no repulsion",
+    )
+    purpose: str | None = Field(default=None, description="what the model is for, in words")
+    not_for: str | None = Field(default=None, description="what it is not for, in words")
+    trials: tuple[Trial, ...] = Field(default=(), description="tests on structures outside its training")
     training: dict[str, Any] = Field(default_factory=dict, description="settings, seconds and command of the training")
     made_with: dict[str, str] = Field(default_factory=dict, description="versions of the packages that made it")
     created: str | None = Field(default=None, description="time of making, ISO 8601, UTC")
@@ -113,7 +134,7 @@ def read_information(path: str | os.PathLike[str]) -> ModelInformation:
         ModelFileError: not a model file, damaged, or of a newer format.
     """
     path = Path(path)
-    metadata = _safetensors_metadata(path)
+    metadata = safetensors_metadata(path)
     if HEADER_KEY not in metadata:
         raise ModelFileError(
             f"{path} is a safetensors file, but not a model of ase_nbody: its header has no '{HEADER_KEY}' "
@@ -140,8 +161,13 @@ def _upgraded(header: Any, path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def _safetensors_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file; format: https://huggingface.co/docs/safetensors/index#format."""
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; format: https://huggingface.co/docs/safetensors/index#format.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: not a safetensors file, or damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():

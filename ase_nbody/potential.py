@@ -1,4 +1,4 @@
-"""Potential and predict: a network's energies in eV, with forces and stress from one autograd call."""
+"""Potential and predict: reference energies, a network and a repulsion in eV, with forces and stress."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from ase.data import atomic_numbers
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Network
-from ase_nbody.graph import Graph, Prediction, volumes
+from ase_nbody.contacts import Table
+from ase_nbody.graph import Graph, Prediction, edge_vectors, stress_is_defined, volumes
+from ase_nbody.repulsion import Repulsion
 from ase_nbody.timings import Timings
 
 
 @dataclass(frozen=True)
 class Potential:
-    """A network and what turns its numbers into eV.
+    """A sum of reference energies, a network and a repulsion.
 
-    The energy of an atom is reference_energies[element] + energy_scale * network(graph). There is no other additive
-    constant, so an isolated atom has its reference energy.
+    The energy of an atom is reference_energies[element] + energy_scale * network(graph) + repulsion. There is no other
+    additive constant, so an isolated atom has its reference energy.
 
     Attributes:
         network: atomic energies, zero for an atom alone.
         reference_energies: energy of each isolated element, eV.
         energy_scale: eV per unit of the network.
+        repulsion: what acts between atoms that are closer than in the training; None: nothing.
     """
 
     network: Network
     reference_energies: Mapping[str, float]
     energy_scale: float = 1.0
+    repulsion: Repulsion | None = None
 
     def __post_init__(self) -> None:
         missing = set(self.elements) - set(self.reference_energies)
@@ -56,6 +60,11 @@ class Potential:
     def device(self) -> torch.device:
         """Device of the network's parameters."""
         return next(self.network.parameters()).device
+
+    @property
+    def contact_limits(self) -> Table | None:
+        """Distances below which pairs are contacts, for neighbour lists; None without a repulsion."""
+        return None if self.repulsion is None else self.repulsion.table
 
     def reference_energies_by_number(self) -> Tensor:
         """Reference energies by atomic number, (119,) float64 on the network's device, NaN where unknown, eV."""
@@ -90,26 +99,47 @@ def predict(
     Returns:
         Energies in eV summed in float64, forces in eV/angstrom, stress in eV/angstrom^3.
 
-    The stress is (1/V) dE/d(strain) with ASE's sign (Knuth et al. 2015, doi 10.1016/j.cpc.2015.01.003). Gradients come
-    from one autograd call, or from the architecture's own way where nothing is differentiated further.
+    The stress is (1/V) dE/d(strain) with ASE's sign (Knuth et al. 2015, doi 10.1016/j.cpc.2015.01.003), V the volume
+    of the structure's own cell, also where some of its directions are not periodic. Gradients come from one autograd
+    call, or from the architecture's own way where nothing is differentiated further.
     """
+    contacts = _contacts(potential, graph)
     gradients = None
     if parameters is None and not differentiable:
-        gradients = potential.network.gradients(graph, timings or Timings())
+        if contacts is None:
+            gradients = potential.network.gradients(graph, timings or Timings())
+        else:
+            gradients = _with_contacts(potential, graph, contacts, timings or Timings())
     if gradients is None:
-        gradients = _differentiated(potential, graph, parameters, differentiable=differentiable)
+        gradients = _differentiated(potential, graph, contacts, parameters, differentiable=differentiable)
     return _prediction(potential, graph, gradients)
 
 
 def trainable_prediction(potential: Potential, graph: Graph) -> Prediction:
     """As `predict`, for a loss that is differentiated once and by the network's own parameters only.
 
-    It goes the architecture's own way where it has one, and else autograd's; the numbers are the same.
+    It goes the architecture's own way where it has one and no atoms are in contact, and else autograd's; the numbers
+    are the same.
     """
-    gradients = potential.network.trainable_gradients(graph)
+    contacts = _contacts(potential, graph)
+    gradients = potential.network.trainable_gradients(graph) if contacts is None else None
     if gradients is None:
-        gradients = _differentiated(potential, graph, None, differentiable=torch.is_grad_enabled())
+        gradients = _differentiated(potential, graph, contacts, None, differentiable=torch.is_grad_enabled())
     return _prediction(potential, graph, gradients)
+
+
+def atomic_energies(potential: Potential, graph: Graph) -> Tensor:
+    """Energies of the atoms beyond their reference energies, (N,) float64, eV, differentiable by positions and cell."""
+    contacts = _contacts(potential, graph)
+    return _scaled_energies(potential, graph, contacts, None).double() * potential.energy_scale
+
+
+def _contacts(potential: Potential, graph: Graph) -> Tensor | None:
+    """Edges on which the repulsion acts; None where it acts on none."""
+    if potential.repulsion is None or (graph.contacts is not None and not len(graph.contacts)):
+        return None
+    contacts = potential.repulsion.contacts(graph)
+    return contacts if len(contacts) else None
 
 
 def _prediction(potential: Potential, graph: Graph, gradients: Gradients) -> Prediction:
@@ -117,32 +147,76 @@ def _prediction(potential: Potential, graph: Graph, gradients: Gradients) -> Pre
     scaled = gradients.energies.double() * potential.energy_scale  # (N,)
     energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
     energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
-    full_cell = graph.pbc.all(dim=1)
-    volume = torch.where(full_cell, volumes(graph), 1.0)  # (B,)
+    defined = stress_is_defined(graph)
+    volume = torch.where(defined, volumes(graph), 1.0)  # (B,)
     stress = gradients.strain * (potential.energy_scale / volume)[:, None, None]
-    stress = torch.where(full_cell[:, None, None], stress, torch.nan)
+    stress = torch.where(defined[:, None, None], stress, torch.nan)
     forces = -potential.energy_scale * gradients.positions
     return Prediction(energy=energy, energies=energies, forces=forces, stress=stress)
 
 
 def _differentiated(
-    potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None, *, differentiable: bool
+    potential: Potential,
+    graph: Graph,
+    contacts: Tensor | None,
+    parameters: Mapping[str, Tensor] | None,
+    *,
+    differentiable: bool,
 ) -> Gradients:
     """Energies and gradients by autograd: one symmetric strain per structure acts on positions and cell."""
     positions = graph.positions.detach().requires_grad_()
     inputs = [positions]
     strained = replace(graph, positions=positions)
-    if bool(graph.pbc.all(dim=1).any()):
+    if bool(stress_is_defined(graph).any()):
         strain = torch.zeros_like(graph.cell, requires_grad=True)  # (B, 3, 3)
         inputs.append(strain)
         strained = _strained(strained, strain)
     with torch.enable_grad():
-        energies = _network_energies(potential, strained, parameters)
+        energies = _scaled_energies(potential, strained, contacts, parameters)
         gradients = torch.autograd.grad(energies.sum(), inputs, create_graph=differentiable)
     if not differentiable:
         energies = energies.detach()
     d_strain = gradients[1] if len(gradients) == 2 else torch.zeros_like(graph.cell)
     return Gradients(energies, gradients[0], d_strain)
+
+
+def _scaled_energies(
+    potential: Potential, graph: Graph, contacts: Tensor | None, parameters: Mapping[str, Tensor] | None
+) -> Tensor:
+    """Energies of network and repulsion in units of the energy scale, (N,)."""
+    if contacts is None or potential.repulsion is None:
+        return _network_energies(potential, graph, parameters)
+    seen, repulsion = potential.repulsion.acted_on(graph, contacts)
+    return _network_energies(potential, seen, parameters).double() + repulsion / potential.energy_scale
+
+
+def _with_contacts(potential: Potential, graph: Graph, contacts: Tensor, timings: Timings) -> Gradients | None:
+    """Energies and gradients of network and repulsion, the network's by its own way; None where it has none.
+
+    The network gives gradients by the vectors that it sees. Those by the vectors themselves differ for contacts only.
+    """
+    assert potential.repulsion is not None
+    vectors = edge_vectors(graph)
+    with torch.enable_grad():
+        short = vectors[contacts].detach().requires_grad_()
+        stretched, repulsion = potential.repulsion.of_vectors(graph, contacts, short)
+    seen = vectors.index_put((contacts,), stretched.detach())
+    found = potential.network.gradients(replace(graph, vectors=seen), timings)
+    if found is None:
+        return None
+    assert found.vectors is not None
+    upstream = [found.vectors[contacts], torch.full_like(repulsion, 1.0 / potential.energy_scale)]
+    (d_short,) = torch.autograd.grad([stretched, repulsion], short, upstream)
+    d_vectors = found.vectors.index_put((contacts,), d_short)  # (E, 3)
+    edges = graph.edges
+    d_positions = torch.zeros_like(graph.positions).index_add(0, edges.senders, d_vectors)
+    d_positions = d_positions.index_add(0, edges.receivers, d_vectors, alpha=-1)
+    outer = d_vectors.unsqueeze(2) * vectors.unsqueeze(1)  # (E, 3, 3)
+    d_strain = torch.zeros_like(graph.cell).index_add(0, graph.structure[edges.receivers], outer)
+    of_atoms = torch.zeros_like(found.energies, dtype=torch.float64)
+    of_atoms = of_atoms.index_add(0, edges.receivers[contacts], repulsion.detach())
+    energies = found.energies.double() + of_atoms / potential.energy_scale
+    return Gradients(energies, d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)))
 
 
 def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:

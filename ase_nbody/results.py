@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from ase.calculators.calculator import CalculationFailed
 
-from ase_nbody.graph import Graph, Prediction
+from ase_nbody.graph import Graph, Prediction, stress_is_defined
 
 Results = dict[str, Any]
 
@@ -23,8 +23,8 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
         graph: B structures.
 
     Returns:
-        B dictionaries of energy and free_energy (float, eV), energies (n, eV), forces (n, 3, eV/angstrom) and, with a
-        full cell, stress (6, xx, yy, zz, yz, xz, xy, eV/angstrom^3).
+        B dictionaries of energy and free_energy (float, eV), energies (n, eV), forces (n, 3, eV/angstrom) and, where
+        it is defined, stress (6, xx, yy, zz, yz, xz, xy, eV/angstrom^3).
 
     Raises:
         CalculationFailed: an energy or a force is not finite.
@@ -32,7 +32,7 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
     energies = prediction.energies.double().cpu().numpy()
     forces = prediction.forces.double().cpu().numpy()
     stresses = prediction.stress.double().cpu().numpy()
-    full_cell = graph.pbc.all(dim=1).tolist()
+    defined = stress_is_defined(graph).tolist()
     ends = torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()
     results = []
     for number, (energy, start, end) in enumerate(zip(prediction.energy.tolist(), [0, *ends[:-1]], ends, strict=True)):
@@ -40,7 +40,7 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
             raise CalculationFailed("the model gives no finite energy and forces; are two atoms at one place?")
         result: Results = {"energy": energy, "free_energy": energy}
         result |= {"energies": energies[start:end].copy(), "forces": forces[start:end].copy()}
-        if full_cell[number]:
+        if defined[number]:
             result["stress"] = stresses[number][_VOIGT]
         results.append(result)
     return results

@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
     {"kernels", "math", "timings", "structures", "devices", "stopping"},
-    {"graph", "neighbours"},
+    {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn"},
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file"},
-    {"data", "training", "meta", "hessian", "results"},
-    {"calculator"},
+    {"data", "training", "meta", "hessian", "results", "envelope", "envelope_check"},
+    {"calculator", "calculator_inputs"},
     {"simulation"},
     {"cli"},
 )

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
-from ase_nbody.neighbours import NeighbourCache, _box, neighbour_graph
+from ase_nbody.neighbour_cache import NeighbourCache
+from ase_nbody.neighbours import _box, neighbour_graph
 from ase_nbody.structures import check_structure
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))

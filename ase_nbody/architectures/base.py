@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import EdgeList
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.timings import Timings
 
@@ -57,28 +56,13 @@ class Gradients:
         energies: (N,).
         positions: gradients by positions, (N, 3), 1/angstrom.
         strain: by one symmetric strain of each structure, (B, 3, 3).
+        vectors: by the vectors of the edges, (E, 3), 1/angstrom, where the graph brought its own.
     """
 
     energies: Tensor
     positions: Tensor
     strain: Tensor
-
-
-@dataclass(frozen=True)
-class EdgeGradients:
-    """Atomic energies and their gradients, in units of the potential's energy scale.
-
-    Attributes:
-        energies: (N,).
-        edges: the edges that act, some or all of the graph's.
-        vectors: their vectors, (E, 3), angstrom.
-        gradients: of the summed energy by these vectors, (E, 3), 1/angstrom.
-    """
-
-    energies: Tensor
-    edges: EdgeList
-    vectors: Tensor
-    gradients: Tensor
+    vectors: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +93,11 @@ class Network(nn.Module, ABC):
         """Atomic energies, (N,), in units of the potential's energy scale."""
 
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
-        """Energies and gradients without autograd, where an architecture has a faster way; None where it has not."""
+        """Energies and gradients without autograd, where an architecture has a faster way; None where it has not.
+
+        Where the graph brings vectors of its own, gradients by them are wanted, and those by positions and strain are
+        not used.
+        """
         return None
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:

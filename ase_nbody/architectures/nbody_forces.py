@@ -96,7 +96,16 @@ def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace
     found.run(addresses, found.shares(graph.edges.receiver_offsets, threads), threads, timings)
     strains = arrays["d_strains"].view(-1, 3, 3)
     d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
-    return Gradients(arrays["energies"], arrays["d_positions"], 0.5 * (d_strain + d_strain.transpose(1, 2)))
+    d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph)
+    return Gradients(arrays["energies"], arrays["d_positions"], 0.5 * (d_strain + d_strain.transpose(1, 2)), d_vectors)
+
+
+def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph) -> Tensor:
+    """Gradients by the vectors of all edges, (E, 3), from those of the kept ones; zero beyond the cutoff."""
+    n_edges = graph.edges.n_edges
+    slots = slots[:n_edges]
+    rows = d_vectors[: 3 * n_edges].view(n_edges, 3)[slots.clamp(min=0)]
+    return torch.where((slots >= 0).unsqueeze(1), rows, 0.0)
 
 
 class Workspace:
@@ -114,13 +123,16 @@ class Workspace:
 
 
 def _graph_arrays(graph: Graph, types: Tensor) -> dict[str, Tensor]:
-    edges = graph.edges
+    edges, cell, shifts = graph.edges, graph.cell, graph.shifts
+    if graph.vectors is not None:  # as shifts in a cell of 1 angstrom, so that the program needs no second geometry
+        cell = torch.eye(3, dtype=cell.dtype).expand_as(cell)
+        shifts = graph.vectors - (graph.positions[edges.senders] - graph.positions[edges.receivers])
     return {
         "positions": graph.positions.contiguous(),
-        "cells": graph.cell.contiguous(),
+        "cells": cell.contiguous(),
         "structure": graph.structure,
         "types": types,
-        "shifts": graph.shifts.contiguous(),
+        "shifts": shifts.contiguous(),
         "offsets": edges.receiver_offsets,
         "senders": edges.senders,
         "receivers": edges.receivers,

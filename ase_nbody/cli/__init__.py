@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
@@ -52,6 +53,7 @@ def _general(
 def main() -> None:
     """Run the command line; errors go to stderr as one paragraph, with exit status 1."""
     arguments = sys.argv[1:]
+    warnings.showwarning = _show_warning
     try:
         app(args=[a for a in arguments if a != "--debug"], prog_name="nbody")
     except Exception as error:
@@ -59,6 +61,21 @@ def main() -> None:
             raise
         print(error_message(error), file=sys.stderr)
         sys.exit(1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings in one line, without the line of code that they came from; others as Python shows them."""
+    if category.__module__.startswith("ase_nbody"):
+        print(f"Warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
 
 
 def error_message(error: Exception) -> str:

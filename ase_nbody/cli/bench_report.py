@@ -10,7 +10,8 @@ import torch
 from ase import Atoms
 
 import ase_nbody
-from ase_nbody.calculator import DTYPES, NBodyCalculator
+from ase_nbody.calculator import NBodyCalculator
+from ase_nbody.calculator_inputs import DTYPES
 from ase_nbody.cli.bench_figures import (
     TEMPERATURE,
     TIMESTEP,

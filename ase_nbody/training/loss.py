@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ase_nbody.graph import Graph, Prediction, Targets, volumes
+from ase_nbody.graph import Graph, Prediction, Targets, stress_is_defined, volumes
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Errors:
 
 
 def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
-    """Differences between prediction and targets, without those where either is NaN in its label or has no cell."""
+    """Differences between prediction and targets, without those whose label is NaN or whose stress is not defined."""
     atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
     energy = prediction.energy.new_empty(0)
     forces = prediction.forces.new_empty(0)
@@ -54,7 +54,7 @@ def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
         forces = _labelled(prediction.forces - targets.forces, targets.forces)
     if targets.stress is not None:
         per_atom = (volumes(graph) / atoms)[:, None, None]
-        known = torch.where(graph.pbc.all(dim=1)[:, None, None], targets.stress, torch.nan)  # (B, 3, 3)
+        known = torch.where(stress_is_defined(graph)[:, None, None], targets.stress, torch.nan)  # (B, 3, 3)
         virial = _labelled((prediction.stress - targets.stress) * per_atom, known)
     return Errors(energy=energy, forces=forces, virial=virial)
 

@@ -1,0 +1,95 @@
+"""What a calculator is given: its parameters, model and structures."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplementedError
+
+from ase_nbody.contacts import Table
+from ase_nbody.model_file import ModelInformation, load_model
+from ase_nbody.models_directory import find_model
+from ase_nbody.potential import Potential
+
+OUTSIDE = ("warn", "raise", "ignore")
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+ATOMS_PER_BATCH = 1000
+"""Atoms in one batch of calculate_many: enough to fill a device, and under 1 GB for the largest preset."""
+
+
+def check_parameters(dtype: str, skin: float, threads: int | None, outside: str) -> None:
+    """Refuse parameters of a calculator that are not allowed.
+
+    Raises:
+        CalculatorSetupError: saying which and what is allowed.
+    """
+    if outside not in OUTSIDE:
+        raise CalculatorSetupError(f"outside must be one of {', '.join(OUTSIDE)}, not {outside!r}")
+    if dtype not in DTYPES:
+        raise CalculatorSetupError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    if not (np.isfinite(skin) and skin >= 0):
+        raise CalculatorSetupError(f"skin must be zero or a positive length in angstrom, not {skin!r}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise CalculatorSetupError(f"threads must be a whole number above zero, or None, not {threads!r}")
+
+
+def loaded_potential(
+    model: str | os.PathLike[str] | Potential, device: torch.device, dtype: torch.dtype
+) -> tuple[Potential, ModelInformation | None, str]:
+    """Potential, header and name of a model that is given by name, path or as a Potential (which is copied)."""
+    if isinstance(model, Potential):
+        return copied_potential(model, device, dtype), None, type(model.network).__name__
+    potential, information = load_model(find_model(model), device=device, dtype=dtype)
+    potential.network.requires_grad_(False)
+    return potential, information, os.fspath(model)
+
+
+def copied_potential(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
+    """A copy of a potential on a device, in a dtype, whose weights want no gradients."""
+    network = copy.deepcopy(potential.network).to(device=device, dtype=dtype)
+    return replace(potential, network=network.requires_grad_(False))
+
+
+def check_stress_is_defined(atoms: Atoms) -> None:
+    """Refuse structures without a stress.
+
+    Raises:
+        PropertyNotImplementedError: no direction is periodic, or the cell has no volume.
+    """
+    if not atoms.pbc.any():
+        raise PropertyNotImplementedError(
+            "the stress needs a periodic direction, and pbc is [False, False, False]; set atoms.cell and atoms.pbc, or "
+            "do not ask for it: a molecule has none"
+        )
+    if atoms.cell.volume == 0:
+        raise PropertyNotImplementedError(
+            f"the stress needs a cell of three vectors, and the cell is {atoms.cell.array.tolist()}; give directions "
+            "without atoms beyond a length, such as atoms.center(vacuum=10, axis=2) for a slab"
+        )
+
+
+def larger_limits(first: Table | None, second: Table | None) -> Table | None:
+    """The larger limit of each pair; None where there are none."""
+    if first is None or second is None:
+        return second if first is None else first
+    return np.maximum(first, second)
+
+
+def batches_of_structures(structures: Sequence[Atoms]) -> Iterator[list[int]]:
+    """Numbers of structures that are evaluated together, up to ATOMS_PER_BATCH."""
+    batch: list[int] = []
+    n_atoms = 0
+    for number, atoms in enumerate(structures):
+        if batch and n_atoms + len(atoms) > ATOMS_PER_BATCH:
+            yield batch
+            batch, n_atoms = [], 0
+        batch.append(number)
+        n_atoms += len(atoms)
+    if batch:
+        yield batch

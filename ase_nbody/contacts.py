@@ -1,0 +1,92 @@
+"""Contacts: edges shorter than a limit of their pair of elements, found at little cost along a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
+
+Table = NDArray[np.float64]
+"""A distance for each pair of atomic numbers, (119, 119), symmetric, angstrom."""
+
+
+def pair_name(first: int, second: int) -> str:
+    """The pair of two atomic numbers as a word of sorted symbols, such as "C-H"."""
+    return "-".join(sorted((chemical_symbols[first], chemical_symbols[second])))
+
+
+def distance_table(distances: Mapping[str, float], default: float = 0.0) -> Table:
+    """Distances by pair of elements as a table.
+
+    Args:
+        distances: angstrom, by pair such as "C-H".
+        default: of all other pairs, angstrom.
+    """
+    table = np.full((len(chemical_symbols), len(chemical_symbols)), default)
+    for pair, distance in distances.items():
+        first, second = (atomic_numbers[symbol] for symbol in pair.split("-"))
+        table[first, second] = table[second, first] = distance
+    return table
+
+
+class ContactSearch:
+    """Finds the contacts of a structure whose list of edges is kept while its atoms move.
+
+    An edge of length r0 when the list was built is at least narrowing * r0 - 2 u_max long now (see NeighbourCache).
+    So edges that were longer than their limit by a margin need not be looked at while that bound holds.
+
+    Args:
+        senders: (E,).
+        receivers: (E,).
+        shifts: whole cells, (E, 3).
+        numbers: atomic numbers, (N,).
+        limits: distance below which an edge is a contact.
+        margin: angstrom.
+        positions: when the list was built, (N, 3), angstrom.
+        cell: likewise, (3, 3), angstrom.
+    """
+
+    def __init__(
+        self,
+        senders: NDArray[np.int64],
+        receivers: NDArray[np.int64],
+        shifts: NDArray[np.float64] | NDArray[np.int64],
+        numbers: NDArray[np.int64],
+        limits: Table,
+        margin: float,
+        positions: NDArray[np.float64],
+        cell: NDArray[np.float64],
+    ) -> None:
+        self._senders, self._receivers, self._shifts = senders, receivers, shifts
+        self._limits = limits[numbers[senders], numbers[receivers]]  # (E,)
+        self._largest_limit = float(self._limits.max(initial=0.0))
+        self._margin = margin
+        squared = self._squared_lengths(np.arange(len(senders)), positions, cell)
+        self._near = np.flatnonzero(squared < (self._limits + margin) ** 2)
+
+    def contacts(
+        self, positions: NDArray[np.float64], cell: NDArray[np.float64], displacement: float, narrowing: float
+    ) -> NDArray[np.int64]:
+        """Numbers of the edges that are shorter than their limit, ascending.
+
+        Args:
+            positions: now, (N, 3), angstrom.
+            cell: now, (3, 3), angstrom.
+            displacement: largest of an atom since the list was built, u_max, angstrom.
+            narrowing: smallest singular value of the deformation of the cell since then.
+        """
+        narrowing = min(narrowing, 1.0)
+        bound_holds = 2.0 * displacement <= narrowing * self._margin - (1.0 - narrowing) * self._largest_limit
+        edges = self._near if bound_holds else np.arange(len(self._senders))
+        if not len(edges):
+            return edges
+        return edges[self._squared_lengths(edges, positions, cell) < self._limits[edges] ** 2]
+
+    def _squared_lengths(
+        self, edges: NDArray[np.int64], positions: NDArray[np.float64], cell: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        vectors = positions[self._senders[edges]] - positions[self._receivers[edges]] + self._shifts[edges] @ cell
+        squared: NDArray[np.float64] = np.einsum("ex,ex->e", vectors, vectors)
+        return squared

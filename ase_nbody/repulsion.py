@@ -1,0 +1,133 @@
+"""What a potential does where atoms are closer than the training had them: nuclear repulsion, and a network held still.
+
+A network says anything there. So below the onset d of a pair of elements (its closest distance in the training)
+
+- the network sees a distance that no longer falls: r' = d - w g((d - r) / w) with g(t) = t - t^3 + t^4 / 2 and
+  w = d / 10, down to r' = d - w / 2 at r = d - w, and no further (g' is a smoothstep, so r' has two continuous
+  derivatives), and
+- the repulsion of Ziegler, Biersack and Littmark is added, switched on between d and d - w.
+
+Energy, forces and second derivatives are those of the network alone as long as all pairs are beyond their onsets, and
+are continuous there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations_with_replacement
+
+import torch
+from ase.data import atomic_numbers, covalent_radii
+from torch import Tensor
+
+from ase_nbody.contacts import Table, distance_table
+from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.math.zbl import switched_zbl_energy
+
+SWITCH_WIDTH = 0.1
+"""Width w of the region where repulsion rises and the network comes to a halt, as a fraction of the onset."""
+
+
+@dataclass(frozen=True)
+class Repulsion:
+    """Nuclear repulsion below the closest distances of the training.
+
+    Attributes:
+        onsets: distance below which it acts, angstrom, by pair of elements such as "C-H".
+    """
+
+    onsets: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        wrong = {pair: onset for pair, onset in self.onsets.items() if not 0 < onset < float("inf")}
+        if wrong:
+            raise ValueError(f"onsets of the repulsion must be lengths above zero in angstrom, not {wrong}")
+
+    @cached_property
+    def table(self) -> Table:
+        """Onsets by pair of atomic numbers, (119, 119), angstrom; zero where there is no repulsion."""
+        return distance_table(self.onsets)
+
+    def contacts(self, graph: Graph) -> Tensor:
+        """Numbers of the edges that are shorter than their onsets, ascending, (K,)."""
+        edges = graph.contacts
+        if edges is None:
+            edges = torch.arange(graph.edges.n_edges, device=graph.positions.device)
+        if not len(edges):
+            return edges
+        vectors = edge_vectors(graph).detach()[edges]
+        return edges[vectors.double().norm(dim=1) < self._onsets(graph, edges)]
+
+    def acted_on(self, graph: Graph, contacts: Tensor) -> tuple[Graph, Tensor]:
+        """What the network sees, and the repulsion; both differentiable by positions, cell and edge vectors.
+
+        Args:
+            graph: N atoms and E edges.
+            contacts: from `contacts`.
+
+        Returns:
+            The graph with `vectors`, those of contacts lengthened; and energies of the atoms, (N,) float64, eV.
+        """
+        vectors = edge_vectors(graph)
+        short = vectors[contacts]  # (K, 3)
+        stretched, energies = self.of_vectors(graph, contacts, short)
+        seen = replace(graph, vectors=vectors.index_put((contacts,), stretched))
+        receivers = graph.edges.receivers[contacts]
+        atoms = torch.zeros_like(graph.positions[:, 0], dtype=torch.float64).index_add(0, receivers, energies)
+        return seen, atoms
+
+    def of_vectors(self, graph: Graph, contacts: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Lengthened vectors and half the repulsion of each contact.
+
+        Args:
+            graph: gives the elements.
+            contacts: numbers of K edges.
+            vectors: of these edges, (K, 3), angstrom.
+
+        Returns:
+            (K, 3), angstrom, in the dtype of `vectors`, and (K,) float64, eV.
+        """
+        onsets = self._onsets(graph, contacts)
+        double = vectors.double()
+        distances = double.norm(dim=1)  # (K,)
+        inner = (1.0 - SWITCH_WIDTH) * onsets
+        first, second = (
+            graph.atomic_numbers[ends[contacts]].double() for ends in (graph.edges.receivers, graph.edges.senders)
+        )
+        energies = 0.5 * switched_zbl_energy(distances, first, second, inner, onsets)
+        lengthened = double * (_held(distances, onsets) / distances).unsqueeze(1)
+        return lengthened.to(vectors.dtype), energies
+
+    def _onsets(self, graph: Graph, edges: Tensor) -> Tensor:
+        numbers = graph.atomic_numbers
+        table = torch.as_tensor(self.table, device=numbers.device)
+        return table[numbers[graph.edges.receivers[edges]], numbers[graph.edges.senders[edges]]]
+
+
+def repulsion_onsets(closest: Mapping[str, float], elements: Sequence[str], cutoff: float) -> dict[str, float]:
+    """Onset of each pair of elements: its closest distance in the training.
+
+    Pairs that the training never had within the cutoff have the sum of their covalent radii (Cordero et al. 2008,
+    doi 10.1039/b801115j, from ASE), as far as the network sees.
+
+    Args:
+        closest: closest distances, angstrom, by pair such as "C-H".
+        elements: chemical symbols of the model.
+        cutoff: of the network, angstrom.
+    """
+    pairs = ["-".join(sorted(pair)) for pair in combinations_with_replacement(elements, 2)]
+    return {pair: min(closest.get(pair, _sum_of_radii(pair)), cutoff) for pair in sorted(pairs)}
+
+
+def _sum_of_radii(pair: str) -> float:
+    return float(sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair.split("-")))
+
+
+def _held(distances: Tensor, onsets: Tensor) -> Tensor:
+    """The distance r' that the network sees."""
+    width = SWITCH_WIDTH * onsets
+    t = torch.clamp((onsets - distances) / width, 0.0, 1.0)
+    held = onsets - width * (t - t**3 + 0.5 * t**4)
+    return torch.where(distances < onsets, held, distances)
