@@ -192,19 +192,6 @@ def test_npt_moves_the_cell_and_logs_it(nbody, model):
     assert "volume" in out and "GPa" in out
 
 
-def test_leaving_the_envelope_warns_or_stops(nbody, model):
-    close = molecule("H2O")
-    close.set_distance(0, 1, 0.8, fix=0)
-    write("close.xyz", close)
-    command = ("md", "close.xyz", "--model", model, "--steps", 2, "--interval", 1, "--ensemble", "nve")
-    status, _, err = nbody(*command, "--temperature", 0, "--output", "warned.traj")
-    assert status == 0
-    assert err.count("H-O 0.80 Å is closer") == 1
-    status, _, err = nbody(*command, "--temperature", 0, "--output", "stopped.traj", "--stop-outside-envelope")
-    assert status == 1 and "stopped" in err
-    assert len(read("stopped.traj", ":")) == 1
-
-
 def test_structures_by_file_and_name(tmp_path):
     frames = [molecule("H2O"), molecule("CH4")]
     path = tmp_path / "two.xyz"

@@ -22,6 +22,7 @@ from command_line import run_command, tiny_model
 
 from ase_nbody.cli import md_report
 from ase_nbody.cli.continuation import next_output
+from ase_nbody.model_file import Envelope
 from ase_nbody.simulation.recorder import Frame
 
 MAIN = "from ase_nbody.cli import main; main()"
@@ -80,6 +81,49 @@ def test_without_the_watchdog_nothing_stops(nbody, model):
     command = ("md", "CH4", "--model", model, "--timestep", 50, "--steps", 3, "--output", "out.traj")
     assert nbody(*command, "--no-watchdog")[0] == 0
     assert not Path("out.failed.traj").exists()
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A model whose training had no O-H below 0.9 Å, as a relaxed molecule of its own has."""
+    envelope = Envelope(closest_distances={"H-O": 0.9, "H-H": 1.2})
+    return tiny_model(tmp_path_factory.mktemp("models"), ("H", "O"), envelope=envelope)
+
+
+@pytest.mark.filterwarnings("default::ase_nbody.envelope.OutsideTrainingWarning")
+def test_dynamics_outside_the_training_ends_with_status_3(nbody, narrow, monkeypatch):
+    figures = []
+    monkeypatch.setattr(md_report, "save_figure", lambda figure, path: figures.append(figure))
+    close = molecule("H2O")
+    close.set_distance(0, 1, 0.8, fix=0)
+    write("close.xyz", close)
+    command = ("md", "close.xyz", "--model", narrow, "--steps", 4, "--interval", 2, "--temperature", 0)
+    status, out, err = nbody(*command, "--ensemble", "nve", "--output", "warned.traj")
+    assert status == 3
+    assert "H-O 0.80 Å (atoms 0 and 1; 0.90 Å in the training)" in err and "exit status 3" in err
+    assert "trajectory      warned.traj" in out and len(read("warned.traj", ":")) == 3
+    assert "outside the training at 0 fs" in [line.get_label() for line in figures[0].axes[1].lines]
+    status, _, err = nbody(*command, "--output", "stopped.traj", "--stop-outside-envelope")
+    assert status == 3
+    assert len(read("stopped.traj", ":")) == 1
+    write("far.xyz", molecule("H2O"))
+    assert nbody("md", "far.xyz", *command[2:], "--output", "inside.traj", "--stop-outside-envelope")[0] == 0
+
+
+@pytest.mark.filterwarnings("default::ase_nbody.envelope.OutsideTrainingWarning")
+def test_results_outside_the_training_end_with_status_3(nbody, narrow):
+    close, far = molecule("H2O"), molecule("H2O")
+    close.set_distance(0, 1, 0.8, fix=0)
+    far.set_distance(0, 1, 1.1, fix=0)
+    write("close.xyz", close)
+    write("far.xyz", far)
+    command = ("--model", narrow, "--fmax", 99, "--output")
+    status, out, err = nbody("relax", "close.xyz", *command, "close.traj")
+    assert status == 3 and "relaxed         in 0 steps" in out and "cannot be trusted" in err
+    assert nbody("relax", "far.xyz", *command, "far.traj")[0] == 0
+    status, out, err = nbody("neb", "close.xyz", "far.xyz", *command, "path.traj", "--keep-ends", "--images", 3)
+    assert status == 3 and "barrier" in out and "cannot be trusted" in err
+    assert nbody("neb", "H2O", "far.xyz", *command, "inside.traj", "--keep-ends", "--images", 3)[0] == 0
 
 
 def test_files_of_an_earlier_failure_go(nbody, model):

@@ -71,6 +71,13 @@ def md(
             "changes by more than 10 meV/atom and a quarter of the kinetic energy, or drifts.",
         ),
     ] = True,
+    stop_outside_envelope: Annotated[
+        bool,
+        typer.Option(
+            "--stop-outside-envelope",
+            help="Stop at the first structure outside the model's training; else warn and go on.",
+        ),
+    ] = False,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -79,7 +86,7 @@ def md(
     """Molecular dynamics: writes OUTPUT.traj, a log OUTPUT.csv and a plot OUTPUT.png.
 
     Ctrl-C ends it after the step, with everything written and the command to go on. What the watchdog stops is in
-    OUTPUT.failed.traj and OUTPUT.last-good.traj.
+    OUTPUT.failed.traj and OUTPUT.last-good.traj; a run that left the model's training ends with exit status 3.
     """
     from ase_nbody.cli.inputs import calculator, check_trajectory, continued_structure, read_structure
     from ase_nbody.cli.md_run import Outputs, RunSettings, run_dynamics
@@ -94,7 +101,14 @@ def md(
         barostat_time=barostat_time,
         flexible_cell=flexible_cell,
     )
-    run = RunSettings(steps=steps, interval=interval, seed=seed, new_velocities=restart is None, watchdog=watchdog)
+    run = RunSettings(
+        steps=steps,
+        interval=interval,
+        seed=seed,
+        new_velocities=restart is None,
+        watchdog=watchdog,
+        stop_outside=stop_outside_envelope,
+    )
     if (structure is None) == (restart is None):
         raise ValueError("give either a STRUCTURE or --restart TRAJECTORY, and not both")
     outputs = Outputs(output)

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase_nbody.cli.continuation import command_with, next_output
 from ase_nbody.cli.endings import end_stopped, end_unstable, failure_files, save_failure
 from ase_nbody.cli.md_report import draw_dynamics, summary
+from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import progress_bar, say
 from ase_nbody.simulation.dynamics import DynamicsSettings, integrator, watched_steps
 from ase_nbody.simulation.errors import UnstableDynamicsError
@@ -37,6 +38,7 @@ class RunSettings:
         seed: of velocities and thermostat.
         new_velocities: draw velocities; else keep those of the structure.
         watchdog: stop what is no longer physical.
+        stop_outside: stop at the first structure outside the model's training.
     """
 
     steps: int
@@ -44,6 +46,26 @@ class RunSettings:
     seed: int
     new_velocities: bool
     watchdog: bool
+    stop_outside: bool
+
+
+@dataclass
+class End:
+    """What happened on the way to the end of a run.
+
+    Attributes:
+        failure: why the watchdog stopped it.
+        outside: the first step outside the model's training.
+    """
+
+    failure: UnstableDynamicsError | None = None
+    outside: int | None = None
+
+    @property
+    def marks(self) -> list[tuple[int, str]]:
+        """Steps that the plot marks, each with a word."""
+        outside = [] if self.outside is None else [(self.outside, "outside the training")]
+        return outside if self.failure is None else [*outside, (self.failure.step, "stopped")]
 
 
 @dataclass(frozen=True)
@@ -77,15 +99,15 @@ def run_dynamics(
 
     Raises:
         ValueError: NPT without a full cell or with constraints.
-        typer.Exit: the watchdog stopped it, status 4, or a signal, status 128 + its number.
+        typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or it left the training of
+            its model, status 3.
     """
     generator = np.random.default_rng(run.seed)
     if run.new_velocities:
         draw_velocities(atoms, settings.temperature, generator, at_rest=settings.ensemble == "nve")
     dynamics = integrator(atoms, settings, generator)
-    watchdog = MDWatchdog(dynamics) if run.watchdog else None
     stop = StopRequest()
-    failure: UnstableDynamicsError | None = None
+    end = End()
     start = perf_counter()
     with (
         stop_on_signals(stop),
@@ -94,32 +116,43 @@ def run_dynamics(
         with progress_bar() as bar:
             task = bar.add_task(f"MD {settings.ensemble}", total=run.steps, note="")
             try:
-                for step in watched_steps(dynamics, run.steps, watchdog):
+                for step in watched_steps(dynamics, run.steps, MDWatchdog(dynamics) if run.watchdog else None):
                     if step == 0:  # loading and compiling are not part of the speed
                         start = perf_counter()
-                    if step % run.interval == 0 or step == run.steps or stop.signal:
+                    if atoms.calc.excursions and end.outside is None:
+                        end.outside = step
+                    last = step == run.steps or stop.signal or (run.stop_outside and end.outside is not None)
+                    if step % run.interval == 0 or last:
                         frame = recorder.record(step)
                         bar.update(task, completed=step, note=f"{frame.temperature:.0f} K")
-                    if stop.signal:
+                    if last:
                         break
             except UnstableDynamicsError as error:
-                failure = error
-        seconds = perf_counter() - start
-        if recorder.frames:
-            say(summary(atoms, recorder.frames, settings.ensemble, seconds, dynamics.nsteps))
-        say(f"trajectory      {outputs.trajectory}")
-        say(f"log             {outputs.log}")
-        marks = [] if failure is None else [(failure.step * settings.timestep, "stopped")]
-        target = None if settings.ensemble == "nve" else settings.temperature
-        if recorder.frames and draw_dynamics(recorder.frames, outputs.plot, target, marks):
-            say(f"plot            {outputs.plot}")
-        if failure is not None:
-            save_failure(failure, outputs.trajectory)
-    if failure is not None:
-        raise end_unstable(failure, _shorter(context, settings, run, outputs, failure))
+                end.failure = error
+        _report(atoms, settings, recorder, outputs, end, perf_counter() - start)
+    if end.failure is not None:
+        raise end_unstable(end.failure, _shorter(context, settings, run, outputs, end.failure))
     if stop.signal:
         left = {"steps": run.steps - dynamics.nsteps, "restart": outputs.trajectory}
         raise end_stopped(stop.signal, _continued(context, run, outputs, left))
+    end_outside(atoms.calc.excursions)
+
+
+def _report(
+    atoms: Atoms, settings: DynamicsSettings, recorder: Recorder, outputs: Outputs, end: End, seconds: float
+) -> None:
+    """Print the summary, draw the plot, and write what failed."""
+    if recorder.frames:
+        steps = recorder.frames[-1].step if end.failure is None else end.failure.step
+        say(summary(atoms, recorder.frames, settings.ensemble, seconds, steps))
+    say(f"trajectory      {outputs.trajectory}")
+    say(f"log             {outputs.log}")
+    marks = [(step * settings.timestep, word) for step, word in end.marks]
+    target = None if settings.ensemble == "nve" else settings.temperature
+    if recorder.frames and draw_dynamics(recorder.frames, outputs.plot, target, marks):
+        say(f"plot            {outputs.plot}")
+    if end.failure is not None:
+        save_failure(end.failure, outputs.trajectory)
 
 
 def _continued(context: typer.Context, run: RunSettings, outputs: Outputs, changes: dict[str, Any]) -> str:

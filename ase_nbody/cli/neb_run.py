@@ -22,6 +22,7 @@ from ase_nbody.cli.endings import (
 )
 from ase_nbody.cli.inputs import read_structure
 from ase_nbody.cli.neb_report import draw_path, saddle_report
+from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import say
 from ase_nbody.simulation.errors import NotConvergedError, SimulationStoppedError, UnstableOptimisationError
 from ase_nbody.simulation.nudged_elastic_band import (
@@ -96,7 +97,8 @@ class BandRun:
         Raises:
             NotConvergedError: forces are still too large.
             ValueError: both ends relax to one structure.
-            typer.Exit: the watchdog stopped it, status 4, or a signal, status 128 + its number.
+            typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or an image is
+                outside the training of the model, status 3.
         """
         stop = StopRequest()
         with stop_on_signals(stop):
@@ -107,7 +109,8 @@ class BandRun:
             self._report(path)
             modes = self._judge(path)
             if push_out and modes is not None and len(modes) > 1:
-                self._push_out(path, modes, stop)
+                path = self._push_out(path, modes, stop)
+        end_outside([self.calculator.get_envelope(image) for image in path])
 
     def _between(self, ends: list[Atoms], relax: bool, stop: StopRequest) -> list[Atoms]:
         if relax:
@@ -157,7 +160,7 @@ class BandRun:
     def _modes(self, image: Atoms) -> ImaginaryModes:
         return imaginary_modes(image, self.calculator.get_hessian(image))
 
-    def _push_out(self, path: Sequence[Atoms], modes: ImaginaryModes, stop: StopRequest) -> None:
+    def _push_out(self, path: Sequence[Atoms], modes: ImaginaryModes, stop: StopRequest) -> list[Atoms]:
         before = barrier(path)[0]
         moved = pushed_out(path, across(modes, path, highest_image(path)), _PUSH)
         self._optimise(moved, stop)
@@ -165,6 +168,7 @@ class BandRun:
         self._report(path)
         say(f"pushed out      barrier {barrier(path)[0]:.4f} eV, {before:.4f} eV before")
         self._judge(path)
+        return path
 
     def _report(self, path: Sequence[Atoms]) -> None:
         write_structures(path, self.output)

@@ -9,6 +9,7 @@ from ase import Atoms
 
 from ase_nbody.cli.continuation import command_with, next_output
 from ase_nbody.cli.endings import end_stopped, end_unstable, save_failure, step_bar
+from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import say
 from ase_nbody.simulation.errors import NotConvergedError, SimulationStoppedError, UnstableOptimisationError
 from ase_nbody.simulation.relaxation import OptimisationSettings, relaxed, with_cell
@@ -30,7 +31,8 @@ def run_relaxation(
     Raises:
         ValueError: the cell cannot be relaxed.
         NotConvergedError: forces are still too large.
-        typer.Exit: the watchdog stopped it, status 4, or a signal, status 128 + its number.
+        typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or the result is
+            outside the training of the model, status 3.
     """
     before = atoms.get_potential_energy()
     target = atoms if pressure is None else with_cell(atoms, pressure)
@@ -52,6 +54,7 @@ def run_relaxation(
     _summarise(
         atoms, f"relaxed         in {n_steps} steps to {settings.fmax:g} eV/Å", before, pressure is not None, output
     )
+    end_outside([atoms.calc.get_envelope(atoms)])
 
 
 def _summarise(atoms: Atoms, outcome: str, before: float, cell: bool, output: Path) -> None:

@@ -14,6 +14,7 @@ from ase.md.langevinbaoab import LangevinBAOAB
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
+from ase_nbody.envelope import OutsideTrainingError
 from ase_nbody.simulation.watchdog import MDWatchdog
 
 
@@ -139,6 +140,8 @@ def watched_steps(dynamics: MolecularDynamics, steps: int, watchdog: MDWatchdog 
             next(run)
         except StopIteration:
             return
+        except OutsideTrainingError:
+            raise
         except (CalculationFailed, ValueError, ArithmeticError) as error:
             if watchdog is None or watchdog.last_good is None:
                 raise

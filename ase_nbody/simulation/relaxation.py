@@ -16,6 +16,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 from numpy.typing import NDArray
 
+from ase_nbody.envelope import OutsideTrainingError
 from ase_nbody.simulation.errors import NotConvergedError
 from ase_nbody.simulation.optimisation_watchdog import BandWatchdog, OptimisationWatchdog, RelaxationWatchdog
 
@@ -150,6 +151,8 @@ def _run(
             converged = bool(next(run))
         except StopIteration:
             return converged
+        except OutsideTrainingError:
+            raise
         except (CalculationFailed, ValueError, ArithmeticError) as error:
             if watchdog is None or optimisation.nsteps == 0:
                 raise
