@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,16 @@ from ase_nbody.cli.inputs import read_structure
 from ase_nbody.model_file import Envelope, file_hash
 
 
+PAIRS = ["-".join(sorted(pair)) for pair in combinations_with_replacement(("H", "C", "O", "Si"), 2)]
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny_model(
         tmp_path_factory.mktemp("models"),
         ("H", "C", "O", "Si"),
         errors={"test": {"forces_mae_mev_per_angstrom": 12.5}},
-        envelope=Envelope(closest_distances={"H-O": 0.9, "H-H": 1.2}, force_max=3.0),
+        envelope=Envelope(closest_distances=dict.fromkeys(PAIRS, 0.5), force_max=3.0),
     )
 
 
@@ -103,7 +107,7 @@ def test_info_shows_the_card(nbody, model, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     status, out, _ = nbody("info", model)
     assert status == 0
-    for text in ("H, C, O, Si", "4 Å", "energy eV", "H-O 0.900 Å", "3 eV/Å", "12.5", file_hash(model)):
+    for text in ("H, C, O, Si", "4 Å", "energy eV", "H-O 0.500 Å", "3 eV/Å", "12.5", file_hash(model)):
         assert text in out
 
 

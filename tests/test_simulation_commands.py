@@ -146,7 +146,7 @@ def test_no_steps(nbody, model):
     stretched = molecule("H2O")
     stretched.set_distance(0, 1, 1.3, fix=0)
     write("b.xyz", stretched)
-    status, out, err = nbody("neb", "H2O", "b.xyz", *command, "--keep-ends", "--output", "neb.traj")
+    status, out, err = nbody("neb", "H2O", "b.xyz", *command, "--fmax", 1e-9, "--keep-ends", "--output", "neb.traj")
     assert status == 1 and "after 0 steps" in err
     assert len(read("neb.traj", ":")) == 7 and "barrier" in out
     again = command_in(err)

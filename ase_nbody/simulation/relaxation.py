@@ -111,7 +111,7 @@ def relaxed(
     Args:
         target: structure, structure with its cell, or band; moved along.
         settings: optimiser, largest force and number of steps.
-        trajectory: file that every step is written to.
+        trajectory: file that every step is written to, not for bands.
         observer: is told of every step.
 
     Raises:
@@ -123,7 +123,7 @@ def relaxed(
     try:
         with OPTIMIZERS[settings.optimizer](target, logfile=None) as optimisation:
             if writer is not None:
-                optimisation.attach(lambda: writer.write(target.__ase_optimizable__().atoms))
+                optimisation.attach(lambda: writer.write(_structure(target)))
             converged = _run(optimisation, target, settings, watchdog, observer)
             n_steps = int(optimisation.nsteps)
     finally:
@@ -166,7 +166,12 @@ def _run(
 def _watchdog(target: OptimisationTarget) -> OptimisationWatchdog:
     if hasattr(target, "images"):
         return BandWatchdog(target)
-    return RelaxationWatchdog(target if isinstance(target, Atoms) else target.atoms)
+    return RelaxationWatchdog(_structure(target))
+
+
+def _structure(target: OptimisationTarget) -> Atoms:
+    structure: Atoms = target if isinstance(target, Atoms) else target.atoms
+    return structure
 
 
 def largest_force(target: OptimisationTarget) -> float:
