@@ -80,7 +80,7 @@ class EnvelopeReport:
         if self.force_max is not None and self.force > self.force_max:
             kinds.add("force")
         if self.energy_per_atom is not None and self.energy_range is not None:
-            low, high = widened(self.energy_range)
+            low, high = allowed_energies(self.energy_range)
             if not low <= self.energy_per_atom <= high:
                 kinds.add("energy")
         return frozenset(kinds)
@@ -113,7 +113,7 @@ class EnvelopeReport:
         return words
 
 
-def widened(energies: tuple[float, float]) -> tuple[float, float]:
-    """A range of energies with its own width on either side: a training seldom has the minimum of its structures."""
+def allowed_energies(energies: tuple[float, float]) -> tuple[float, float]:
+    """The range of energies of a training, with its own width below: a training seldom has the minima."""
     low, high = energies
-    return 2 * low - high, 2 * high - low
+    return 2 * low - high, high

@@ -12,7 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_nbody.contacts import Table, distance_table, pair_name
-from ase_nbody.envelope import EnvelopeReport, ShortDistance, widened
+from ase_nbody.envelope import EnvelopeReport, ShortDistance, allowed_energies
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.model_information import Envelope
 
@@ -36,7 +36,7 @@ class EnvelopeCheck:
         if envelope.closest_distances:
             self.limits = distance_table(envelope.closest_distances, default=cutoff)
         low, high = envelope.energy_per_atom_range or (-np.inf, np.inf)
-        self._energies = widened((low, high)) if np.isfinite(high - low) else (low, high)
+        self._energies = allowed_energies((low, high)) if np.isfinite(high - low) else (low, high)
         self._force = np.inf if envelope.force_max is None else envelope.force_max
 
     def excursions(self, graph: Graph, results: Sequence[Mapping[str, Any]]) -> dict[int, EnvelopeReport]:

@@ -169,7 +169,7 @@ def test_calculators_of_two_dtypes_agree_and_leave_each_other_alone():
 
 def test_many_are_the_same_as_one_after_another(calculator, monkeypatch):
     structures = [methanol(), crystal("triclinic"), Atoms("H"), fcc111("C", (1, 1, 2), a=4.0), molecule("H2O")]
-    monkeypatch.setattr("ase_nbody.calculator.ATOMS_PER_BATCH", 11)
+    monkeypatch.setattr("ase_nbody.calculator_inputs.ATOMS_PER_BATCH", 11)
     many = calculator.calculate_many(structures)
     assert calculator.evaluations == len(structures)
     for atoms, found in zip(structures, many, strict=True):
@@ -284,7 +284,7 @@ def test_asking_a_molecule_for_stress_costs_no_evaluation(calculator):
     atoms.calc = calculator
     atoms.get_forces()
     for _ in range(3):
-        with pytest.raises(PropertyNotImplementedError, match="periodic in three directions"):
+        with pytest.raises(PropertyNotImplementedError, match="the stress needs a periodic direction"):
             atoms.get_stress()
     assert calculator.evaluations == 1
     atoms.get_potential_energy()
@@ -413,7 +413,8 @@ def test_calculators_travel_to_other_processes(model):
 def test_todict_is_json_and_says_how_to_make_it_again(model):
     calculator = NBodyCalculator(model, device="cpu", dtype="float32", skin=0.3)
     described = json.loads(json.dumps(calculator.todict()))
-    assert described == {"model": str(model), "device": "cpu", "dtype": "float32", "skin": 0.3, "threads": None}
+    given = {"model": str(model), "device": "cpu", "dtype": "float32", "skin": 0.3}
+    assert described == {**given, "threads": None, "outside": "warn"}
     again = NBodyCalculator(**described)
     assert again.get_property("energy", methanol()) == calculator.get_property("energy", methanol())
     assert again.information.name == "toy"
@@ -629,7 +630,7 @@ def test_ase_finds_the_plugin():
 def test_signature_is_the_documented_one():
     parameters = inspect.signature(NBodyCalculator).parameters
     defaults = {k: p.default for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert defaults == {"device": "auto", "dtype": "float64", "skin": 0.5, "threads": None}
+    assert defaults == {"device": "auto", "dtype": "float64", "skin": 0.5, "threads": None, "outside": "warn"}
 
 
 def test_bulk_of_one_atom_is_the_supercell_per_atom(calculator):

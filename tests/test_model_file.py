@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from ase_nbody.model_information import FORMAT_VERSION, HEADER_KEY, UPGRADES
 from ase_nbody.models_directory import find_model, list_models
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
+from ase_nbody.repulsion import Repulsion
 
 REAL = ase_nbody.architectures.architectures()
 
@@ -212,6 +214,44 @@ def test_a_flipped_header_is_named(saved):
         load_model(saved)
 
 
+@pytest.mark.parametrize("place", ["first tensor", "last tensor", "a number of the header"])
+def test_a_flipped_bit_is_found(saved, place):
+    content = bytearray(saved.read_bytes())
+    header_length = int.from_bytes(content[:8], "little")
+    at = {"first tensor": 8 + header_length, "last tensor": len(content) - 1}.get(place)
+    if at is None:
+        at = content.index(b"energy_scale") + len(b'energy_scale\\":')
+        assert chr(content[at]).isdigit()
+    content[at] ^= 1
+    saved.write_bytes(bytes(content))
+    with pytest.raises(ModelFileError, match=r"is damaged.*checksum"):
+        load_model(saved)
+
+
+def test_files_from_before_checksums_load(saved, potential):
+    rewrite(saved, format_version=1)
+    loaded, found = load_model(saved)
+    assert found.format_version == FORMAT_VERSION
+    assert loaded.repulsion is None
+    for old, new in zip(potential.network.parameters(), loaded.network.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_file_of_today_without_its_checksum_is_refused(saved):
+    with pytest.raises(ModelFileError, match="checksum"):
+        load_model(rewrite(saved))
+
+
+def test_the_repulsion_is_kept(tmp_path, potential):
+    repelling = replace(potential, repulsion=Repulsion({"C-H": 0.9, "H-H": 1.2}))
+    information = model_information(repelling, name="repelling", reference_energies_source="a test")
+    loaded, found = load_model(save_model(tmp_path / "repelling.safetensors", repelling, information))
+    assert found.repulsion == {"C-H": 0.9, "H-H": 1.2}
+    assert loaded.repulsion == repelling.repulsion
+    with pytest.raises(ValueError, match="repulsion differ"):
+        save_model(tmp_path / "other.safetensors", potential, information)
+
+
 def test_a_newer_format_is_refused(saved):
     rewrite(saved, format_version=FORMAT_VERSION + 1, made_with={"ase_nbody": "9.1"})
     with pytest.raises(ModelFileError, match=rf"format {FORMAT_VERSION + 1}, made with ase_nbody 9\.1.*upgrade"):
@@ -219,6 +259,7 @@ def test_a_newer_format_is_refused(saved):
 
 
 def test_older_formats_are_upgraded_step_by_step(saved, monkeypatch):
+    rewrite(saved, format_version=1)
     monkeypatch.setattr("ase_nbody.model_information.FORMAT_VERSION", 3)
     monkeypatch.setitem(UPGRADES, 1, lambda header: {**header, "method": "one"})
     monkeypatch.setitem(UPGRADES, 2, lambda header: {**header, "method": header["method"] + " two"})

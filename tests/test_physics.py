@@ -25,6 +25,7 @@ from ase_nbody.graph import Graph, Prediction, batch_graphs, edge_vectors
 from ase_nbody.hessian import hessian
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
+from ase_nbody.repulsion import Repulsion
 from ase_nbody.scheme import bonded_groups
 
 # Tolerances in eV, eV/angstrom and eV/angstrom^3. Seen at most: 1e-12 and, where forces are 20 eV/angstrom, 1.4e-4.
@@ -54,10 +55,11 @@ BOTH_DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], i
 
 @dataclass(frozen=True)
 class Variant:
-    """An architecture and the settings that differ from its tiny preset."""
+    """An architecture, the settings that differ from its tiny preset, and whether neighbours repel each other."""
 
     architecture: str
     settings: dict[str, object]
+    repulsion: Repulsion | None = None
 
     @property
     def finite_systems_only(self) -> bool:
@@ -75,8 +77,11 @@ class Variant:
                 torch.nn.init.normal_(parameter, std=0.5, generator=generator)
             elif name.endswith("readout"):  # new ones are small
                 parameter.data.mul_(10.0)
-        return Potential(network.to(dtype), REFERENCE_ENERGIES, scale)
+        return Potential(network.to(dtype), REFERENCE_ENERGIES, scale, self.repulsion)
 
+
+# Most neighbours of the structures below are closer than this.
+REPULSION = Repulsion({"C-C": 1.9, "C-H": 1.6, "C-O": 1.6, "H-H": 1.7, "H-O": 1.05, "O-O": 2.5})
 
 VARIANTS = {name: Variant(name, {}) for name in architectures()} | {
     "nbody, strict": Variant("nbody", {"radial": "strict"}),
@@ -88,6 +93,9 @@ VARIANTS = {name: Variant(name, {}) for name in architectures()} | {
     "nbody, fragments, strict pairs": Variant("nbody", {"scheme": "fragments", "radial": "strict", "pairs": True}),
     "nequip, invariant": Variant("nequip", {"max_degree": 0}),
     "nequip, natural parity": Variant("nequip", {"max_degree": 2, "parity": False, "readout_depth": 1}),
+    "nbody, repulsion": Variant("nbody", {}, REPULSION),
+    "dimenet_pp, repulsion": Variant("dimenet_pp", {}, REPULSION),
+    "nbody, fragments, repulsion": Variant("nbody", {"scheme": "fragments"}, REPULSION),
 }
 PERIODIC = {name: variant for name, variant in VARIANTS.items() if not variant.finite_systems_only}
 EVERY = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
@@ -412,11 +420,35 @@ def test_forces_are_the_slope_of_the_energy(variant):
 def test_forces_and_stress_of_periodic_structures(variant, structure):
     potential, atoms = variant.potential(), structure()
     assert force_error(potential, atoms) < FORCE_TOLERANCE
-    if atoms.pbc.all():
-        assert largest(evaluated(potential, atoms).stress) > 1e-4
-        assert stress_error(potential, atoms) < STRESS_TOLERANCE
-    else:
-        assert bool(evaluated(potential, atoms).stress.isnan().all())
+    assert largest(evaluated(potential, atoms).stress) > 1e-4
+    assert stress_error(potential, atoms) < STRESS_TOLERANCE
+
+
+@EVERY_PERIODIC
+def test_stress_of_one_periodic_direction_is_the_slope_of_the_energy(variant):
+    potential, wire = variant.potential(), triclinic()
+    wire.pbc = (False, True, False)
+    assert largest(evaluated(potential, wire).stress) > 1e-4
+    assert stress_error(potential, wire) < STRESS_TOLERANCE
+
+
+@EVERY_PERIODIC
+def test_stress_of_a_slab_is_that_of_the_crystal_with_its_vacuum(variant):
+    potential, atoms = variant.potential(), slab()
+    atoms.center(vacuum=potential.cutoff, axis=2)
+    periodic = atoms.copy()
+    periodic.pbc = True
+    difference = evaluated(potential, atoms).stress - evaluated(potential, periodic).stress
+    assert largest(difference) < SYMMETRY_TOLERANCE[torch.float64]
+
+
+@EVERY
+def test_stress_needs_a_periodic_direction_and_a_volume(variant):
+    potential, box, flat = variant.potential(), water_dimer(), slab()
+    box.set_cell(10 * np.eye(3))
+    flat.cell[2] = 0.0
+    structures = [box] if variant.finite_systems_only else [box, flat]
+    assert bool(evaluated(potential, *structures).stress.isnan().all())
 
 
 @EVERY_PERIODIC

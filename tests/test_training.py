@@ -21,18 +21,17 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
+from pair_training import PAIR, QUIET, PairNetwork, PairSettings, StopAfter, argon_frames, pair_settings
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 from typer.testing import CliRunner
 
-from ase_nbody.architectures import Architecture, Network, NetworkSettings
 from ase_nbody.architectures.nbody import ARCHITECTURE as NBODY
 from ase_nbody.cli import app
 from ase_nbody.cli.training import architecture_settings
 from ase_nbody.data import Dataset, Sample, evaluate, read_dataset, samples, without_isolated_atoms
-from ase_nbody.graph import Graph, Prediction, Targets, edge_vectors
+from ase_nbody.graph import Graph, Prediction, Targets
 from ase_nbody.model_file import file_hash, load_model, model_information, read_information, save_model
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.checkpoint import checkpoint_path
@@ -44,74 +43,14 @@ from ase_nbody.training.prepare import read_training_data, training_origin
 from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import TrainingSettings, training_settings
-from ase_nbody.training.stopping import StopRequest, TrainingStoppedError
+from ase_nbody.training.stopping import TrainingStoppedError
 from ase_nbody.training.validation import ValidationErrors, exchanged, score
-
-QUIET = Console(file=io.StringIO())
-
-
-class PairSettings(NetworkSettings):
-    """Settings of the toy network."""
-
-    channels: int = 8
-
-
-class PairNetwork(Network):
-    """Atomic energies as sums of a learned function of distances that vanishes smoothly at the cutoff."""
-
-    settings: PairSettings
-
-    def __init__(self, settings: PairSettings, *, generator: torch.Generator) -> None:
-        super().__init__()
-        self.settings = settings
-        self.first = nn.Parameter(torch.randn(settings.channels, 8, generator=generator))
-        self.second = nn.Parameter(0.1 * torch.randn(settings.channels, generator=generator))
-
-    def forward(self, graph: Graph) -> Tensor:
-        """Atomic energies, (N,)."""
-        distances = torch.linalg.vector_norm(edge_vectors(graph), dim=1)  # (E,)
-        x = distances / self.settings.cutoff
-        orders = torch.arange(1, 9, device=x.device, dtype=x.dtype)
-        basis = torch.sin(torch.pi * orders * x[:, None]) / x[:, None] * (1 - x[:, None] ** 2) ** 2  # (E, 8)
-        energies = torch.tanh(basis @ self.first.T) @ self.second  # (E,)
-        return energies.new_zeros(graph.n_atoms).index_add(0, graph.edges.receivers, energies)
-
-    def mixing_matrices(self) -> list[nn.Parameter]:
-        """One of both parameters, so that both optimizers are at work."""
-        return [self.first]
-
-
-PAIR = Architecture(
-    name="pair",
-    source="made for this test",
-    settings=PairSettings,
-    network=PairNetwork,
-    presets={"small": {"channels": 8}, "medium": {"channels": 16}, "large": {"channels": 32}},
-)
 
 
 @pytest.fixture(autouse=True)
 def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("ase_nbody.architectures", "ase_nbody.training.prepare"):
         monkeypatch.setattr(f"{module}.architectures", lambda: {"pair": PAIR})
-
-
-def argon_frames(n: int, seed: int = 0) -> list[Atoms]:
-    """Shaken argon crystals of 4 atoms with Lennard-Jones labels."""
-    generator = np.random.default_rng(seed)
-    frames = []
-    for _ in range(n):
-        atoms = bulk("Ar", "fcc", a=5.3 * generator.uniform(0.97, 1.05), cubic=True)
-        atoms.positions += generator.normal(scale=0.15, size=(4, 3))
-        atoms.calc = LennardJones(sigma=3.4, epsilon=0.1, rc=6.0, smooth=True)
-        results = {
-            "energy": atoms.get_potential_energy(),
-            "forces": atoms.get_forces(),
-            "stress": atoms.get_stress(),
-        }
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        frames.append(atoms)
-    return frames
 
 
 @pytest.fixture(scope="module")
@@ -124,23 +63,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pair_settings(data: Path | list[Path], output: Path, **more: Any) -> TrainingSettings:
-    values: dict[str, Any] = {
-        "data": data,
-        "output": output,
-        "architecture": "pair",
-        "model": {"cutoff": 6.0},
-        "device": "cpu",
-        "dtype": "float64",
-        "batch_size": 4,
-        "learning_rate": 0.01,
-        **more,
-    }
-    if "minutes" not in values:
-        values.setdefault("epochs", 6)
-    return training_settings(values)
-
-
 def timeless_history(path: Path) -> list[list[str]]:
     with path.open() as file:
         return [[v for k, v in row.items() if "seconds" not in k] for row in csv.DictReader(file)]
@@ -149,19 +71,6 @@ def timeless_history(path: Path) -> list[list[str]]:
 def weights_of(path: Path) -> dict[str, Tensor]:
     potential, _ = load_model(path)
     return dict(potential.network.state_dict())
-
-
-class StopAfter(StopRequest):
-    """A stop request that is made in a given step."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    @property
-    def signal(self) -> int:
-        """SIGTERM once the loop has asked often enough."""
-        self.left -= 1
-        return signal.SIGTERM if self.left <= 0 else 0
 
 
 # --- schedule -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ase_nbody.timings import Timings
 class NetworkSettings(BaseModel):
     """Settings that every architecture has. Frozen; unknown names are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     elements: tuple[str, ...] = Field(description="chemical symbols the network knows, in the order of its weights")
     cutoff: float = Field(default=5.0, gt=0, description="largest distance between neighbours, angstrom")

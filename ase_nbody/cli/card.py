@@ -38,6 +38,7 @@ def card(information: ModelInformation, file_name: str, sha256: str) -> str:
     paragraphs = [
         f"# {information.name}",
         _purpose(information),
+        *_trials(information),
         _table(("", ""), _facts(information, file_name, sha256)),
         "## Errors",
         _table(("set", *_error_columns(information)), _error_rows(information, _error_columns(information))),
@@ -50,6 +51,7 @@ def card(information: ModelInformation, file_name: str, sha256: str) -> str:
         f"Labels: {information.label_source or 'not given'}.",
         "## Training envelope",
         _table(("the training data cover", ""), _envelope_rows(information)),
+        _repulsion(information),
         "## Reference energies",
         _table(("element", "energy of the atom alone in the model, eV"), _reference_rows(information)),
         f"Source: {information.reference_energies_source}.",
@@ -91,10 +93,37 @@ def _purpose(information: ModelInformation) -> str:
     trained = ", ".join(data.name for data in information.data if data.role == "train") or "data that are not named"
     quantities = "Energies, forces and stress" if with_stress else "Energies and forces"
     method = information.method or "a theory that is not given"
-    return (
-        f"{quantities} of structures of {elements} at the level of {method}, for structures like those it was trained "
-        f"on: {trained}. Nothing is known of its errors on others."
+    like = information.purpose or f"for structures like those it was trained on: {trained}"
+    first_paragraph = f"{quantities} of structures of {elements} at the level of {method}. **For** {like}."
+    if information.not_for:
+        return f"{first_paragraph} **Not for** {information.not_for}."
+    return f"{first_paragraph} Nothing is known of its errors on others."
+
+
+def _trials(information: ModelInformation) -> Iterator[str]:
+    if not information.trials:
+        return
+    yield "## Outside its training"
+    yield (
+        "What the model does on structures that it was not trained on. Where it warns, its calculator says that the "
+        "structure is outside, and commands end with status 3; where it does not, only this table tells."
     )
+    yield _table(
+        ("structure", "quantity", "model", "reference", ""),
+        [(t.structure, t.quantity, _maybe(t.model), _maybe(t.reference), t.remark) for t in information.trials],
+    )
+    yield "`benchmarks/scope.py` makes this table and names its references."
+
+
+def _maybe(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _repulsion(information: ModelInformation) -> str:
+    if information.repulsion is None:
+        return "No nuclear repulsion is added: closer than the closest distances, energies mean nothing."
+    onsets = ", ".join(f"{pair} {onset:.3f} Å" for pair, onset in information.repulsion.items())
+    return f"Nuclear repulsion (ZBL) acts below {onsets}."
 
 
 def _facts(information: ModelInformation, file_name: str, sha256: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import typer
 from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, ModelArgument, Threads
 
 if TYPE_CHECKING:
-    from ase_nbody.data import ErrorReport
+    from ase_nbody.data import CompositionShift, ErrorReport
 
 
 def evaluate(
@@ -32,20 +32,33 @@ def evaluate(
     threads: Threads = None,
     force: Force = False,
 ) -> None:
-    """Errors of a model on labelled structures: meV, meV/atom, meV/Å and meV/Å³."""
-    from ase_nbody.cli.inputs import calculator, check_outputs
-    from ase_nbody.cli.output import say, write_json
-    from ase_nbody.data import evaluate as evaluation_of
-    from ase_nbody.data import parity_plot, read_dataset
+    """Errors of a model on labelled structures: meV, meV/atom, meV/Å and meV/Å³.
 
+    Energies also without shift: less the mean error per atom of the structures of one composition.
+    """
+    from ase_nbody.cli.inputs import calculator, check_outputs
+    from ase_nbody.cli.output import say, warn, write_json
+    from ase_nbody.data import energy_shifts, parity_plot, read_dataset
+    from ase_nbody.data import evaluate as evaluation_of
+    from ase_nbody.devices import torch_device
+    from ase_nbody.models_directory import find_model
+
+    find_model(model)  # what is wrong is refused before the data are read
+    torch_device(device)
     if json is not None:
         check_outputs([json], force)
+    if plot is not None and plot.exists() and not plot.is_dir():
+        raise NotADirectoryError(f"--plot {plot} is a file; give the name of a folder")
     dataset = read_dataset(data, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
     say(f"labels: {dataset.found}")
+    for note in dataset.notes:
+        warn(note)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
-    potential = calculator(model, device, dtype, threads, n_atoms).potential
-    report, evaluation = evaluation_of(potential, dataset)
+    calc = calculator(model, device, dtype, threads, n_atoms)
+    report, evaluation = evaluation_of(calc.potential, dataset)
     _print_report(report)
+    assert calc.information is not None  # of a file
+    _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
     if json is not None:
         write_json(report.to_json_dict(), json)
         say(f"errors written to {json}")
@@ -61,6 +74,12 @@ def _print_report(report: ErrorReport) -> None:
     rows = [
         ("energy, meV", report.energy_mae_mev, report.energy_rmse_mev),
         ("energy, meV/atom", report.energy_mae_mev_per_atom, report.energy_rmse_mev_per_atom),
+        ("  without shift, meV", report.energy_mae_mev_without_shift, report.energy_rmse_mev_without_shift),
+        (
+            "  without shift, meV/atom",
+            report.energy_mae_mev_per_atom_without_shift,
+            report.energy_rmse_mev_per_atom_without_shift,
+        ),
         ("forces, meV/Å", report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom),
         ("stress, meV/Å³", report.stress_mae_mev_per_cubic_angstrom, report.stress_rmse_mev_per_cubic_angstrom),
     ]
@@ -71,3 +90,20 @@ def _print_report(report: ErrorReport) -> None:
         if mae is not None and rmse is not None:
             table.add_row(name, f"{mae:.3f}", f"{rmse:.3f}")
     Console(highlight=False).print(table)
+
+
+def _print_shifts(report: ErrorReport, shifts: list[CompositionShift], references_source: str) -> None:
+    """What the errors without shift leave out, and whether most of the error is shift."""
+    from ase_nbody.cli.output import say
+    from ase_nbody.data import shift_words
+
+    if report.energy_mae_mev is None:
+        return
+    alone = report.n_compositions - len(shifts)
+    words = f"without shift: less the mean error per atom of each composition, of {len(shifts)} here"
+    if alone:
+        words += f"; {alone} structure(s) alone in their composition are left out"
+    say(words if shifts else "no errors without shift: no two structures have the same composition")
+    if (shifted := shift_words(shifts)) is not None:
+        say(shifted)
+        say(f"the model's reference energies: {references_source.removeprefix('reference energies of ')}")

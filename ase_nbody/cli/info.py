@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 def info(
     model: ModelArgument,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", help="Everything in the file: all errors, trials, settings, training, versions."),
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the card as Markdown.")] = False,
 ) -> None:
-    """Print a model's card: elements, cutoff, data, errors, envelope, units and hash."""
+    """What a model is for and what not, elements, cutoff, data, errors, envelope, units and hash, on one screen."""
     from ase_nbody.cli.card import card
     from ase_nbody.model_information import file_hash, read_information
     from ase_nbody.models_directory import find_model
@@ -28,10 +32,10 @@ def info(
     if markdown:
         typer.echo(card(information, path.name, file_hash(path)), nl=False)
     else:
-        _print_table(information, path)
+        _print_table(information, path, verbose)
 
 
-def _print_table(information: ModelInformation, path: Path) -> None:
+def _print_table(information: ModelInformation, path: Path, verbose: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -41,14 +45,44 @@ def _print_table(information: ModelInformation, path: Path) -> None:
     table = Table(title=f"{information.name} ({information.architecture})", show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows(information):
+    for name, value in _all_rows(information) if verbose else _main_rows(information):
         table.add_row(name, Text(value))
     table.add_row("file", Text(str(path)))
     table.add_row("sha256", Text(file_hash(path)))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    if not verbose:
+        console.print("nbody info --verbose has the rest")
 
 
-def _rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    yield from _purpose_rows(information)
+    yield "elements", ", ".join(information.elements)
+    yield "cutoff", f"{information.cutoff:g} Å, units {_pairs(information.units)}"
+    yield "method", f"{information.method or 'not given'}; licence {information.licence or 'not given'}"
+    trained = [f"{file.name} ({file.n_structures})" for file in information.data if file.role == "train"]
+    yield "trained on", ", ".join(trained) or "not given"
+    for name, errors in information.errors.items():
+        yield name, _errors_in_brief(errors)
+    yield from _envelope_rows(information)
+
+
+def _errors_in_brief(errors: Mapping[str, Any]) -> str:
+    figures = (
+        ("energy MAE {:.3g} meV/atom", "energy_mae_mev_per_atom"),
+        ("forces MAE {:.3g}", "forces_mae_mev_per_angstrom"),
+        ("RMSE {:.3g} meV/Å", "forces_rmse_mev_per_angstrom"),
+    )
+    return ", ".join(text.format(errors[name]) for text, name in figures if errors.get(name) is not None)
+
+
+def _purpose_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    yield "for", information.purpose or "structures like those it was trained on"
+    yield "not for", information.not_for or "nothing is known of its errors on other structures"
+
+
+def _all_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    yield from _purpose_rows(information)
     yield "elements", ", ".join(information.elements)
     yield "cutoff", f"{information.cutoff:g} Å"
     yield "method", information.method or "not given"
@@ -63,6 +97,8 @@ def _rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     for name, errors in information.errors.items():
         yield f"errors: {name}", _pairs(errors)
     yield from _envelope_rows(information)
+    for trial in information.trials:
+        yield trial.structure, f"{trial.quantity}: {trial.model} (right: {trial.reference}) {trial.remark}"
     yield "settings", _pairs(information.settings)
     yield "training", _pairs(information.training)
     yield "made with", _pairs(information.made_with)
@@ -73,6 +109,10 @@ def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     envelope = information.envelope
     distances = {pair: f"{distance:.3f} Å" for pair, distance in envelope.closest_distances.items()}
     yield "closest distances", _pairs(distances)
+    if information.repulsion is not None:
+        onsets = {pair: f"{onset:.3f} Å" for pair, onset in information.repulsion.items()}
+        closest_too = onsets == distances
+        yield "repulsion below", "these" if closest_too else _pairs(onsets)
     if envelope.force_max is not None:
         yield "largest force", f"{envelope.force_max:.3g} eV/Å"
     if envelope.energy_per_atom_range is not None:

@@ -44,4 +44,5 @@ def _line(name: str, path: Path) -> str:
         return f"{name:20s}  not usable: {error}"
     elements = ",".join(information.elements)
     method = information.method or "method not given"
-    return f"{name:20s}  {information.architecture:10s}  {elements:15s}  {information.cutoff:g} Å  {method}"
+    purpose = "" if information.purpose is None else f"  for {information.purpose}"
+    return f"{name:20s}  {information.architecture:10s}  {elements:15s}  {information.cutoff:g} Å  {method}{purpose}"

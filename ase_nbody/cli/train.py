@@ -78,6 +78,9 @@ def train(
     isolated_atoms: Annotated[
         Path | None, typer.Option(help="Labelled single atoms for the reference energies.", show_default=False)
     ] = None,
+    isolated_energy_key: Annotated[
+        str | None, typer.Option(help="Name of the energies of --isolated-atoms.", show_default="--energy-key")
+    ] = None,
     energy_key: Annotated[str | None, typer.Option(help="Name of the energy label.", show_default="found")] = None,
     forces_key: Annotated[str | None, typer.Option(help="Name of the forces label.", show_default="found")] = None,
     stress_key: Annotated[str | None, typer.Option(help="Name of the stress label.", show_default="found")] = None,

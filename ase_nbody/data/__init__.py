@@ -1,10 +1,12 @@
 """Data: reading labelled structures, splits, reference energies, statistics, samples and errors."""
 
 from ase_nbody.data.dataset import Dataset, Labels
-from ase_nbody.data.errors import ErrorReport, Evaluation, error_report, evaluate
+from ase_nbody.data.errors import ErrorReport, Evaluation, energy_shifts, error_report, evaluate
 from ase_nbody.data.plots import parity_plot
 from ase_nbody.data.reading import read_dataset, read_structures
 from ase_nbody.data.reference_energies import (
+    ReferenceEnergies,
+    all_isolated_energies,
     is_isolated_atom,
     isolated_atoms,
     isolated_energies,
@@ -12,18 +14,23 @@ from ase_nbody.data.reference_energies import (
     without_isolated_atoms,
 )
 from ase_nbody.data.samples import Sample, batch_samples, samples, targets
+from ase_nbody.data.shifts import CompositionShift, shift_words
 from ase_nbody.data.splits import default_validation_size, merge, split
 from ase_nbody.data.statistics import Statistics, statistics
 
 __all__ = [
+    "CompositionShift",
     "Dataset",
     "ErrorReport",
     "Evaluation",
     "Labels",
+    "ReferenceEnergies",
     "Sample",
     "Statistics",
+    "all_isolated_energies",
     "batch_samples",
     "default_validation_size",
+    "energy_shifts",
     "error_report",
     "evaluate",
     "is_isolated_atom",
@@ -35,6 +42,7 @@ __all__ = [
     "read_structures",
     "reference_energies",
     "samples",
+    "shift_words",
     "split",
     "statistics",
     "targets",

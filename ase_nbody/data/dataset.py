@@ -36,6 +36,7 @@ class Dataset:
         source: the file they come from; several, joined by ", ", after a merge.
         sha256: hash of that file, in hexadecimal; several, joined by ", ", after a merge.
         found: one line for the user: which labels were found, where, in how many frames.
+        notes: warnings for the user.
     """
 
     structures: tuple[Atoms, ...]
@@ -43,6 +44,7 @@ class Dataset:
     source: str
     sha256: str
     found: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.structures) != len(self.labels):

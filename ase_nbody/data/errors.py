@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_nbody.data.dataset import Dataset
+from ase_nbody.data.shifts import CompositionShift, composition_shifts, without_shift
 from ase_nbody.graph import batch_graphs
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
@@ -51,7 +52,13 @@ class ErrorReport:
     """Mean absolute and root mean square errors; None where nothing is labelled.
 
     Energies are of whole structures and per atom, forces and stress over components. Units stand in the names: meV,
-    meV/angstrom, meV/angstrom^3.
+    meV/angstrom, meV/angstrom^3. Errors without shift are those less the mean error per atom of their composition
+    (proportions of the elements); structures that are alone in their composition have none and do not count.
+
+    Attributes:
+        n_structures: structures, labelled or not.
+        n_compositions: compositions of the structures with an energy label.
+        n_structures_without_shift: structures that the errors without shift count.
     """
 
     n_structures: int
@@ -59,6 +66,12 @@ class ErrorReport:
     energy_mae_mev: float | None
     energy_rmse_mev_per_atom: float | None
     energy_mae_mev_per_atom: float | None
+    n_compositions: int
+    n_structures_without_shift: int
+    energy_rmse_mev_without_shift: float | None
+    energy_mae_mev_without_shift: float | None
+    energy_rmse_mev_per_atom_without_shift: float | None
+    energy_mae_mev_per_atom_without_shift: float | None
     forces_rmse_mev_per_angstrom: float | None
     forces_mae_mev_per_angstrom: float | None
     stress_rmse_mev_per_cubic_angstrom: float | None
@@ -79,7 +92,7 @@ def evaluate(potential: Potential, dataset: Dataset, *, batch_atoms: int = 500) 
         batch_atoms: structures are predicted together up to this number of atoms.
 
     Raises:
-        ValueError: the dataset is empty, or has elements that the potential does not know.
+        ValueError: the dataset is empty, has elements that the potential does not know, or a prediction is not finite.
     """
     if len(dataset) == 0:
         raise ValueError("there is nothing to evaluate: the dataset is empty")
@@ -93,12 +106,15 @@ def evaluate(potential: Potential, dataset: Dataset, *, batch_atoms: int = 500) 
     evaluation = Evaluation(
         **{name: np.concatenate([getattr(p, name) for p in parts]) for name in Evaluation.__dataclass_fields__}
     )
+    _check_finite(evaluation, dataset.source)
     return error_report(evaluation), evaluation
 
 
 def error_report(evaluation: Evaluation) -> ErrorReport:
     """Errors of predictions, over what is labelled."""
     energy = evaluation.energy_predictions - evaluation.energy_labels  # (S,)
+    shifts, n_compositions = _shifts(evaluation)
+    rest = without_shift(energy / evaluation.n_atoms, shifts)  # (S,)
     forces = evaluation.force_predictions - evaluation.force_labels  # (N, 3)
     stress = evaluation.stress_predictions - evaluation.stress_labels  # (S, 3, 3)
     by_element = {
@@ -110,12 +126,39 @@ def error_report(evaluation: Evaluation) -> ErrorReport:
         energy_mae_mev=_mae(energy),
         energy_rmse_mev_per_atom=_rmse(energy / evaluation.n_atoms),
         energy_mae_mev_per_atom=_mae(energy / evaluation.n_atoms),
+        n_compositions=n_compositions,
+        n_structures_without_shift=len(_labelled(rest)),
+        energy_rmse_mev_without_shift=_rmse(rest * evaluation.n_atoms),
+        energy_mae_mev_without_shift=_mae(rest * evaluation.n_atoms),
+        energy_rmse_mev_per_atom_without_shift=_rmse(rest),
+        energy_mae_mev_per_atom_without_shift=_mae(rest),
         forces_rmse_mev_per_angstrom=_rmse(forces),
         forces_mae_mev_per_angstrom=_mae(forces),
         stress_rmse_mev_per_cubic_angstrom=_rmse(stress),
         stress_mae_mev_per_cubic_angstrom=_mae(stress),
         forces_mae_by_element={symbol: mae for symbol, mae in by_element.items() if mae is not None},
     )
+
+
+def _check_finite(evaluation: Evaluation, source: str) -> None:
+    forces = np.isfinite(evaluation.force_predictions).all(axis=1)  # (N,)
+    structures = np.repeat(np.arange(len(evaluation.n_atoms)), evaluation.n_atoms)  # (N,)
+    bad = sorted({*np.flatnonzero(~np.isfinite(evaluation.energy_predictions)), *structures[~forces]})
+    if bad:
+        raise ValueError(
+            f"{source}: the model's energy or forces are not finite in {len(bad)} structure(s), of which number "
+            f"{bad[0]} is the first; look for atoms on one spot there, or for a damaged model"
+        )
+
+
+def energy_shifts(evaluation: Evaluation) -> list[CompositionShift]:
+    """The mean error of the energies of each composition that at least two structures have."""
+    return _shifts(evaluation)[0]
+
+
+def _shifts(evaluation: Evaluation) -> tuple[list[CompositionShift], int]:
+    errors = (evaluation.energy_predictions - evaluation.energy_labels) / evaluation.n_atoms  # (S,)
+    return composition_shifts(errors, evaluation.n_atoms, evaluation.atomic_numbers)
 
 
 def _batches(dataset: Dataset, batch_atoms: int) -> Iterator[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,28 @@ RANK_TOLERANCE = 1e-6
 THOMAS_FERMI_EXPONENT = 7.0 / 3.0
 
 
+@dataclass(frozen=True)
+class ReferenceEnergies:
+    """Energy of each isolated element.
+
+    Attributes:
+        energies: by symbol, eV.
+        source: a sentence that says where they come from.
+        undetermined: elements whose values the data leave open, as the frames of one molecule do: only sums are known,
+            and energies of other compositions are shifted by unknown constants.
+    """
+
+    energies: dict[str, float]
+    source: str
+    undetermined: tuple[str, ...]
+
+
 def reference_energies(
     dataset: Dataset,
     elements: Sequence[str],
     isolated: Mapping[str, float] | None = None,
     isolated_source: str = "given",
-) -> tuple[dict[str, float], str]:
+) -> ReferenceEnergies:
     """Energy of each isolated element and where the values come from.
 
     Given values come first, then labelled isolated atoms of the dataset, then least squares of the remaining total
@@ -43,9 +60,6 @@ def reference_energies(
         isolated: energies known already, eV.
         isolated_source: words that say where those come from.
 
-    Returns:
-        Energies in eV by symbol, and a sentence.
-
     Raises:
         ValueError: an element has no given value and does not occur with an energy; isolated atoms disagree.
     """
@@ -53,15 +67,16 @@ def reference_energies(
     atoms = {e: v for e, v in isolated_atoms(dataset).items() if e in elements and e not in given}
     known = {**given, **atoms}
     rest = [e for e in elements if e not in known]
-    fitted = _least_squares(dataset, rest, known) if rest else {}
+    fitted, undetermined = _least_squares(dataset, rest, known) if rest else ({}, ())
     origins = (
         (isolated_source, given),
         ("isolated atoms in the data", atoms),
-        ("least squares of total energies on the composition", fitted),
+        ("least squares of total energies on the composition", [e for e in fitted if e not in undetermined]),
+        ("not determined by the compositions of the data, shared out by Z^(7/3)", undetermined),
     )
-    words = "; ".join(f"{', '.join(values)}: {origin}" for origin, values in origins if values)
+    words = "; ".join(f"{', '.join(symbols)}: {origin}" for origin, symbols in origins if symbols)
     values = {**known, **fitted}
-    return {e: values[e] for e in elements}, f"reference energies of {words}"
+    return ReferenceEnergies({e: values[e] for e in elements}, f"reference energies of {words}", undetermined)
 
 
 def isolated_atoms(dataset: Dataset) -> dict[str, float]:
@@ -84,15 +99,36 @@ def isolated_atoms(dataset: Dataset) -> dict[str, float]:
     return energies
 
 
-def isolated_energies(path: str | Path) -> dict[str, float]:
+def isolated_energies(path: str | Path, energy_key: str | None = None) -> dict[str, float]:
     """Energies of the isolated atoms in a file, eV by symbol.
 
+    Args:
+        path: file of frames of one atom each.
+        energy_key: name of the energies, as in `read_dataset`; none: found.
+
     Raises:
-        ValueError: the file cannot be read, has no isolated atom with an energy, or its values disagree.
+        ValueError: the file cannot be read, has no isolated atom, one has no energy, or its values disagree.
     """
-    energies = isolated_atoms(read_dataset(path))
-    if not energies:
-        raise ValueError(f"{path}: no isolated atom with an energy; frames of one atom without pbc are expected")
+    return all_isolated_energies(read_dataset(path, energy_key=energy_key))
+
+
+def all_isolated_energies(dataset: Dataset) -> dict[str, float]:
+    """Energies of the isolated atoms of a dataset, all of which must be labelled, eV by symbol.
+
+    Raises:
+        ValueError: there is no isolated atom, one has no energy, or values disagree.
+    """
+    single = dataset.subset(i for i, atoms in enumerate(dataset.structures) if is_isolated_atom(atoms))
+    if not single:
+        raise ValueError(
+            f"{dataset.source}: no isolated atom with an energy; frames of one atom without pbc are expected"
+        )
+    energies = isolated_atoms(single)
+    if lacking := [e for e in single.elements if e not in energies]:
+        raise ValueError(
+            f"{dataset.source}: isolated {', '.join(lacking)} without an energy ({dataset.found}); one key names the "
+            "energies of all isolated atoms, give another, or label these atoms"
+        )
     return energies
 
 
@@ -118,7 +154,10 @@ def without_isolated_atoms(dataset: Dataset) -> Dataset:
     return dataset if len(kept) == len(dataset) else dataset.subset(kept)
 
 
-def _least_squares(dataset: Dataset, elements: Sequence[str], known: Mapping[str, float]) -> dict[str, float]:
+def _least_squares(
+    dataset: Dataset, elements: Sequence[str], known: Mapping[str, float]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Energies of elements, and those of them that the compositions do not determine."""
     numbers = [atomic_numbers[e] for e in elements]
     fractions, energies = [], []
     for atoms, labels in zip(dataset.structures, dataset.labels, strict=True):
@@ -136,7 +175,16 @@ def _least_squares(dataset: Dataset, elements: Sequence[str], known: Mapping[str
             f"no reference energy for {', '.join(absent)}: no structure of {dataset.source} with an energy has it; "
             "give the energy of the isolated atom"
         )
-    return dict(zip(elements, _nearest_to_thomas_fermi(a, np.array(energies), numbers).tolist(), strict=True))
+    values = _nearest_to_thomas_fermi(a, np.array(energies), numbers)
+    undetermined = tuple(e for e, is_free in zip(elements, _is_free(a), strict=True) if is_free)
+    return dict(zip(elements, values.tolist(), strict=True)), undetermined
+
+
+def _is_free(fractions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which elements can change without a change of fractions @ energies, (n_elements,): the null space has them."""
+    _, values, vectors = np.linalg.svd(np.linalg.qr(fractions, mode="r"))  # (rank,), (n_elements, n_elements)
+    null = vectors[(values > RANK_TOLERANCE * values.max()).sum() :]  # (dimension, n_elements)
+    return np.asarray(np.abs(null).max(axis=0, initial=0.0) > RANK_TOLERANCE)
 
 
 def _check_known(symbols: Sequence[str], known: Mapping[str, float], source: str) -> None:

@@ -61,4 +61,5 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         source=", ".join(d.source for d in datasets),
         sha256=", ".join(d.sha256 for d in datasets),
         found=" | ".join(f"{Path(d.source).name}: {d.found}" for d in datasets),
+        notes=tuple(note for d in datasets for note in d.notes),
     )

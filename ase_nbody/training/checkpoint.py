@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from ase_nbody.training.files import replaced
 from ase_nbody.training.state import TrainingState, restore, state_numbers, state_tensors
 
 HEADER = "ase_nbody_checkpoint"
@@ -29,15 +29,25 @@ def save_checkpoint(path: Path, state: TrainingState, origin: Mapping[str, Any])
         path: file to write; one that is there is replaced.
         state: what is written.
         origin: settings and hashes that decide the training, JSON values by name; see `load_checkpoint`.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; an earlier checkpoint stays.
     """
     header = {"version": VERSION, "origin": dict(origin), **state_numbers(state)}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_tensors(state).items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with replaced(path) as temporary:
+            save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+    except SafetensorError as error:  # has the system's error in words only
+        raise OSError(str(error)) from error
+
+
+def checkpoint_step(path: Path) -> int | None:
+    """Steps that the checkpoint has behind it; None where there is none, or one that cannot be read."""
+    try:
+        return int(_header(path)["counters"]["step"]) if path.exists() else None
+    except ValueError:
+        return None
 
 
 def load_checkpoint(path: Path, state: TrainingState, origin: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ class Display:
             transient=True,
             disable=not self.console.is_terminal,
         )
+        self._warnings: set[str] = set()
         self._task = self._progress.add_task("first step", total=1.0)
 
     def __enter__(self) -> Self:
@@ -43,8 +44,14 @@ class Display:
         self._progress.stop()
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        self.console.print(text, markup=False)
+        """Print a line; bytes of file names that are no text are shown as escapes."""
+        self.console.print(printable(text), markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print a warning; the same words only once."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            self.say(f"warning: {text}")
 
     def step(self, state: TrainingState, loss: float, learning_rate: float, progress: float) -> None:
         """Move the bar after a step."""
@@ -63,6 +70,11 @@ class Display:
             words.insert(1, f"loss {row.training_loss:9.2e}")
             words += [f"rate {row.learning_rate:.1e}", f"{_duration(row.seconds)} done, {_duration(left)} left"]
         self.say(" · ".join(words) + (" · best" if best else ""))
+
+
+def printable(text: str) -> str:
+    """Words in which bytes of file names that are not UTF-8, which Python keeps as surrogates, are escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _errors(row: HistoryRow) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from ase_nbody.training.files import replaced
 from ase_nbody.training.state import HistoryRow
 
 UNITS = {
@@ -32,12 +32,10 @@ def learning_curve_path(output: Path) -> Path:
 def write_history(path: Path, history: Sequence[HistoryRow]) -> None:
     """Write the validations as CSV, one line each, under a temporary name first; empty fields have no labels."""
     names = [field.name for field in fields(HistoryRow)]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([f"{name} ({UNITS[name]})" if name in UNITS else name for name in names])
         writer.writerows([asdict(row)[name] for name in names] for row in history)
-    os.replace(temporary, path)
 
 
 def write_learning_curve(path: Path, history: Sequence[HistoryRow]) -> None:
@@ -62,6 +60,5 @@ def write_learning_curve(path: Path, history: Sequence[HistoryRow]) -> None:
             error_axes.plot(*zip(*labelled, strict=True), label=label)
     error_axes.set(xlabel="epoch", ylabel="validation mean absolute error", yscale="log")
     error_axes.legend()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(temporary, format="png", dpi=120)
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

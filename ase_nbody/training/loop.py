@@ -15,7 +15,7 @@ from ase_nbody.data.samples import Sample, batch_samples
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.training.budget import Budget, Clock
-from ase_nbody.training.checkpoint import save_checkpoint
+from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import write_history
 from ase_nbody.training.loss import LossWeights, loss
@@ -69,6 +69,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
     Raises:
         TrainingStoppedError: a stop was requested; the checkpoint is written.
         ValueError: the loss or a gradient is not finite.
+        OSError: there is no room for the checkpoint of the first step.
     """
     counters, settings = state.counters, task.settings
     n_batches = batches_per_epoch(len(task.samples), settings.batch_size * fabric.world_size)
@@ -89,13 +90,34 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         display.step(state, value, rate, progress)
         if validation_due(state, progress):
             validate(task, state, n_batches, rate, progress, display)
-        if fabric.is_global_zero and (stopping or counters.seconds - saved >= settings.checkpoint_seconds):
-            save_checkpoint(task.checkpoint, state, task.origin)
+        due = counters.step == 1 or counters.seconds - saved >= settings.checkpoint_seconds
+        if fabric.is_global_zero and (stopping or due):
+            keep_checkpoint(task, state, display)
             saved = counters.seconds
         if stopping:
             raise TrainingStoppedError(_how_to_resume(task, counters.step, progress), stopping)
     if fabric.is_global_zero:
+        keep_checkpoint(task, state, display)
+
+
+def keep_checkpoint(task: Task, state: TrainingState, display: Display) -> None:
+    """Write the checkpoint; where that fails a training that has only begun ends, and a later one goes on.
+
+    Raises:
+        OSError: there is no room for the checkpoint of the first step.
+    """
+    try:
         save_checkpoint(task.checkpoint, state, task.origin)
+    except OSError as error:
+        if state.counters.step == 1:
+            raise OSError(
+                f"the checkpoint '{task.checkpoint}' cannot be written ({error}); the training ends here, "
+                "after its first step. Free space (df, quota, ulimit -f), or choose another --output"
+            ) from error
+        display.warn(
+            f"the checkpoint '{task.checkpoint}' could not be written ({error}). The training goes on and tries again "
+            f"every {task.settings.checkpoint_seconds:g} seconds; free space on the disk"
+        )
 
 
 def batches_per_epoch(n_samples: int, batch_size: int) -> int:
@@ -195,14 +217,27 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
             f"the training diverged: validation errors after step {row.step} are not finite. {_advice(task.settings)}"
         )
     display.validation(row, best=state.record(row))
-    write_history(task.history, state.history)
+    try:
+        write_history(task.history, state.history)
+    except OSError as error:
+        display.warn(f"the history '{task.history}' could not be written ({error}); the training goes on")
+
+
+def resume_words(settings: TrainingSettings) -> str:
+    """What a user does to go on from the checkpoint of a training; a verb follows."""
+    if not settings.force:
+        return "the same command"
+    moved = f"move the old '{settings.output}' away; " if settings.output.exists() else ""
+    return f"{moved}the same command without --force"
 
 
 def _how_to_resume(task: Task, step: int, progress: float) -> str:
-    return (
-        f"stopped after {step} steps, {progress:.0%} of the budget; the same command without --force resumes from "
-        f"'{task.checkpoint}'"
-    )
+    stopped = f"stopped after {step} steps, {progress:.0%} of the budget"
+    kept = checkpoint_step(task.checkpoint)
+    if kept is None:
+        return f"{stopped}; no checkpoint could be written, so that the training is lost"
+    earlier = "" if kept == step else f", which is of step {kept}: a later one could not be written"
+    return f"{stopped}; {resume_words(task.settings)} resumes from '{task.checkpoint}'{earlier}"
 
 
 def _advice(settings: TrainingSettings) -> str:

@@ -17,7 +17,7 @@ class TrainingSettings(BaseModel):
     doi 10.48550/arXiv.2206.07697, appendix A.5).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: tuple[Path, ...] = Field(
         min_length=1, description="files to train on; several are merged, and one given n times counts n times"
@@ -29,6 +29,9 @@ class TrainingSettings(BaseModel):
     test: tuple[Path, ...] = Field(default=(), description="files evaluated at the end, each by itself")
     isolated_atoms: Path | None = Field(
         default=None, description="file of labelled single atoms, one per element, for the reference energies"
+    )
+    isolated_energy_key: str | None = Field(
+        default=None, description="name of the energy label in isolated_atoms; none: energy_key"
     )
     energy_key: str | None = Field(default=None, description="name of the energy label; none: found in the file")
     forces_key: str | None = Field(default=None, description="name of the forces label; none: found in the file")
@@ -53,7 +56,9 @@ class TrainingSettings(BaseModel):
     devices: int = Field(default=1, ge=1, description="devices that share the work")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of the network during training")
-    seed: int = Field(default=0, ge=0, description="decides initial weights, split and order of the structures")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="decides initial weights, split and order of the structures"
+    )
 
     optimizer: Literal["muon", "adamw"] = Field(
         default="muon", description="muon: orthogonalised steps of the mixing matrices and AdamW elsewhere"
@@ -108,6 +113,12 @@ class TrainingSettings(BaseModel):
                 f"the start '{self.start}' decides network and reference energies; leave out {', '.join(decided)} "
                 "(options --architecture, --preset, --set, --cutoff, --isolated-atoms), or leave out start"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _key_of_a_file(self) -> Self:
+        if self.isolated_energy_key is not None and self.isolated_atoms is None:
+            raise ValueError("isolated_energy_key names the energies in isolated_atoms, which is not given; give both")
         return self
 
     @model_validator(mode="after")

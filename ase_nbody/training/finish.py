@@ -1,0 +1,192 @@
+"""The end of a training: the model file first, then what stands beside it, and only then the checkpoint goes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ase_nbody.data import Dataset, ErrorReport, Statistics, energy_shifts, evaluate, shift_words
+from ase_nbody.model_file import Envelope, ModelInformation, load_model, model_information, save_model
+from ase_nbody.training.checkpoint import checkpoint_step
+from ase_nbody.training.display import Display, printable
+from ase_nbody.training.history import learning_curve_path, write_history, write_learning_curve
+from ase_nbody.training.loop import Task, resume_words
+from ase_nbody.training.prepare import TrainingData
+from ase_nbody.training.scale import learnt_nothing
+from ase_nbody.training.settings import TrainingSettings
+from ase_nbody.training.state import TrainingState
+
+_ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
+
+
+def finish(
+    data: TrainingData, task: Task, state: TrainingState, found: Statistics, command: str | None, display: Display
+) -> None:
+    """Write the best weights as a model file, with history and learning curve beside it, and print its errors.
+
+    Raises:
+        OSError: the model file could not be written or read back; the checkpoint stays.
+        ValueError: the errors on some file could not be computed; the model is written without them.
+    """
+    output = task.settings.output
+    with torch.no_grad():
+        for name, parameter in state.network.named_parameters():
+            parameter.copy_(state.best[name])
+    reports, failures = _reports(task, data, display)
+    errors = {name: report.to_json_dict() for name, report in reports.items()}
+    training = _training_record(task.settings, data, state, found, command)
+    write_model(task, _information(task, data, errors, training, found), state.counters.step)
+    write_beside(task.history, "history", display, lambda path: write_history(path, state.history))
+    curve = learning_curve_path(output)
+    write_beside(curve, "learning curve", display, lambda path: write_learning_curve(path, state.history))
+    task.checkpoint.unlink(missing_ok=True)
+    for name, report in reports.items():
+        display.say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
+    if "valid" in reports and (warning := learnt_nothing(reports["valid"], found)) is not None:
+        display.warn(warning)
+    display.say(f"model written to '{output}'")
+    if failures:
+        raise ValueError(
+            f"the model '{output}' is written, but errors are missing in it: {'; '.join(failures)}. "
+            f"nbody evaluate {shlex.quote(str(output))} --data FILE computes them"
+        )
+
+
+def write_model(task: Task, information: ModelInformation, step: int) -> None:
+    """Write a training's model file and read it back.
+
+    Raises:
+        OSError: one of both failed; the message says where the weights are, and what to do.
+    """
+    output = task.settings.output
+    try:
+        save_model(output, task.potential, information, force=task.settings.force)
+        _check_readable(task)
+    except Exception as error:  # whatever it is, the weights must not be lost
+        raise OSError(
+            f"the model '{output}' could not be written ({error}). {_where_the_weights_are(task, step)}"
+        ) from error
+
+
+def write_beside(path: Path, what: str, display: Display, write: Callable[[Path], None]) -> None:
+    """Write a file that a model can do without: where that fails, a warning is printed."""
+    try:
+        write(path)
+    except Exception as error:  # a plot may fail in any way
+        display.warn(f"the {what} '{path}' could not be written ({type(error).__name__}: {error})")
+
+
+def _check_readable(task: Task) -> None:
+    output = task.settings.output
+    own = task.potential.network.state_dict()
+    try:
+        written = load_model(output, device=task.potential.device, dtype=task.potential.dtype)[0].network.state_dict()
+        damaged = [name for name in own if not torch.equal(own[name], written[name])]
+        if damaged:
+            raise OSError(f"read back, {', '.join(damaged[:3])} differ from what was written")
+    except Exception:
+        output.unlink(missing_ok=True)  # it would stand in the way of the next try
+        raise
+
+
+def _where_the_weights_are(task: Task, step: int) -> str:
+    kept = checkpoint_step(task.checkpoint)
+    if kept is None:
+        return f"There is no checkpoint that can be read either: the weights are lost. {_ADVICE}, and start again"
+    how = "finishes from it without training again" if kept == step else f"goes on from its step {kept} of {step}"
+    return f"The weights are in the checkpoint '{task.checkpoint}'. {_ADVICE}, then {resume_words(task.settings)} {how}"
+
+
+def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str, ErrorReport], list[str]]:
+    """Errors by name of the set, and what went wrong with the others."""
+    sets: dict[str, Dataset] = {"valid": data.valid}
+    for test in data.tests:
+        name = f"test {printable(Path(test.source).name)}"
+        same = sum(key == name or key.startswith(f"{name} (") for key in sets)
+        sets[f"{name} ({same + 1})" if same else name] = test
+    reports, failures = {}, []
+    for name, dataset in sets.items():
+        try:
+            reports[name], evaluation = evaluate(task.potential, dataset)
+        except Exception as error:  # out of memory, or whatever it is: the weights must not be lost
+            failures.append(f"{name}: {str(error) or type(error).__name__}")
+            continue
+        if (words := shift_words(energy_shifts(evaluation))) is not None:
+            display.say(f"{name}: {words}")
+    return reports, failures
+
+
+def _information(
+    task: Task,
+    data: TrainingData,
+    errors: Mapping[str, dict[str, Any]],
+    training: Mapping[str, Any],
+    found: Statistics,
+) -> ModelInformation:
+    settings = task.settings
+    return model_information(
+        task.potential,
+        name=printable(settings.output.stem),
+        reference_energies_source=data.references_source,
+        method=settings.method,
+        licence=settings.licence,
+        label_source=data.found,
+        data=data.files,
+        errors=errors,
+        envelope=Envelope(
+            closest_distances=found.closest_distances,
+            force_max=found.force_max,
+            energy_per_atom_range=found.energy_range_per_atom,
+        ),
+        training=training,
+    )
+
+
+def _training_record(
+    settings: TrainingSettings, data: TrainingData, state: TrainingState, found: Statistics, command: str | None
+) -> dict[str, Any]:
+    best = min(state.history, key=lambda row: row.score)
+    return {
+        "settings": _without_folders(settings.model_dump(mode="python")),
+        "command": None if command is None else shlex.join(_without_folders(shlex.split(command))),
+        "start": None if data.start is None else data.start.to_json_dict(),
+        "seconds": state.counters.seconds,
+        "epochs": state.counters.epoch,
+        "steps": state.counters.step,
+        "best_epoch": best.epoch,
+        "n_structures": found.n_structures,
+        "force_rms": found.force_rms,
+    }
+
+
+def _without_folders(value: Any) -> Any:
+    """Settings or words of a command in which no absolute path, also as --name=/path, tells of the machine."""
+    if isinstance(value, Mapping):
+        return {name: _without_folders(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(inner) for inner in value]
+    if not isinstance(value, str | Path):
+        return value
+    option, equals, path = str(value).partition("=") if str(value).startswith("--") else ("", "", str(value))
+    if not Path(path).is_absolute():
+        return printable(str(value))
+    below = Path(path).is_relative_to(Path.cwd())
+    return printable(f"{option}{equals}{Path(path).relative_to(Path.cwd()) if below else Path(path).name}")
+
+
+def _error_words(report: ErrorReport) -> str:
+    words = []
+    if report.energy_mae_mev is not None:
+        words.append(f"energy MAE {report.energy_mae_mev:.2f} meV, {report.energy_mae_mev_per_atom:.3f} meV/atom")
+    if report.energy_mae_mev_per_atom_without_shift is not None:
+        words[-1] += f" ({report.energy_mae_mev_per_atom_without_shift:.3f} without shift)"
+    if report.forces_mae_mev_per_angstrom is not None:
+        mae, rmse = report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom
+        words.append(f"forces MAE {mae:.2f}, RMSE {rmse:.2f} meV/Å")
+    if report.stress_mae_mev_per_cubic_angstrom is not None:
+        words.append(f"stress MAE {report.stress_mae_mev_per_cubic_angstrom:.3f} meV/Å³")
+    return "; ".join(words)

