@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase_nbody.calculator import NBodyCalculator
     from ase_nbody.models_directory import list_models
+    from ase_nbody.simulation.watchdog import MDWatchdog
 
 __version__ = "0.1.0"
 
-__all__ = ["NBodyCalculator", "__version__", "list_models"]
+__all__ = ["MDWatchdog", "NBodyCalculator", "__version__", "list_models"]
 
-_MODULES = {"NBodyCalculator": "ase_nbody.calculator", "list_models": "ase_nbody.models_directory"}
+_MODULES = {
+    "MDWatchdog": "ase_nbody.simulation.watchdog",
+    "NBodyCalculator": "ase_nbody.calculator",
+    "list_models": "ase_nbody.models_directory",
+}
 
 
 def __getattr__(name: str) -> Any:

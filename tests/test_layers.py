@@ -9,13 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"kernels", "math", "timings", "structures", "pairs", "devices"},
+    {"kernels", "math", "timings", "structures", "pairs", "devices", "stopping"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn"},
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file"},
     {"data", "training", "hessian", "results", "envelope", "envelope_check"},
     {"calculator", "calculator_inputs"},
+    {"simulation"},
     {"cli"},
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -19,7 +19,7 @@ from ase.md.langevin import Langevin
 from numpy.typing import NDArray
 
 from ase_nbody.calculator import NBodyCalculator
-from ase_nbody.cli.dynamics import draw_velocities
+from ase_nbody.simulation.velocities import draw_velocities
 from ase_nbody.timings import Timings
 
 TIMESTEP = 0.5  # fs

@@ -29,6 +29,7 @@ class Ensemble(StrEnum):
 
 
 def md(
+    context: typer.Context,
     model: Model,
     output: Output,
     structure: Annotated[str | None, typer.Argument(help=STRUCTURE_HELP, show_default=False)] = None,
@@ -60,10 +61,21 @@ def md(
             show_default=False,
         ),
     ] = None,
+    watchdog: Annotated[
+        bool,
+        typer.Option(
+            "--watchdog/--no-watchdog",
+            help="Stop, with exit status 4, at values that are not finite, forces above 5 times the largest of the "
+            "training (100 eV/Å if unknown), atoms that move 0.5 Å in one step, molecules that come apart (2.5 times "
+            "the sum of covalent radii), temperatures that fluctuations do not explain, and with nve an energy that "
+            "changes by more than 10 meV/atom and a quarter of the kinetic energy, or drifts.",
+        ),
+    ] = True,
     stop_outside_envelope: Annotated[
         bool,
         typer.Option(
-            "--stop-outside-envelope", help="Stop when atoms come closer than in the model's training data; else warn."
+            "--stop-outside-envelope",
+            help="Stop at the first structure outside the model's training; else warn and go on.",
         ),
     ] = False,
     device: DeviceName = "auto",
@@ -71,30 +83,41 @@ def md(
     threads: Threads = None,
     force: Force = False,
 ) -> None:
-    """Molecular dynamics: writes OUTPUT.traj, a log OUTPUT.csv and a plot OUTPUT.png."""
-    from ase_nbody.cli.dynamics import run_dynamics
+    """Molecular dynamics: writes OUTPUT.traj, a log OUTPUT.csv and a plot OUTPUT.png.
+
+    Ctrl-C ends it after the step, with everything written and the command to go on. What the watchdog stops is in
+    OUTPUT.failed.traj and OUTPUT.last-good.traj; a run that left the model's training ends with exit status 3.
+    """
     from ase_nbody.cli.inputs import calculator, check_trajectory, continued_structure, read_structure
-    from ase_nbody.cli.recorder import DynamicsSettings
+    from ase_nbody.cli.md_run import Outputs, RunSettings, run_dynamics
+    from ase_nbody.simulation.dynamics import DynamicsSettings, repeated
 
     settings = DynamicsSettings(
         ensemble=ensemble.value,
         temperature=temperature,
         timestep=timestep,
-        steps=steps,
         friction=friction,
         pressure=pressure,
         barostat_time=barostat_time,
         flexible_cell=flexible_cell,
+    )
+    run = RunSettings(
+        steps=steps,
         interval=interval,
         seed=seed,
-        stop_outside_envelope=stop_outside_envelope,
+        new_velocities=restart is None,
+        watchdog=watchdog,
+        stop_outside=stop_outside_envelope,
     )
     if (structure is None) == (restart is None):
         raise ValueError("give either a STRUCTURE or --restart TRAJECTORY, and not both")
-    if restart is not None and output.resolve() == restart.resolve():
-        raise ValueError(f"{output} is the trajectory being continued; give another name as --output")
+    outputs = Outputs(output)
+    if restart is not None and restart.resolve() in [path.resolve() for path in outputs.all]:
+        raise ValueError(f"{restart} is the trajectory being continued; give another name as --output than {output}")
     atoms = continued_structure(restart) if restart is not None else read_structure(str(structure))
-    atoms = atoms.repeat(supercell)
-    check_trajectory(output, output.with_suffix(".csv"), output.with_suffix(".png"), force=force)
+    atoms = repeated(atoms, supercell)
+    check_trajectory(*outputs.all, force=force)
     atoms.calc = calculator(model, device, dtype, threads, len(atoms))
-    run_dynamics(atoms, settings, output, new_velocities=restart is None)
+    for path in outputs.all:
+        path.unlink(missing_ok=True)
+    run_dynamics(atoms, settings, run, outputs, context)

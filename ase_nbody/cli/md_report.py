@@ -1,86 +1,15 @@
-"""What molecular dynamics reports: rows of the log, figures of merit and the plot."""
+"""What `nbody md` says at the end: figures of merit and the plot."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from ase_nbody.cli.output import new_figure, save_figure
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A row of the log: step, time in fs, energies in eV, temperature in K; with a full cell, volume and pressure."""
-
-    step: int
-    time: float
-    potential_energy: float
-    kinetic_energy: float
-    temperature: float
-    volume: float | None
-    pressure: float | None
-
-    @classmethod
-    def of(cls, atoms: Atoms, step: int, timestep: float, freedom: int) -> Frame:
-        """The state of a structure.
-
-        Args:
-            atoms: structure with momenta and calculator.
-            step: number of the step.
-            timestep: fs.
-            freedom: number of thermal degrees of freedom.
-        """
-        kinetic = float(atoms.get_kinetic_energy())
-        periodic = bool(atoms.pbc.all())
-        stress = atoms.get_stress(include_ideal_gas=True) if periodic else None
-        return cls(
-            step=step,
-            time=step * timestep,
-            potential_energy=float(atoms.get_potential_energy()),
-            kinetic_energy=kinetic,
-            temperature=2 * kinetic / (freedom * units.kB) if freedom else 0.0,
-            volume=float(atoms.get_volume()) if periodic else None,
-            pressure=None if stress is None else -float(np.mean(stress[:3])) / units.GPa,
-        )
-
-    @property
-    def total_energy(self) -> float:
-        """Potential and kinetic energy, eV."""
-        return self.potential_energy + self.kinetic_energy
-
-    @staticmethod
-    def columns(atoms: Atoms) -> list[str]:
-        """Names of the log's columns."""
-        columns = ["step", "time_fs", "potential_energy_eV", "kinetic_energy_eV", "total_energy_eV", "temperature_K"]
-        return columns + (["volume_A3", "pressure_GPa"] if atoms.pbc.all() else [])
-
-    def row(self) -> dict[str, str]:
-        """Values by column."""
-        row = {
-            "step": str(self.step),
-            "time_fs": f"{self.time:.3f}",
-            "potential_energy_eV": f"{self.potential_energy:.8f}",
-            "kinetic_energy_eV": f"{self.kinetic_energy:.8f}",
-            "total_energy_eV": f"{self.total_energy:.8f}",
-            "temperature_K": f"{self.temperature:.3f}",
-        }
-        if self.volume is not None and self.pressure is not None:
-            row |= {"volume_A3": f"{self.volume:.5f}", "pressure_GPa": f"{self.pressure:.5f}"}
-        return row
-
-
-def energy_drift(frames: Sequence[Frame], n_atoms: int) -> tuple[float, float]:
-    """Slope of a line through the total energy, meV/atom/ps, and the spread around it, meV/atom."""
-    energies = 1000 * np.array([f.total_energy for f in frames]) / n_atoms
-    times = np.array([f.time for f in frames]) / 1000
-    if len(frames) < 2:
-        return 0.0, 0.0
-    slope, offset = np.polyfit(times, energies - energies[0], 1)
-    return float(slope), float(np.std(energies - energies[0] - slope * times - offset))
+from ase_nbody.simulation.recorder import Frame, energy_drift
 
 
 def summary(atoms: Atoms, frames: Sequence[Frame], ensemble: str, seconds: float, steps: int) -> str:
@@ -103,8 +32,17 @@ def summary(atoms: Atoms, frames: Sequence[Frame], ensemble: str, seconds: float
     return "\n".join(lines)
 
 
-def draw_dynamics(frames: Sequence[Frame], path: Path) -> bool:
-    """Plot energies and temperature, and the volume where it changes; False without matplotlib."""
+def draw_dynamics(
+    frames: Sequence[Frame], path: Path, target: float | None, marks: Sequence[tuple[float, str]] = ()
+) -> bool:
+    """Plot energies and temperature, and the volume where it changes; False without matplotlib.
+
+    Args:
+        frames: rows of the log.
+        path: figure to write.
+        target: temperature of the thermostat, drawn as a line, K; None without.
+        marks: times, fs, that are marked with a word.
+    """
     volumes = [f.volume for f in frames]
     panels = 3 if len(set(volumes)) > 1 else 2
     figure = new_figure(7.0, 2.4 * panels)
@@ -112,17 +50,24 @@ def draw_dynamics(frames: Sequence[Frame], path: Path) -> bool:
         return False
     axes = figure.subplots(panels, 1, sharex=True)
     times = [f.time / 1000 for f in frames]
+    marker = "o" if len(frames) == 1 else None  # one point has no line
     potential = np.array([f.potential_energy for f in frames])
     total = np.array([f.total_energy for f in frames])
-    axes[0].plot(times, potential - potential[0], label="potential")
-    axes[0].plot(times, total - potential[0], label="total")
+    axes[0].plot(times, potential - potential[0], marker=marker, label="potential")
+    axes[0].plot(times, total - potential[0], marker=marker, label="total")
     axes[0].set_ylabel("energy (eV)")
-    axes[0].legend(frameon=False)
-    axes[1].plot(times, [f.temperature for f in frames], color="tab:red")
+    axes[1].plot(times, [f.temperature for f in frames], color="tab:red", marker=marker, label="temperature")
     axes[1].set_ylabel("temperature (K)")
+    if target is not None:
+        axes[1].axhline(target, color="black", linestyle=":", label=f"target {target:g} K")
     if panels == 3:
-        axes[2].plot(times, volumes, color="tab:green")
+        axes[2].plot(times, volumes, color="tab:green", label="volume")
         axes[2].set_ylabel("volume (Å³)")
+    for time, word in marks:
+        for panel in axes:
+            panel.axvline(time / 1000, color="tab:purple", linestyle="--", label=f"{word} at {time:g} fs")
+    for panel in axes[:2]:
+        panel.legend(frameon=False)
     axes[-1].set_xlabel("time (ps)")
     save_figure(figure, path)
     return True

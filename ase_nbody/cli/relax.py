@@ -19,35 +19,44 @@ class Optimizer(StrEnum):
 
 
 def relax(
+    context: typer.Context,
     structure: Structure,
     model: Model,
     output: Output,
-    cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too.")] = False,
+    cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too, along its periodic directions.")] = False,
     fmax: Annotated[float, typer.Option(help="Largest force on an atom at the end, eV/Å.")] = 0.01,
     steps: Annotated[int, typer.Option(min=0, help="Largest number of steps.")] = 500,
     optimizer: Annotated[Optimizer, typer.Option(help="ASE's optimiser.")] = Optimizer.BFGS,
     pressure: Annotated[float, typer.Option(help="Pressure, GPa (with --cell).")] = 0.0,
+    watchdog: Annotated[
+        bool,
+        typer.Option(
+            "--watchdog/--no-watchdog",
+            help="Stop, with exit status 4, at values that are not finite, energies that fall by more than 10 eV/atom, "
+            "atoms that collapse, molecules that come apart, and forces that grow above 5 times the largest of the "
+            "training (100 eV/Å if unknown).",
+        ),
+    ] = True,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
     force: Force = False,
 ) -> None:
-    """Relax a structure: writes every step to OUTPUT.traj; the last frame is the result."""
-    from ase_nbody.cli.inputs import calculator, check_trajectory, read_structure
-    from ase_nbody.cli.optimisation import relaxed, with_cell
-    from ase_nbody.cli.output import say
+    """Relax a structure: writes every step to OUTPUT.traj; the last frame is the result.
 
+    Ctrl-C ends it after the step, with the command to go on. What the watchdog stops is in OUTPUT.failed.traj and
+    OUTPUT.last-good.traj.
+    """
+    from ase_nbody.cli.endings import failure_files
+    from ase_nbody.cli.inputs import calculator, check_trajectory, read_structure
+    from ase_nbody.cli.relax_run import run_relaxation
+    from ase_nbody.simulation.relaxation import OptimisationSettings
+
+    settings = OptimisationSettings(optimizer.value, fmax, steps, watchdog)
     atoms = read_structure(structure)
-    check_trajectory(output, force=force)
+    outputs = (output, *failure_files(output))
+    check_trajectory(*outputs, force=force)
     atoms.calc = calculator(model, device, dtype, threads, len(atoms))
-    before = atoms.get_potential_energy()
-    target = with_cell(atoms, pressure) if cell else atoms
-    n_steps = relaxed(target, optimizer.value, fmax, steps, output)
-    say(f"structure       {atoms.get_chemical_formula()}, {len(atoms)} atoms")
-    say(f"relaxed         in {n_steps} steps to {fmax:g} eV/Å")
-    say(f"energy          {atoms.get_potential_energy():.6f} eV ({atoms.get_potential_energy() - before:+.6f} eV)")
-    if cell:
-        a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
-        say(f"cell            {a:.4f} {b:.4f} {c:.4f} Å, {alpha:.2f} {beta:.2f} {gamma:.2f}°")
-        say(f"volume          {atoms.get_volume():.3f} Å³")
-    say(f"trajectory      {output}")
+    for path in outputs:
+        path.unlink(missing_ok=True)
+    run_relaxation(atoms, settings, output, pressure if cell else None, context)

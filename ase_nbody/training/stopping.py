@@ -1,13 +1,10 @@
-"""Stopping a training from outside: SIGINT and SIGTERM let the step finish and the checkpoint be written."""
+"""A training that was asked to stop; how it is asked is told in ase_nbody/stopping.py."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
+from ase_nbody.stopping import StopRequest, stop_on_signals
+
+__all__ = ["StopRequest", "TrainingStoppedError", "stop_on_signals"]
 
 
 class TrainingStoppedError(Exception):
@@ -20,30 +17,3 @@ class TrainingStoppedError(Exception):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
-
-
-@dataclass
-class StopRequest:
-    """Whether a stop was asked for: the number of the signal, 0 if none was."""
-
-    signal: int = 0
-
-
-@contextmanager
-def stop_on_signals(request: StopRequest) -> Iterator[None]:
-    """Let SIGINT and SIGTERM fill in a request; a second SIGINT interrupts at once. Outside the main thread: never."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if request.signal == number == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.signal = number
-
-    earlier = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

@@ -1,0 +1,187 @@
+"""What `nbody md` does: runs with a progress bar and writes, and says how to go on after an early end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import typer
+from ase import Atoms
+
+from ase_nbody.cli.continuation import command_with, next_output
+from ase_nbody.cli.endings import end_stopped, end_unstable, failure_files, save_failure
+from ase_nbody.cli.md_report import draw_dynamics, summary
+from ase_nbody.cli.outcome import end_outside
+from ase_nbody.cli.output import progress_bar, say
+from ase_nbody.simulation.dynamics import DynamicsSettings, integrator, watched_steps
+from ase_nbody.simulation.errors import UnstableDynamicsError
+from ase_nbody.simulation.recorder import Recorder
+from ase_nbody.simulation.velocities import draw_velocities
+from ase_nbody.simulation.watchdog import MDWatchdog
+from ase_nbody.stopping import StopRequest, stop_on_signals
+
+# A time step that the watchdog stopped is halved, and is at most this long, fs: with hydrogen, and without.
+_SHORT_WITH_HYDROGEN = 0.5
+_SHORT = 2.0
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How `nbody md` runs.
+
+    Attributes:
+        steps: number of steps.
+        interval: steps between frames of trajectory and log.
+        seed: of velocities and thermostat.
+        new_velocities: draw velocities; else keep those of the structure.
+        watchdog: stop what is no longer physical.
+        stop_outside: stop at the first structure outside the model's training.
+    """
+
+    steps: int
+    interval: int
+    seed: int
+    new_velocities: bool
+    watchdog: bool
+    stop_outside: bool
+
+
+@dataclass
+class End:
+    """What happened on the way to the end of a run.
+
+    Attributes:
+        failure: why the watchdog stopped it.
+        outside: the first step outside the model's training.
+    """
+
+    failure: UnstableDynamicsError | None = None
+    outside: int | None = None
+
+    @property
+    def marks(self) -> list[tuple[int, str]]:
+        """Steps that the plot marks, each with a word."""
+        outside = [] if self.outside is None else [(self.outside, "outside the training")]
+        return outside if self.failure is None else [*outside, (self.failure.step, "stopped")]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files of a run of molecular dynamics, beside its trajectory."""
+
+    trajectory: Path
+
+    @property
+    def log(self) -> Path:
+        """Table of energies and temperatures."""
+        return self.trajectory.with_suffix(".csv")
+
+    @property
+    def plot(self) -> Path:
+        """Figure of the same."""
+        return self.trajectory.with_suffix(".png")
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file that may be written."""
+        return self.trajectory, self.log, self.plot, *failure_files(self.trajectory)
+
+
+def run_dynamics(
+    atoms: Atoms, settings: DynamicsSettings, run: RunSettings, outputs: Outputs, context: typer.Context
+) -> None:
+    """Run molecular dynamics, write trajectory, log and plot, and print a summary.
+
+    The trajectory is written frame by frame under its own name, so that a run that is killed can be continued.
+
+    Raises:
+        ValueError: NPT without a full cell or with constraints.
+        typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or it left the training of
+            its model, status 3.
+    """
+    generator = np.random.default_rng(run.seed)
+    if run.new_velocities:
+        draw_velocities(atoms, settings.temperature, generator, at_rest=settings.ensemble == "nve")
+    dynamics = integrator(atoms, settings, generator)
+    stop = StopRequest()
+    end = End()
+    start = perf_counter()
+    with (
+        stop_on_signals(stop),
+        Recorder(atoms, settings.ensemble, settings.timestep, outputs.trajectory, outputs.log) as recorder,
+    ):
+        with progress_bar() as bar:
+            task = bar.add_task(f"MD {settings.ensemble}", total=run.steps, note="")
+            try:
+                for step in watched_steps(dynamics, run.steps, MDWatchdog(dynamics) if run.watchdog else None):
+                    if step == 0:  # loading and compiling are not part of the speed
+                        start = perf_counter()
+                    if atoms.calc.excursions and end.outside is None:
+                        end.outside = step
+                    last = step == run.steps or stop.signal or (run.stop_outside and end.outside is not None)
+                    if step % run.interval == 0 or last:
+                        frame = recorder.record(step)
+                        bar.update(task, completed=step, note=f"{frame.temperature:.0f} K")
+                    if last:
+                        break
+            except UnstableDynamicsError as error:
+                end.failure = error
+        _report(atoms, settings, recorder, outputs, end, perf_counter() - start)
+    if end.failure is not None:
+        raise end_unstable(end.failure, _shorter(context, settings, run, outputs, end.failure))
+    if stop.signal:
+        left = {"steps": run.steps - dynamics.nsteps, "restart": outputs.trajectory}
+        raise end_stopped(stop.signal, _continued(context, run, outputs, left))
+    end_outside(atoms.calc.excursions)
+
+
+def _report(
+    atoms: Atoms, settings: DynamicsSettings, recorder: Recorder, outputs: Outputs, end: End, seconds: float
+) -> None:
+    """Print the summary, draw the plot, and write what failed."""
+    if recorder.frames:
+        steps = recorder.frames[-1].step if end.failure is None else end.failure.step
+        say(summary(atoms, recorder.frames, settings.ensemble, seconds, steps))
+    say(f"trajectory      {outputs.trajectory}")
+    say(f"log             {outputs.log}")
+    marks = [(step * settings.timestep, word) for step, word in end.marks]
+    target = None if settings.ensemble == "nve" else settings.temperature
+    if recorder.frames and draw_dynamics(recorder.frames, outputs.plot, target, marks):
+        say(f"plot            {outputs.plot}")
+    if end.failure is not None:
+        save_failure(end.failure, outputs.trajectory)
+
+
+def _continued(context: typer.Context, run: RunSettings, outputs: Outputs, changes: dict[str, Any]) -> str:
+    """The command that goes on: another output, and other random numbers than this run has had."""
+    return command_with(
+        context,
+        **{
+            "structure": None,
+            "supercell": None,
+            "seed": run.seed + 1,
+            "output": next_output(outputs.trajectory),
+            **changes,
+        },
+    )
+
+
+def _shorter(
+    context: typer.Context, settings: DynamicsSettings, run: RunSettings, outputs: Outputs, error: UnstableDynamicsError
+) -> str | None:
+    """The command that goes on with a shorter time step from the last good frame; None where there is none."""
+    if not error.last_good:
+        return None
+    frame = error.last_good[-1]
+    longest = _SHORT_WITH_HYDROGEN if 1 in frame.numbers else _SHORT
+    changes: dict[str, Any] = {"timestep": f"{min(settings.timestep / 2, longest):g}"}
+    last_good = failure_files(outputs.trajectory)[1]
+    # Frames at rest have no momenta to go on with: velocities are drawn anew.
+    if np.any(frame.get_momenta()):
+        changes |= {"restart": last_good}
+    else:
+        changes |= {"structure": last_good, "restart": None}
+    return _continued(context, run, outputs, changes)

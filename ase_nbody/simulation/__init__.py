@@ -1,0 +1,1 @@
+"""Molecular dynamics, relaxations and nudged elastic bands with any ASE calculator; nothing here prints."""
