@@ -27,9 +27,9 @@ from ase_nbody.calculator_inputs import (
     check_parameters,
     check_stress_is_defined,
     copied_potential,
-    larger_limits,
     loaded_potential,
 )
+from ase_nbody.contacts import larger_limits
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.envelope import EnvelopeReport, OutsideTrainingError, OutsideTrainingWarning
 from ase_nbody.envelope_check import EnvelopeCheck
@@ -68,6 +68,7 @@ class NBodyCalculator(Calculator):
         evaluations: number of structures evaluated.
         neighbours: the neighbour list and its counts of builds and reuses.
         timings: seconds spent on neighbours, evaluation and results, and how often.
+        envelope_check: compares results with what the training covered.
         excursions: reports of structures outside the training, the first of each kind and structure; not kept where
             `outside` is "ignore".
 
@@ -217,7 +218,7 @@ class NBodyCalculator(Calculator):
         graph = self._graph(atoms)
         with self._lock:
             known = self.results if self.results and not self.check_state(atoms) else self._results(graph)[0]
-            return self._check.reports(graph, [known])[0]
+            return self.envelope_check.reports(graph, [known])[0]
 
     @plain_torch()
     def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
@@ -254,7 +255,7 @@ class NBodyCalculator(Calculator):
     @plain_torch()
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"], state["neighbours"], state["timings"], state["_check"], state["_limits"]
+        del state["_lock"], state["neighbours"], state["timings"], state["envelope_check"], state["_limits"]
         state["potential"] = copied_potential(self.potential, torch.device("cpu"), self.potential.dtype)
         return state
 
@@ -277,8 +278,8 @@ class NBodyCalculator(Calculator):
         """Make what follows from potential, information and parameters."""
         envelope = Envelope() if self.information is None else self.information.envelope
         references = self.potential.reference_energies_by_number().cpu().numpy()
-        self._check = EnvelopeCheck(envelope, references, self.potential.cutoff)
-        self._limits = larger_limits(self._check.limits, self.potential.contact_limits)
+        self.envelope_check = EnvelopeCheck(envelope, references, self.potential.cutoff)
+        self._limits = larger_limits(self.envelope_check.limits, self.potential.contact_limits)
         self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"], self._limits)
 
     def _look_outside(self, graph: Graph, results: Sequence[Results], numbers: Sequence[int] | None = None) -> None:
@@ -286,7 +287,7 @@ class NBodyCalculator(Calculator):
         outside = self.parameters["outside"]
         if outside == "ignore":
             return
-        for place, report in self._check.excursions(graph, results).items():
+        for place, report in self.envelope_check.excursions(graph, results).items():
             if numbers is not None:
                 report = replace(report, formula=f"structure {numbers[place]} ({report.formula})")
             if outside == "raise":

@@ -12,7 +12,6 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplementedError
 
-from ase_nbody.contacts import Table
 from ase_nbody.model_file import ModelInformation, load_model
 from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
@@ -72,13 +71,6 @@ def check_stress_is_defined(atoms: Atoms) -> None:
             f"the stress needs a cell of three vectors, and the cell is {atoms.cell.array.tolist()}; give directions "
             "without atoms beyond a length, such as atoms.center(vacuum=10, axis=2) for a slab"
         )
-
-
-def larger_limits(first: Table | None, second: Table | None) -> Table | None:
-    """The larger limit of each pair; None where there are none."""
-    if first is None or second is None:
-        return second if first is None else first
-    return np.maximum(first, second)
 
 
 def batches_of_structures(structures: Sequence[Atoms]) -> Iterator[list[int]]:

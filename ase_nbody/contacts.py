@@ -31,6 +31,13 @@ def distance_table(distances: Mapping[str, float], default: float = 0.0) -> Tabl
     return table
 
 
+def larger_limits(first: Table | None, second: Table | None) -> Table | None:
+    """The larger limit of each pair; None where there are none."""
+    if first is None or second is None:
+        return second if first is None else first
+    return np.maximum(first, second)
+
+
 class ContactSearch:
     """Finds the contacts of a structure whose list of edges is kept while its atoms move.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,7 @@ def evaluate(
     Energies also without shift: less the mean error per atom of the structures of one composition.
     """
     from ase_nbody.cli.inputs import calculator, check_outputs
+    from ase_nbody.cli.outcome import end_outside
     from ase_nbody.cli.output import say, warn, write_json
     from ase_nbody.data import energy_shifts, parity_plot, read_dataset
     from ase_nbody.data import evaluate as evaluation_of
@@ -55,7 +57,7 @@ def evaluate(
         warn(note)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
     calc = calculator(model, device, dtype, threads, n_atoms)
-    report, evaluation = evaluation_of(calc.potential, dataset)
+    report, evaluation = evaluation_of(calc.potential, dataset, check=calc.envelope_check)
     _print_report(report)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
@@ -65,6 +67,7 @@ def evaluate(
     if plot is not None:
         for path in parity_plot(evaluation, report, plot):
             say(f"plot            {path}")
+    end_outside([replace(found, formula=f"structure {n} ({found.formula})") for n, found in evaluation.outside.items()])
 
 
 def _print_report(report: ErrorReport) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from ase_nbody.contacts import larger_limits
 from ase_nbody.data.dataset import Dataset
 from ase_nbody.data.shifts import CompositionShift, composition_shifts, without_shift
+from ase_nbody.envelope import EnvelopeReport
+from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.graph import batch_graphs
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
+from ase_nbody.results import results_by_structure
 
 Floats = NDArray[np.float64]
 MILLI = 1e3
@@ -34,6 +38,7 @@ class Evaluation:
         force_predictions: (N, 3), eV/angstrom.
         stress_labels: (S, 3, 3), eV/angstrom^3.
         stress_predictions: (S, 3, 3), eV/angstrom^3.
+        outside: reports of the structures that are outside the training of the model, by number, where looked for.
     """
 
     n_atoms: NDArray[np.int64]
@@ -45,6 +50,7 @@ class Evaluation:
     force_predictions: Floats
     stress_labels: Floats
     stress_predictions: Floats
+    outside: Mapping[int, EnvelopeReport] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,16 @@ class ErrorReport:
         return asdict(self)
 
 
-def evaluate(potential: Potential, dataset: Dataset, *, batch_atoms: int = 500) -> tuple[ErrorReport, Evaluation]:
+def evaluate(
+    potential: Potential, dataset: Dataset, *, batch_atoms: int = 500, check: EnvelopeCheck | None = None
+) -> tuple[ErrorReport, Evaluation]:
     """Predictions of a potential for all structures of a dataset, and their errors.
 
     Args:
         potential: on its own device and in its own dtype.
         dataset: labelled structures.
         batch_atoms: structures are predicted together up to this number of atoms.
+        check: also looks which structures are outside the training; they are the keys of `Evaluation.outside`.
 
     Raises:
         ValueError: the dataset is empty, has elements that the potential does not know, or a prediction is not finite.
@@ -102,9 +111,14 @@ def evaluate(potential: Potential, dataset: Dataset, *, batch_atoms: int = 500) 
             f"{dataset.source} has {', '.join(unknown)}, which the model does not know "
             f"({', '.join(potential.elements)}); leave these structures out or choose another model"
         )
-    parts = [_evaluated(potential, dataset.subset(batch)) for batch in _batches(dataset, batch_atoms)]
+    batches = list(_batches(dataset, batch_atoms))
+    parts = [_evaluated(potential, dataset.subset(batch), check) for batch in batches]
+    arrays = [name for name in Evaluation.__dataclass_fields__ if name != "outside"]
+    outside = {
+        batch[n]: report for batch, part in zip(batches, parts, strict=True) for n, report in part.outside.items()
+    }
     evaluation = Evaluation(
-        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in Evaluation.__dataclass_fields__}
+        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in arrays}, outside=outside
     )
     _check_finite(evaluation, dataset.source)
     return error_report(evaluation), evaluation
@@ -173,12 +187,16 @@ def _batches(dataset: Dataset, batch_atoms: int) -> Iterator[list[int]]:
     yield batch
 
 
-def _evaluated(potential: Potential, dataset: Dataset) -> Evaluation:
-    graphs = [
-        neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, device=potential.device)
-        for atoms in dataset.structures
-    ]
-    prediction = predict(potential, batch_graphs(graphs))
+def _evaluated(potential: Potential, dataset: Dataset, check: EnvelopeCheck | None) -> Evaluation:
+    limits = larger_limits(potential.contact_limits, None if check is None else check.limits)
+    graph = batch_graphs(
+        [
+            neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, device=potential.device, limits=limits)
+            for atoms in dataset.structures
+        ]
+    )
+    prediction = predict(potential, graph)
+    outside = {} if check is None else check.excursions(graph, results_by_structure(prediction, graph))
     pairs = list(zip(dataset.structures, dataset.labels, strict=True))
     references = potential.reference_energies
     return Evaluation(
@@ -191,6 +209,7 @@ def _evaluated(potential: Potential, dataset: Dataset) -> Evaluation:
         force_predictions=prediction.forces.detach().double().cpu().numpy(),
         stress_labels=np.stack([np.full((3, 3), np.nan) if x.stress is None else x.stress for _, x in pairs]),
         stress_predictions=prediction.stress.detach().double().cpu().numpy(),
+        outside=outside,
     )
 
 
