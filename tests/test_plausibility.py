@@ -15,7 +15,7 @@ from ase.units import GPa
 
 from ase_nbody.data import Dataset, Labels, read_dataset, read_structures
 from ase_nbody.data.plausibility import check_distances, implausible_labels
-from ase_nbody.data.stress_units import implausible_stress
+from ase_nbody.data.stress_units import _fit, _similar, implausible_stress
 
 STRESS = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]]) * 1e-2
 
@@ -40,13 +40,18 @@ class TestDistances:
     def test_periodic_images_count(self, pbc: tuple[int, int, int], cell: object) -> None:
         for shift in np.ndindex(3, 3, 3):
             atoms = Atoms("HeLi", positions=[[0.01, 0.02, -0.02]] * 2, cell=cell, pbc=pbc)
-            atoms.positions[1] += (np.array(shift) - 1) @ atoms.cell.array + [0.03, -0.04, 0.0]
+            atoms.positions[1] += 3 * (np.array(shift) - 1) @ atoms.cell.array + [0.03, -0.04, 0.0]
             periodic = all(p or s == 1 for p, s in zip(pbc, shift, strict=True))
             if periodic:
                 with pytest.raises(ValueError, match=r"atoms 0 and 1 \(He, Li\) are 0.05 angstrom apart"):
                     check_distances(atoms)
             else:
                 check_distances(atoms)
+
+    def test_the_closest_pair_is_named(self) -> None:
+        positions = [[0, 0, 0], [0, 0, 0.09], [5, 0, 0], [5, 0.03, 0], [9, 0, 0], [9, 0, 0.06]]
+        with pytest.raises(ValueError, match=r"atoms 2 and 3 .* are 0.03 angstrom"):
+            check_distances(Atoms("H6", positions))
 
     def test_short_distances_that_exist_pass(self) -> None:
         check_distances(Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.11]]))
@@ -104,6 +109,8 @@ class TestLabels:
         structures = [molecule("H2")] * 6
         broken = [Labels(energy=e) for e in (-31.0, -30.5, -29.0, -27.0, -26.5, -26.4)]
         assert implausible_labels(structures, broken) == []
+        (note,) = implausible_labels(structures, [*broken[:5], Labels(energy=0.0)])  # 14 eV per atom
+        assert "in frame 5; " in note
         assert implausible_labels(structures[:3], [Labels(energy=e) for e in (-31.0, -31.0, 0.0)]) == []
         atoms = [Atoms("Si")] * 6
         assert implausible_labels(atoms, [Labels(energy=e) for e in (-0.8, -5.4, -5.4, -5.4, -5.4, -5.4)]) == []
@@ -188,6 +195,12 @@ class TestImplausibleStress:
             assert found is not None
             with pytest.raises(ValueError, match=words):
                 raise ValueError(found)
+
+    @pytest.mark.parametrize("shear_only", [False, True])
+    def test_stress_times_strain_is_the_change_of_the_energy(self, shear_only: bool) -> None:
+        structures, labels = self.strained(n=20, size=0.005, rattle=0.0, shear_only=shear_only)
+        followed, ratio = _fit(list(_similar(structures, labels, [list(range(20))])), (0, 1, 2))
+        assert followed > 0.99 and ratio == pytest.approx(1.0, abs=0.1)
 
     def test_the_forces_do_their_work(self) -> None:
         structures, labels = self.strained(n=20, size=0.005, rattle=0.02)

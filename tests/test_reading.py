@@ -308,6 +308,15 @@ class TestDatabases:
         with pytest.raises(ValueError, match=match):
             read_dataset(tmp_path / "x.db")
 
+    def test_a_cell_in_bohr(self, tmp_path: Path) -> None:
+        atoms = Atoms("He", positions=[[1, 2, 3]], cell=[4, 5, 6], pbc=True)
+        with ase.db.connect(tmp_path / "x.db", use_lock_file=False) as database:
+            database.write(atoms, REF_energy=-1.0)
+            database.metadata = {"units": {"energy": "eV", "length": "Bohr"}}
+        structure = read_dataset(tmp_path / "x.db").structures[0]
+        np.testing.assert_allclose(structure.cell.lengths(), np.array([4, 5, 6]) * Bohr)
+        np.testing.assert_allclose(structure.positions, [[Bohr, 2 * Bohr, 3 * Bohr]])
+
     def test_units_of_stress_and_of_labels_in_rows(self, tmp_path: Path) -> None:
         atoms = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.7]], cell=[4, 4, 4], pbc=True)
         metadata = {"units": {"energy": "meV", "forces": "meV/A", "stress": "kbar", "virial": "meV"}}

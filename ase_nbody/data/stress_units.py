@@ -70,10 +70,10 @@ def _from_work(pairs: Sequence[tuple[float, Floats, Floats]]) -> tuple[bool, str
     """Whether similar frames tell, and what the work of the stress against the change of the energy says."""
     fits = {order: _fit(pairs, order) for order in permutations(range(3))}
     correlation, ratio = fits[0, 1, 2]
-    if abs(correlation) > CORRELATION:
+    if correlation > CORRELATION:
         return True, _guess(ratio, len(pairs))
-    order = max(fits, key=lambda o: abs(fits[o][0]))
-    if abs(fits[order][0]) < CORRELATION_OF_ORDER or len(pairs) < FEWEST_FOR_ORDER:
+    order = max(fits, key=lambda o: fits[o][0])
+    if fits[order][0] < CORRELATION_OF_ORDER or len(pairs) < FEWEST_FOR_ORDER:
         return False, None
     names = [f"{_OFF_DIAGONAL[k]} where {name} is" for name, k in zip(_OFF_DIAGONAL, order, strict=True)]
     moved = ", ".join(words for k, words in enumerate(names) if order[k] != k)
@@ -84,7 +84,7 @@ def _from_work(pairs: Sequence[tuple[float, Floats, Floats]]) -> tuple[bool, str
 
 
 def _fit(pairs: Sequence[tuple[float, Floats, Floats]], order: tuple[int, ...]) -> tuple[float, float]:
-    """Correlation of the work of the stress with the change of the energy, and their ratio.
+    """How well the work of the stress follows the change of the energy, 0 to 1, and their ratio.
 
     Args:
         pairs: change, stress and strain, as from `_similar`.
@@ -97,7 +97,7 @@ def _fit(pairs: Sequence[tuple[float, Floats, Floats]], order: tuple[int, ...]) 
     norm = np.sqrt((change @ change) * (work @ work))
     if norm == 0.0 or change @ work == 0.0:
         return 0.0, 0.0
-    return float(change @ work / norm), float(work @ work / (change @ work))
+    return float(abs(change @ work) / norm), float(work @ work / (change @ work))
 
 
 def _guess(ratio: float, n_pairs: int) -> str | None:

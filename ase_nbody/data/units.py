@@ -57,8 +57,8 @@ def unit(text: str) -> Unit:
     Raises:
         ValueError: a part of the text is no unit that is known here.
 
-    >>> unit("kcal/mol/Ang") == Unit(units.kcal / units.mol, 1, -1)
-    True
+    >>> unit("eV/Ang^3")
+    Unit(value=1.0, energy=1, length=-3)
     """
     rest = re.sub(r"\s*([*/^·])\s*", r"\1", text.strip().lower().replace("**", "^").replace(" per ", "/"))
     rest = rest.replace("³", "^3").replace("⁻¹", "^-1")
