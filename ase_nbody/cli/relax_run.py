@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -31,10 +32,11 @@ def run_relaxation(
     Raises:
         ValueError: the cell cannot be relaxed.
         NotConvergedError: forces are still too large.
-        typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or the result is
-            outside the training of the model, status 3.
+        typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or the result or
+            the start is outside the training of the model, status 3.
     """
     before = atoms.get_potential_energy()
+    start = atoms.calc.get_envelope(atoms)
     target = atoms if pressure is None else with_cell(atoms, pressure)
     go_on = command_with(context, structure=output, output=next_output(output))
     stop = StopRequest()
@@ -54,7 +56,8 @@ def run_relaxation(
     _summarise(
         atoms, f"relaxed         in {n_steps} steps to {settings.fmax:g} eV/Å", before, pressure is not None, output
     )
-    end_outside([atoms.calc.get_envelope(atoms)])
+    end = atoms.calc.get_envelope(atoms)
+    end_outside([replace(start, formula=f"the start, {start.formula},") if end.inside else end])
 
 
 def _summarise(atoms: Atoms, outcome: str, before: float, cell: bool, output: Path) -> None:

@@ -87,6 +87,14 @@ def train(
     method: Annotated[
         str | None, typer.Option(help="Level of theory of the labels, kept in the model file.", show_default=False)
     ] = None,
+    repulsion: Annotated[
+        bool | None,
+        typer.Option(
+            "--repulsion/--no-repulsion",
+            help="Nuclear repulsion (ZBL) below the closest distances of the training structures.",
+            show_default="repulsion",
+        ),
+    ] = None,
     licence: Annotated[
         str | None, typer.Option(help="Licence of the model, kept in the model file.", show_default=False)
     ] = None,

@@ -78,6 +78,9 @@ class TrainingSettings(BaseModel):
 
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="time between checkpoints, seconds")
     method: str | None = Field(default=None, description="level of theory of the labels, kept in the model file")
+    repulsion: bool = Field(
+        default=True, description="add nuclear repulsion (ZBL) below the closest distances of the training structures"
+    )
     licence: str | None = Field(default=None, description="licence of the model, kept in the model file")
     output: Path = Field(description="model file to write, *.safetensors")
     force: bool = Field(default=False, description="start afresh and overwrite what is there")
