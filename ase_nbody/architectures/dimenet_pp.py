@@ -56,7 +56,8 @@ class DimeNetPP(Network):
         self.settings: DimeNetPPSettings = settings
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         shape = DirectionalShape(**{name: getattr(settings, name) for name in DirectionalShape.__dataclass_fields__})
-        self.frequencies = nn.Parameter(torch.arange(1.0, settings.radial_functions + 1))  # times pi
+        frequencies = torch.arange(1, settings.radial_functions + 1, dtype=torch.float32)
+        self.frequencies = nn.Parameter(frequencies)  # times pi
         self.embedding = MessageEmbedding(len(settings.elements), shape, generator)
         self.interactions = nn.ModuleList(DirectionalInteraction(shape, generator) for _ in range(settings.blocks))
         self.readouts = nn.ModuleList(DirectionalReadout(shape, generator) for _ in range(settings.blocks + 1))
