@@ -23,7 +23,6 @@ from ase_nbody.cli import error_message, main
 from ase_nbody.cli.inputs import read_structure
 from ase_nbody.model_file import Envelope, file_hash
 
-
 PAIRS = ["-".join(sorted(pair)) for pair in combinations_with_replacement(("H", "C", "O", "Si"), 2)]
 
 
