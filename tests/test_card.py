@@ -11,7 +11,7 @@ from command_line import run_command
 
 from ase_nbody.architectures import architectures
 from ase_nbody.cli.card import card, models_table
-from ase_nbody.model_file import DataFile, Envelope, file_hash, load_model, model_information, save_model
+from ase_nbody.model_file import DataFile, Envelope, Trial, file_hash, load_model, model_information, save_model
 from ase_nbody.model_information import FORMAT_VERSION
 from ase_nbody.models_directory import list_models
 from ase_nbody.potential import Potential
@@ -119,11 +119,24 @@ def test_a_bare_header_makes_a_card(model):
 def test_table_of_models_has_a_row_for_each_test_set(model):
     information = load_model(model)[1]
     tested = "| [tiny](models/tiny.md) | H, O | PBE/def2-SVP | b.xyz | 2.345 | 3.456 | 13.75 | 17.25 |"
-    assert models_table({"tiny": information}).splitlines()[2:] == [tested]
+    assert models_table({"tiny": information}).splitlines()[-1] == tested
     untested = information.model_copy(update={"errors": {"valid": REPORT}})
-    assert models_table({"tiny": untested}).splitlines()[2:] == [
-        "| [tiny](models/tiny.md) | H, O | PBE/def2-SVP | valid | 2.345 | 3.456 | 12.50 | 17.25 |"
-    ]
+    row = "| [tiny](models/tiny.md) | H, O | PBE/def2-SVP | valid | 2.345 | 3.456 | 12.50 | 17.25 |"
+    assert models_table({"tiny": untested}).splitlines()[-1] == row
+
+
+def test_cards_say_what_a_model_is_for_and_what_its_trials_gave(model):
+    information = load_model(model)[1]
+    assert "Nothing is known of its errors on others" in card(information, "tiny.safetensors", "0")
+    trial = Trial(structure="H2, relaxed", quantity="bond, Å", model=0.7425, reference=0.741, remark="the model warns")
+    said = information.model_copy(
+        update={"purpose": "cold water", "not_for": "hot water", "trials": (trial,), "repulsion": {"H-O": 0.9}}
+    )
+    text = card(said, "tiny.safetensors", "0")
+    assert "**For** cold water. **Not for** hot water." in text
+    assert "| H2, relaxed | bond, Å | 0.7425 | 0.741 | the model warns |" in text
+    assert "Nuclear repulsion (ZBL) acts below H-O 0.900 Å." in text
+    assert "| [tiny](models/tiny.md) | cold water | hot water |" in models_table({"tiny": said})
 
 
 def test_there_is_a_card_for_each_shipped_model_and_no_other():

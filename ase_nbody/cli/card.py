@@ -65,7 +65,7 @@ def card(information: ModelInformation, file_name: str, sha256: str) -> str:
 
 
 def models_table(models: Mapping[str, ModelInformation]) -> str:
-    """A table of models, one row for each test set, or for the validation where there is no test.
+    """What models are for, and a table of their errors, one row for each test set, or for the validation without one.
 
     Args:
         models: headers by name of the model.
@@ -81,7 +81,16 @@ def models_table(models: Mapping[str, ModelInformation]) -> str:
             elements = ", ".join(information.elements)
             method = information.method or "not given"
             rows.append((f"[{name}](models/{name}.md)", elements, method, key.removeprefix("test "), *errors))
-    return _table(("model", "elements", "level of theory", "test set", *IN_BRIEF), rows) + "\n"
+    purposes = [
+        (f"[{name}](models/{name}.md)", _for(information), information.not_for or "nothing is known of others")
+        for name, information in models.items()
+    ]
+    errors_table = _table(("model", "elements", "level of theory", "test set", *IN_BRIEF), rows)
+    return f"{_table(('model', 'for', 'not for'), purposes)}\n\n{errors_table}\n"
+
+
+def _for(information: ModelInformation) -> str:
+    return information.purpose or "structures like those it was trained on"
 
 
 def _purpose(information: ModelInformation) -> str:

@@ -95,6 +95,12 @@ def train(
             show_default="repulsion",
         ),
     ] = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="What the model is for, in words, kept in the model file.", show_default=False)
+    ] = None,
+    not_for: Annotated[
+        str | None, typer.Option(help="What it is not for, in words, likewise.", show_default=False)
+    ] = None,
     licence: Annotated[
         str | None, typer.Option(help="Licence of the model, kept in the model file.", show_default=False)
     ] = None,

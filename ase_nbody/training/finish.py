@@ -134,6 +134,8 @@ def _information(
         reference_energies_source=data.references_source,
         method=settings.method,
         licence=settings.licence,
+        purpose=settings.purpose,
+        not_for=settings.not_for,
         label_source=data.found,
         data=data.files,
         errors=errors,

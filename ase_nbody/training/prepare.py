@@ -161,6 +161,7 @@ def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str,
         *("output", "force", "device", "data", "valid", "test", "start"),
         *("isolated_atoms", "isolated_energy_key"),
         *("checkpoint_seconds", "validation_atoms", "method", "licence", "repulsion"),
+        *("purpose", "not_for"),
     }
     chosen = settings.model_dump(mode="json", exclude=elsewhere)
     return {

@@ -81,6 +81,8 @@ class TrainingSettings(BaseModel):
     repulsion: bool = Field(
         default=True, description="add nuclear repulsion (ZBL) below the closest distances of the training structures"
     )
+    purpose: str | None = Field(default=None, description="what the model is for, in words, kept in the model file")
+    not_for: str | None = Field(default=None, description="what it is not for, in words, kept in the model file")
     licence: str | None = Field(default=None, description="licence of the model, kept in the model file")
     output: Path = Field(description="model file to write, *.safetensors")
     force: bool = Field(default=False, description="start afresh and overwrite what is there")
