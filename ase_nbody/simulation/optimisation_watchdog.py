@@ -22,7 +22,7 @@ _GROWTH = 10.0
 _OVERLAP = 0.8
 _COLLAPSED = 0.5
 _FALL_OF_COLLAPSE = 1.0  # eV/atom: distances are looked at beyond
-_BOND_FACTOR = 2.5  # as in WatchdogLimits
+_BOND_FACTOR = 2.0  # less than in dynamics, where bonds vibrate
 _ADVICE = (
     "The model has no minimum here: see whether it was trained for such structures (nbody info MODEL), or start from "
     "a better structure"
