@@ -491,7 +491,7 @@ class TestErrors:
 
     def test_only_what_is_labelled_counts(self) -> None:
         potential = pair_potential(("Cu",))
-        structures, none = (crystal(), crystal((True, True, False)), crystal()), Labels(forces=np.zeros((4, 3)))
+        structures, none = (crystal(), crystal((False, False, False)), crystal()), Labels(forces=np.zeros((4, 3)))
         _, exact = evaluate(potential, Dataset(structures, (none,) * 3, "", "", ""))
         assert np.isnan(exact.stress_predictions[1]).all()
         stress = Labels(stress=exact.stress_predictions[0] + 2e-3, energy=exact.energy_predictions[0])

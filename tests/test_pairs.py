@@ -13,7 +13,8 @@ from test_neighbours import ALL_PBC, CUTOFF, TRICLINIC, assert_right, brute_forc
 from toy_network import toy_potential
 
 from ase_nbody.calculator import NBodyCalculator
-from ase_nbody.neighbours import NeighbourCache, neighbour_graph
+from ase_nbody.neighbour_cache import NeighbourCache
+from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.pairs import _ALWAYS_BINNED, _images
 from ase_nbody.structures import cell_heights, check_structure, reduced_cell
 

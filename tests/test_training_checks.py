@@ -137,7 +137,10 @@ def test_notes_of_every_file_are_printed_once(data: Path, monkeypatch: pytest.Mo
     warnings = [line for line in log.getvalue().splitlines() if line.startswith("warning:")]
     assert warnings == ["warning: odd units in argon.xyz", "warning: odd units in test.xyz"]
     assert found.train.notes == found.valid.notes == ("odd units in argon.xyz",)
-    assert merge([found.train, found.tests[0]]).notes == ("odd units in argon.xyz", "odd units in test.xyz")
+    assert merge([found.train, found.tests[0]]).notes == (
+        "argon.xyz: odd units in argon.xyz",
+        "test.xyz: odd units in test.xyz",
+    )
 
 
 # --- keys of isolated atoms -----------------------------------------------------------------------------------------

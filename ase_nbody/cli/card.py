@@ -102,7 +102,7 @@ def _purpose(information: ModelInformation) -> str:
     trained = ", ".join(data.name for data in information.data if data.role == "train") or "data that are not named"
     quantities = "Energies, forces and stress" if with_stress else "Energies and forces"
     method = information.method or "a theory that is not given"
-    like = information.purpose or f"for structures like those it was trained on: {trained}"
+    like = information.purpose or f"structures like those it was trained on: {trained}"
     first_paragraph = f"{quantities} of structures of {elements} at the level of {method}. **For** {like}."
     if information.not_for:
         return f"{first_paragraph} **Not for** {information.not_for}."
