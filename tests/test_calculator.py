@@ -507,7 +507,7 @@ def test_neb_with_shared_and_with_parallel_calculators(calculator, parallel):
 
 def test_unknown_elements_are_refused_when_attached(calculator):
     atoms = molecule("CH3Cl")
-    with pytest.raises(ValueError, match=r"element 'Cl' is not in this model \(H, C, O\); adapt it"):
+    with pytest.raises(ValueError, match=r"element 'Cl' is not in this model \(H, C, O\); choose another model"):
         atoms.calc = calculator
     with pytest.raises(ValueError, match="'Cl'"):
         NBodyCalculator(toy_potential(), device="cpu", atoms=molecule("CH3Cl"))
