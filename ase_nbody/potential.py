@@ -73,7 +73,7 @@ class Potential:
 
 @lru_cache
 def _by_number(energies: tuple[tuple[str, float], ...], device: torch.device) -> Tensor:
-    table = torch.full((119,), torch.nan, dtype=torch.float64)
+    table = torch.full((119,), torch.nan, dtype=torch.float64, device="cpu")
     for symbol, energy in energies:
         table[atomic_numbers[symbol]] = energy
     return table.to(device)

@@ -1,6 +1,6 @@
 """What a potential does where atoms are closer than the training had them: nuclear repulsion, and a network held still.
 
-A network says anything there. So below the onset d of a pair of elements (its closest distance in the training)
+A network says anything there. So below the onset d of a pair of elements (see onsets.py)
 
 - the network sees a distance that no longer falls: r' = d - w g((d - r) / w) with g(t) = t - t^3 + t^4 / 2 and
   w = d / 10, down to r' = d - w / 2 at r = d - w, and no further (g' is a smoothstep, so r' has two continuous
@@ -13,13 +13,11 @@ are continuous there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations_with_replacement
 
 import torch
-from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
 from ase_nbody.contacts import Table, distance_table
@@ -104,25 +102,6 @@ class Repulsion:
         numbers = graph.atomic_numbers
         table = torch.as_tensor(self.table, device=numbers.device)
         return table[numbers[graph.edges.receivers[edges]], numbers[graph.edges.senders[edges]]]
-
-
-def repulsion_onsets(closest: Mapping[str, float], elements: Sequence[str], cutoff: float) -> dict[str, float]:
-    """Onset of each pair of elements: its closest distance in the training.
-
-    Pairs that the training never had within the cutoff have the sum of their covalent radii (Cordero et al. 2008,
-    doi 10.1039/b801115j, from ASE), as far as the network sees.
-
-    Args:
-        closest: closest distances, angstrom, by pair such as "C-H".
-        elements: chemical symbols of the model.
-        cutoff: of the network, angstrom.
-    """
-    pairs = ["-".join(sorted(pair)) for pair in combinations_with_replacement(elements, 2)]
-    return {pair: min(closest.get(pair, _sum_of_radii(pair)), cutoff) for pair in sorted(pairs)}
-
-
-def _sum_of_radii(pair: str) -> float:
-    return float(sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair.split("-")))
 
 
 def _held(distances: Tensor, onsets: Tensor) -> Tensor:

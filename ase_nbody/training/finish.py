@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 
 from ase_nbody.data import Dataset, ErrorReport, Statistics, energy_shifts, evaluate, shift_words
 from ase_nbody.model_file import Envelope, ModelInformation, load_model, model_information, save_model
+from ase_nbody.onsets import repulsion_onsets
+from ase_nbody.repulsion import Repulsion
 from ase_nbody.training.checkpoint import checkpoint_step
 from ase_nbody.training.display import Display, printable
 from ase_nbody.training.history import learning_curve_path, write_history, write_learning_curve
@@ -18,6 +21,7 @@ from ase_nbody.training.loop import Task, resume_words
 from ase_nbody.training.prepare import TrainingData
 from ase_nbody.training.scale import learnt_nothing
 from ase_nbody.training.settings import TrainingSettings
+from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
@@ -36,10 +40,14 @@ def finish(
     with torch.no_grad():
         for name, parameter in state.network.named_parameters():
             parameter.copy_(state.best[name])
+    envelope = _envelope(found, data.start)
+    if task.settings.repulsion:
+        onsets = repulsion_onsets(task.potential, envelope.closest_distances)
+        task = replace(task, potential=replace(task.potential, repulsion=Repulsion(onsets)))
     reports, failures = _reports(task, data, display)
     errors = {name: report.to_json_dict() for name, report in reports.items()}
     training = _training_record(task.settings, data, state, found, command)
-    write_model(task, _information(task, data, errors, training, found), state.counters.step)
+    write_model(task, _information(task, data, errors, training, envelope), state.counters.step)
     write_beside(task.history, "history", display, lambda path: write_history(path, state.history))
     curve = learning_curve_path(output)
     write_beside(curve, "learning curve", display, lambda path: write_learning_curve(path, state.history))
@@ -125,7 +133,7 @@ def _information(
     data: TrainingData,
     errors: Mapping[str, dict[str, Any]],
     training: Mapping[str, Any],
-    found: Statistics,
+    envelope: Envelope,
 ) -> ModelInformation:
     settings = task.settings
     return model_information(
@@ -139,12 +147,31 @@ def _information(
         label_source=data.found,
         data=data.files,
         errors=errors,
-        envelope=Envelope(
+        envelope=envelope,
+        training=training,
+    )
+
+
+def _envelope(found: Statistics, start: Start | None) -> Envelope:
+    """What the training data cover, with those of the start."""
+    envelopes = [
+        Envelope(
             closest_distances=found.closest_distances,
             force_max=found.force_max,
             energy_per_atom_range=found.energy_range_per_atom,
-        ),
-        training=training,
+        )
+    ]
+    if start is not None:
+        envelopes.append(start.information.envelope)
+    distances = [e.closest_distances for e in envelopes]
+    forces = [e.force_max for e in envelopes if e.force_max is not None]
+    energies = [energy for e in envelopes for energy in e.energy_per_atom_range or ()]
+    return Envelope(
+        closest_distances={
+            pair: min(d[pair] for d in distances if pair in d) for pair in sorted({p for d in distances for p in d})
+        },
+        force_max=max(forces, default=None),
+        energy_per_atom_range=(min(energies), max(energies)) if energies else None,
     )
 
 

@@ -25,7 +25,6 @@ from ase_nbody.data import (
     without_isolated_atoms,
 )
 from ase_nbody.model_file import DataFile
-from ase_nbody.repulsion import Repulsion, repulsion_onsets
 from ase_nbody.training.display import Display, printable
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start, read_start
@@ -139,20 +138,6 @@ def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Netwo
     found = statistics(data.train, data.references, cutoff)
     complete = _network_settings(architecture, {"average_neighbours": max(found.average_neighbours, 1.0), **chosen})
     return _built(architecture, complete, settings.seed).to(DTYPES[settings.dtype]), found
-
-
-def repulsion_of(
-    settings: TrainingSettings, data: TrainingData, network: Network, found: Statistics
-) -> Repulsion | None:
-    """Nuclear repulsion below the closest distances of training and start; None where it is not wanted."""
-    if not settings.repulsion:
-        return None
-    onsets = repulsion_onsets(found.closest_distances, network.settings.elements, network.settings.cutoff)
-    earlier = None if data.start is None else data.start.potential.repulsion
-    if earlier is not None:
-        seen = found.closest_distances
-        onsets = {pair: min(onsets[pair], onset) if pair in seen else onset for pair, onset in earlier.onsets.items()}
-    return Repulsion(onsets)
 
 
 def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from ase_nbody.training.prepare import (
     check_files,
     check_network,
     read_training_data,
-    repulsion_of,
     training_origin,
 )
 from ase_nbody.training.scale import energy_scale
@@ -73,8 +72,7 @@ def train(
     data = read_training_data(settings, display)
     network, found = build_network(settings, data)
     scale = energy_scale(found) if data.start is None else data.start.potential.energy_scale
-    network = network.to(fabric.device)
-    potential = Potential(network, data.references, scale, repulsion_of(settings, data, network, found))
+    potential = Potential(network.to(fabric.device), data.references, scale)
     display.say(_network_words(network, found, fabric))
     task = _task(settings, data, potential, fabric)
     state = initial_state(network, settings)
@@ -141,13 +139,7 @@ def _check_output(settings: TrainingSettings) -> None:
 
 def _task(settings: TrainingSettings, data: TrainingData, potential: Potential, fabric: Fabric) -> Task:
     def prepared(dataset: Dataset) -> list[Sample]:
-        return samples(
-            dataset,
-            potential.cutoff,
-            dtype=DTYPES[settings.dtype],
-            device=fabric.device,
-            limits=potential.contact_limits,
-        )
+        return samples(dataset, potential.cutoff, dtype=DTYPES[settings.dtype], device=fabric.device)
 
     training, validation = prepared(data.train), prepared(data.valid)
     global_batch = settings.batch_size * fabric.world_size
