@@ -48,16 +48,18 @@ def anchor(heading: str) -> str:
 @pytest.mark.skipif(
     not (ROOT / "models" / "organic.safetensors").exists(), reason="models/organic.safetensors is absent"
 )
-def test_first_example_runs_as_pasted(tmp_path):
-    first, second = blocks("python")
-    assert len([line for line in first.splitlines() if line]) <= 10
-    command = [sys.executable, "-W", "error", "-c", first + second]
+def test_examples_run_as_pasted_one_after_another(tmp_path):
+    examples = blocks("python")
+    assert len(examples) == 3
+    assert len([line for line in examples[0].splitlines() if line]) <= 10
+    command = [sys.executable, "-W", "error", "-c", "".join(examples)]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.splitlines()
     assert re.fullmatch(r"energy -\d+\.\d{3} eV, largest force \d\.\d{3} eV/Å", lines[0])
     assert re.fullmatch(r"after 100 fs: energy -\d+\.\d{3} eV, temperature \d+ K", lines[1])
     assert lines[2].startswith("48x0e (9, 48)")
+    assert lines[-1] == "C2H6O is within what the model was trained on"
     assert not list(tmp_path.iterdir())
 
 
