@@ -59,8 +59,7 @@ SCOPES = {
     "organic": Scope(
         purpose=(
             "single unstrained molecules of C, H and O near their minima and up to about 500 K: alcohols, ethers, "
-            "aldehydes, ketones, carboxylic acids, esters, alkanes and arenes; errors are known for ethanol, "
-            "malonaldehyde and its enol, benzene, toluene and aspirin"
+            "aldehydes, ketones, carboxylic acids, esters, alkanes and arenes"
         ),
         not_for=(
             "alkenes, alkynes, allenes and ketenes, small rings, radicals, H2, O2 and peroxides, hydrogen bonds "

@@ -22,6 +22,7 @@ from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli import error_message, main
 from ase_nbody.cli.inputs import read_structure
 from ase_nbody.model_file import Envelope, file_hash
+from ase_nbody.models_directory import list_models
 
 PAIRS = ["-".join(sorted(pair)) for pair in combinations_with_replacement(("H", "C", "O", "Si"), 2)]
 
@@ -106,8 +107,21 @@ def test_info_shows_the_card(nbody, model, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     status, out, _ = nbody("info", model)
     assert status == 0
+    for text in ("H, C, O, Si", "4 Å", "energy eV", "H-O 0.50", "3 eV/Å", file_hash(model)[:16], "--verbose"):
+        assert text in out
+    status, out, _ = nbody("info", model, "--verbose")
+    assert status == 0
     for text in ("H, C, O, Si", "4 Å", "energy eV", "H-O 0.500 Å", "3 eV/Å", "12.5", file_hash(model)):
         assert text in out
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+def test_info_on_shipped_models_fits_one_screen_and_says_what_they_are_for(nbody, name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = nbody("info", name)
+    assert status == 0
+    assert len(out.splitlines()) <= 24  # lines of a terminal
+    assert {"for", "not for"} <= {line.split("  ")[0] for line in out.splitlines()}
 
 
 def test_nve_conserves_energy_and_starts_at_the_temperature(nbody, model):

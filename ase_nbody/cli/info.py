@@ -42,13 +42,15 @@ def _print_table(information: ModelInformation, path: Path, verbose: bool) -> No
 
     from ase_nbody.model_information import file_hash
 
-    table = Table(title=f"{information.name} ({information.architecture})", show_header=False, title_justify="left")
+    table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    summary = f"{information.architecture}, cutoff {information.cutoff:g} Å, units {_pairs(information.units)}"
+    table.add_row(information.name, summary)
     for name, value in _all_rows(information) if verbose else _main_rows(information):
         table.add_row(name, Text(value))
     table.add_row("file", Text(str(path)))
-    table.add_row("sha256", Text(file_hash(path)))
+    table.add_row("sha256", Text(file_hash(path) if verbose else f"{file_hash(path)[:16]}..."))
     console = Console(highlight=False)
     console.print(table)
     if not verbose:
@@ -58,20 +60,25 @@ def _print_table(information: ModelInformation, path: Path, verbose: bool) -> No
 def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     yield from _purpose_rows(information)
     yield "elements", ", ".join(information.elements)
-    yield "cutoff", f"{information.cutoff:g} Å, units {_pairs(information.units)}"
     yield "method", f"{information.method or 'not given'}; licence {information.licence or 'not given'}"
     trained = [f"{file.name} ({file.n_structures})" for file in information.data if file.role == "train"]
     yield "trained on", ", ".join(trained) or "not given"
     for name, errors in information.errors.items():
-        yield name, _errors_in_brief(errors)
-    yield from _envelope_rows(information)
+        if name.startswith("test") or len(information.errors) == 1:
+            yield "errors", f"{name.removeprefix('test ')}: {_errors_in_brief(errors)}"
+    envelope = information.envelope
+    distances = {pair: f"{distance:.2f}" for pair, distance in envelope.closest_distances.items()}
+    yield "closest, Å", f"{_pairs(distances)}{'' if information.repulsion is None else '; below them ZBL'}"
+    low, high = envelope.energy_per_atom_range or (None, None)
+    energies = "not given" if low is None else f"{low:.3f} to {high:.3f} eV"
+    force = "not given" if envelope.force_max is None else f"{envelope.force_max:.3g} eV/Å"
+    yield "training had", f"forces up to {force}, energies per atom {energies}"
 
 
 def _errors_in_brief(errors: Mapping[str, Any]) -> str:
     figures = (
-        ("energy MAE {:.3g} meV/atom", "energy_mae_mev_per_atom"),
-        ("forces MAE {:.3g}", "forces_mae_mev_per_angstrom"),
-        ("RMSE {:.3g} meV/Å", "forces_rmse_mev_per_angstrom"),
+        ("MAE {:.3g} meV/atom", "energy_mae_mev_per_atom"),
+        ("{:.3g} meV/Å", "forces_mae_mev_per_angstrom"),
     )
     return ", ".join(text.format(errors[name]) for text, name in figures if errors.get(name) is not None)
 
