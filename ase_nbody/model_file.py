@@ -5,8 +5,6 @@ Nothing here imports torch until weights are saved or loaded.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,10 +23,11 @@ from ase_nbody.model_information import (
     ModelFileError,
     ModelInformation,
     Trial,
+    check_checksum,
+    checksum,
     file_hash,
     package_versions,
     read_information,
-    safetensors_metadata,
 )
 
 if TYPE_CHECKING:
@@ -116,7 +115,10 @@ def save_model(
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in potential.network.state_dict().items()}
     with _temporary_name(path) as temporary:
         header = information.model_dump_json()
-        metadata = {HEADER_KEY: header, CHECKSUM_KEY: _checksum(header, tensors)}
+        metadata = {
+            HEADER_KEY: header,
+            CHECKSUM_KEY: checksum(header, {name: tensor.numpy() for name, tensor in tensors.items()}),
+        }
         # Not save_file, which makes files that only their owner can read.
         temporary.write_bytes(save(tensors, metadata=metadata))
         os.replace(temporary, path)
@@ -147,7 +149,7 @@ def load_model(
     network = _network(information, path).to(dtype=dtype or torch.float64)
     tensors = load_file(path)
     _check_tensors(path, tensors, network.state_dict())
-    _check_checksum(path, tensors)
+    check_checksum(path)
     network.load_state_dict(tensors)
     repulsion = None if information.repulsion is None else Repulsion(information.repulsion)
     network = network.to(device)
@@ -198,31 +200,6 @@ def _check_tensors(
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ModelFileError(f"the tensors in {path} do not fit its settings: {shown}")
-
-
-def _checksum(header: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of the header's JSON and of all names, dtypes, shapes and numbers, hexadecimal."""
-    import torch
-
-    digest = hashlib.sha256(header.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _check_checksum(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Compare a file with the checksum in it; files of format 1 have none."""
-    metadata = safetensors_metadata(Path(path))
-    written = metadata.get(CHECKSUM_KEY)
-    if written is None and json.loads(metadata[HEADER_KEY])["format_version"] == 1:
-        return
-    if written != _checksum(metadata[HEADER_KEY], tensors):
-        raise ModelFileError(
-            f"{path} is damaged: its tensors or its header do not have the checksum that was written with them; get or "
-            "train the model again"
-        )
 
 
 def _check_same(given: ModelInformation, actual: ModelInformation) -> None:

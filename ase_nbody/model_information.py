@@ -7,11 +7,12 @@ import json
 import os
 import platform
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ase_nbody import __version__
@@ -144,6 +145,37 @@ def read_information(path: str | os.PathLike[str]) -> ModelInformation:
         return ModelInformation.model_validate(_upgraded(json.loads(metadata[HEADER_KEY]), path))
     except (json.JSONDecodeError, ValidationError) as error:
         raise ModelFileError(f"the header of {path} is damaged: {error}") from error
+
+
+def checksum(header: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of the header's JSON and of all names, dtypes, shapes and numbers of the tensors, hexadecimal."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} torch.{array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def check_checksum(path: str | os.PathLike[str]) -> None:
+    """Compare a model file with the checksum in it; files of format 1 have none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: not a model file, or damaged.
+    """
+    from safetensors.numpy import load_file
+
+    path = Path(path)
+    metadata = safetensors_metadata(path)
+    written, header = metadata.get(CHECKSUM_KEY), metadata[HEADER_KEY]
+    if written is None and json.loads(header)["format_version"] == 1:
+        return
+    if written != checksum(header, load_file(path)):
+        raise ModelFileError(
+            f"{path} is damaged: its tensors or its header do not have the checksum that was written with them; get or "
+            "train the model again"
+        )
 
 
 def _upgraded(header: Any, path: Path) -> dict[str, Any]:

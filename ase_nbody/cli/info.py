@@ -24,11 +24,12 @@ def info(
 ) -> None:
     """What a model is for and what not, elements, cutoff, data, errors, envelope, units and hash, on one screen."""
     from ase_nbody.cli.card import card
-    from ase_nbody.model_information import file_hash, read_information
+    from ase_nbody.model_information import check_checksum, file_hash, read_information
     from ase_nbody.models_directory import find_model
 
     path = find_model(model)
     information = read_information(path)
+    check_checksum(path)
     if markdown:
         typer.echo(card(information, path.name, file_hash(path)), nl=False)
     else:

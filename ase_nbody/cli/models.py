@@ -36,10 +36,11 @@ def models(
 
 
 def _line(name: str, path: Path) -> str:
-    from ase_nbody.model_information import ModelFileError, read_information
+    from ase_nbody.model_information import ModelFileError, check_checksum, read_information
 
     try:
         information = read_information(path)
+        check_checksum(path)
     except ModelFileError as error:
         return f"{name:20s}  not usable: {error}"
     elements = ",".join(information.elements)

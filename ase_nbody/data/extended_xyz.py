@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from itertools import islice
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import TextIO
 
 from ase import Atoms
-from ase.io.extxyz import read_xyz
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
+FIXED_DECIMALS = 4  # people write fewer
 # ASE's columns of a frame whose comment line names none: species and three coordinates.
 COLUMNS_WITHOUT_PROPERTIES = 4
-_PROPERTIES = re.compile(r"""(?:^|\s)["']?Properties["']?\s*=\s*["'{]?([^\s"'}]+)""")
 
 
 def extended_xyz_frames(path: Path) -> tuple[list[Atoms], list[str]]:
@@ -80,8 +79,7 @@ def _count(line: str, number: int, frame: int) -> int:
 
 def _check_columns(block: Sequence[str], number: int) -> list[int]:
     """Numbers of the lines that have more columns than are read."""
-    match = _PROPERTIES.search(block[1])
-    counts = match.group(1).split(":")[2::3] if match else []
+    counts = str(key_val_str_to_dict(block[1]).get("Properties", "")).split(":")[2::3]
     columns = sum(int(c) for c in counts if c.isdigit()) or COLUMNS_WITHOUT_PROPERTIES
     n_atoms = int(block[0])
     atoms = block[2 : 2 + n_atoms]
@@ -92,10 +90,22 @@ def _check_columns(block: Sequence[str], number: int) -> list[int]:
             f"line {number + 2 + short}: {_shown(atoms[short])} is no line of atom {short} with {columns} columns; "
             f"line {number} says that {n_atoms} atoms follow"
         )
-    lengths = {len(line.rstrip("\n")) for line in atoms[:-1]}
-    if not block[-1].endswith("\n") and len(lengths) == 1 and len(block[-1].rstrip()) < min(lengths):
+    if not block[-1].endswith("\n") and _is_cut(atoms):
         raise ValueError(f"line {number + len(block) - 1}: the file ends within this line, {_shown(block[-1])}")
     return [number + 2 + i for i, width in enumerate(widths) if width > columns]
+
+
+def _is_cut(atoms: Sequence[str]) -> bool:
+    """Whether the last number has fewer decimals than all before, which have equally many, as programs write."""
+    decimals = [_decimals(line) for line in atoms]  # of each line
+    before = {n for line in decimals[:-1] for n in line}
+    return len(before) == 1 and min(before) >= FIXED_DECIMALS and decimals[-1][-1:] < [min(before)]
+
+
+def _decimals(line: str) -> list[int]:
+    """Decimals of the numbers of a line that have a point or stand last."""
+    words = line.split()
+    return [len(word.partition(".")[2]) for word in words if "." in word or word is words[-1]]
 
 
 def _frame(block: Sequence[str], number: int, frame: int) -> Atoms:

@@ -89,7 +89,7 @@ def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence
 
     It is the one with the most of the wanted quantities. Of several, those stay that label at least half as many frames
     as the best, and of those the first in the order REF_, DFT_, plain names with the calculator. A prefix of the user's
-    own is taken where none of these has a label, and where it has all that is wanted.
+    own that has all that is wanted is taken where none of these has.
 
     Args:
         table: what frames have.
@@ -100,13 +100,13 @@ def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence
         ValueError: one family has the energies and another the forces, or several have a prefix of the user's own.
     """
     known = [f for f in (families.get(origin) for origin in KNOWN) if f is not None and _n_of(f, wanted)]
-    if known:
-        most = max(_n_of(f, wanted) for f in known)
+    own = [f for origin, f in families.items() if origin not in KNOWN and _n_of(f, wanted) == len(wanted)]
+    most = max((_n_of(f, wanted) for f in known), default=0)
+    if known and (most == len(wanted) or not own):
         _check_one_origin(table, known, wanted, most)
         complete = [f for f in known if _n_of(f, wanted) == most]
         n_labels = [sum(max(table.counts[s] for s in f.all(q)) for q in wanted if f.has(q)) for f in complete]
         return next(f for f, n in zip(complete, n_labels, strict=True) if 2 * n >= max(n_labels))
-    own = [f for origin, f in families.items() if origin not in KNOWN and _n_of(f, wanted) == len(wanted)]
     if len(own) > 1:
         names = "; ".join(f"{table.pick(f.all('energy'))} and {table.pick(f.all('forces'))}" for f in own)
         raise ValueError(f"several labels are there ({names}); say which, with energy_key (--energy-key)")

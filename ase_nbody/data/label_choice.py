@@ -61,10 +61,34 @@ def choose_sources(table: Table, keys: Mapping[str, str | None]) -> Choice:
         if "energy" not in given and family.free_energies:
             sources["energy"], words = _free_or_not(table, family, sources)
             notes += words
+    if "energy" in given and "forces" not in given:
+        notes += _energies_of_the_forces(table, families, given["energy"], sources["forces"])
     for quantity in (q for q in QUANTITIES if q not in given):
         notes += _others(table, families, quantity, sources[quantity])
     unused = unused_sources(table, list(sources.values()))
     return Choice(sources, tuple(s for s in unused if not _is_same_energy(table, s, sources["energy"])), tuple(notes))
+
+
+def _energies_of_the_forces(
+    table: Table, families: Mapping[str, Family], energy: LabelSource, forces: LabelSource | None
+) -> list[str]:
+    """A sentence where the forces stand beside other energies than those that the user named."""
+    if forces is None:
+        return []
+    beside = next((f for f in families.values() if forces in f.all("forces")), None)
+    if beside is None or energy in beside.all("energy") or not beside.has("energy"):
+        return []
+    other = table.pick(beside.all("energy"))
+    pairs = _pairs(table, "energy", energy, other)
+    different = [(number, a, b) for number, a, b in pairs if abs(a - b) > ROUNDING["energy"]]
+    if not different:
+        return []
+    number, a, b = max(different, key=lambda pair: abs(float(pair[1] - pair[2])))
+    return [
+        f"the forces ({forces.name}) stand beside other energies than {energy.name}: {other.name} differs in "
+        f"{len(different)} of {len(pairs)} frames, in frame {number}: {a:.6f} and {b:.6f} eV; name the forces too "
+        "(--forces-key) if they are of another method"
+    ]
 
 
 def _given(table: Table, quantity: str, key: str) -> LabelSource:

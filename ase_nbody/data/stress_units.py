@@ -12,6 +12,7 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_nbody.data.dataset import Labels
+from ase_nbody.data.labels import has_stress
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +26,10 @@ GUESSES = {
 }
 # A guess holds if energies and stresses agree this well with it; another order of components needs more.
 CORRELATION, CORRELATION_OF_ORDER = 0.95, 0.99
+CORRELATION_OF_SIGN = 0.7  # a sign needs less than a number
+_OPPOSITE = (
+    "the sign of the stress looks like the opposite of ASE's (VASP's); a stretched crystal has a positive stress in ASE"
+)
 # Factor by which large strains and noise may change the ratio of the two.
 TOLERANCE = 2.0
 FEWEST, FEWEST_FOR_ORDER = 6, 10
@@ -51,19 +56,30 @@ def implausible_stress(structures: Sequence[Atoms], labels: Sequence[Labels]) ->
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for i, (atoms, label) in enumerate(zip(structures, labels, strict=True)):
-        if label.stress is not None and atoms.pbc.all():
+        if label.stress is not None and has_stress(atoms):
             groups[atoms.numbers.tobytes()].append(i)
     pairs = list(_similar(structures, labels, groups.values()))
     if len(pairs) >= FEWEST:
         decided, words = _from_work(pairs)
         if decided:
             return words
-    if any(_falls_with_volume(structures, labels, frames) for frames in groups.values()):
-        return (
-            "the stress falls as the volume grows, where it must rise: the sign looks like the opposite of ASE's "
-            "(VASP's); a stretched crystal has a positive stress"
-        )
+        if _works_against(pairs):
+            size = _from_size(structures, labels)
+            return f"{_OPPOSITE}: it works against the changes of the energy" + (
+                "" if size is None else f"; and {size}"
+            )
+    full = [frames for frames in groups.values() if all(structures[i].pbc.all() for i in frames)]
+    if any(_falls_with_volume(structures, labels, frames) for frames in full):
+        return f"{_OPPOSITE}: it falls as the volume grows, where it must rise"
     return _from_size(structures, labels)
+
+
+def _works_against(pairs: Sequence[tuple[float, Floats, Floats]]) -> bool:
+    """Whether the work of the stress clearly has the opposite sign of the change of the energy, whatever its unit."""
+    change = np.array([pair[0] for pair in pairs])  # (P,)
+    work = np.array([(stress * strain).sum() for _, stress, strain in pairs])  # (P,)
+    norm = np.sqrt((change @ change) * (work @ work))
+    return bool(norm > 0.0 and change @ work < -CORRELATION_OF_SIGN * norm)
 
 
 def _from_work(pairs: Sequence[tuple[float, Floats, Floats]]) -> tuple[bool, str | None]:
@@ -126,7 +142,8 @@ def _from_size(structures: Sequence[Atoms], labels: Sequence[Labels]) -> str | N
         return None
     return (
         f"the stress is {stress:.3g} eV/angstrom^3 in the median, which is {stress / GPa:.3g} GPa and {virial:.3g} eV "
-        f"per atom: it looks like kbar or GPa: divide by {10.0 / GPa:.6g} or {1.0 / GPa:.6g}"
+        f"per atom: it looks like kbar or GPa: divide by {10.0 / GPa:.6g} or {1.0 / GPa:.6g}, "
+        "and change the sign if it is VASP's"
     )
 
 
