@@ -115,6 +115,17 @@ def test_info_shows_the_card(nbody, model, monkeypatch):
         assert text in out
 
 
+def test_info_and_models_notice_a_flipped_bit(nbody, model):
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    damaged = model.with_name("damaged.safetensors")
+    damaged.write_bytes(bytes(content))
+    status, _, error = nbody("info", damaged)
+    assert status == 1 and "checksum" in error
+    status, out, _ = nbody("models", "--directory", model.parent)
+    assert any("damaged" in line and "not usable" in line for line in out.splitlines())
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in list_models()])
 def test_info_on_shipped_models_fits_one_screen_and_says_what_they_are_for(nbody, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
