@@ -186,16 +186,19 @@ def _scaled_energies(
     """Energies of network and repulsion in units of the energy scale, (N,)."""
     if contacts is None or potential.repulsion is None:
         return _network_energies(potential, graph, parameters)
-    seen, repulsion = potential.repulsion.acted_on(graph, contacts)
-    return _network_energies(potential, seen, parameters).double() + repulsion / potential.energy_scale
+    seen, left, repulsion = potential.repulsion.acted_on(graph, contacts)
+    energies = _network_energies(potential, seen, parameters).double()
+    return left * energies + repulsion / potential.energy_scale
 
 
 def _with_contacts(potential: Potential, graph: Graph, contacts: Tensor, timings: Timings) -> Gradients | None:
-    """Energies and gradients of network and repulsion, the network's by its own way; None where it has none.
+    """Energies and gradients of network and repulsion, the network's by its own way; None where it has none or fades.
 
     The network gives gradients by the vectors that it sees. Those by the vectors themselves differ for contacts only.
     """
     assert potential.repulsion is not None
+    if potential.repulsion.fades(graph, contacts):
+        return None
     vectors = edge_vectors(graph)
     with torch.enable_grad():
         short = vectors[contacts].detach().requires_grad_()

@@ -5,7 +5,9 @@ A network says anything there. So below the onset d of a pair of elements (see o
 - the network sees a distance that no longer falls: r' = d - w g((d - r) / w) with g(t) = t - t^3 + t^4 / 2 and
   w = d / 10, down to r' = d - w / 2 at r = d - w, and no further (g' is a smoothstep, so r' has two continuous
   derivatives), and
-- the repulsion of Ziegler, Biersack and Littmark is added, switched on between d and d - w.
+- the repulsion of Ziegler, Biersack and Littmark is added, switched on between d and d - w, and
+- the network's energy of an atom fades out as two of its contacts go from 0.9 d to 0.6 d, or one from 0.5 d to 0.2 d:
+  several lengthened distances belong to no geometry, and there is no bound to what a network says of them.
 
 Energy, forces and second derivatives are those of the network alone as long as all pairs are beyond their onsets, and
 are continuous there.
@@ -26,6 +28,14 @@ from ase_nbody.math.zbl import switched_zbl_energy
 
 SWITCH_WIDTH = 0.1
 """Width w of the region where repulsion rises and the network comes to a halt, as a fraction of the onset."""
+
+
+FADE_START = 1.0 - SWITCH_WIDTH
+"""Distance over onset at which the network's energy of an atom begins to fade."""
+FADE_END = 0.6
+"""Distance over onset of two contacts at which it has faded out."""
+FADE_OF_ONE = (0.5, 0.2)
+"""Both of one contact alone: there the repulsion is far stronger than what a network says."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +68,16 @@ class Repulsion:
         vectors = edge_vectors(graph).detach()[edges]
         return edges[vectors.double().norm(dim=1) < self._onsets(graph, edges)]
 
-    def acted_on(self, graph: Graph, contacts: Tensor) -> tuple[Graph, Tensor]:
-        """What the network sees, and the repulsion; both differentiable by positions, cell and edge vectors.
+    def acted_on(self, graph: Graph, contacts: Tensor) -> tuple[Graph, Tensor, Tensor]:
+        """What the network sees, what is left of its energies, and the repulsion, all differentiable.
 
         Args:
             graph: N atoms and E edges.
             contacts: from `contacts`.
 
         Returns:
-            The graph with `vectors`, those of contacts lengthened; and energies of the atoms, (N,) float64, eV.
+            The graph with `vectors`, those of contacts lengthened; factors of the network's energies of the atoms, (N,)
+            float64; and energies of the atoms, (N,) float64, eV.
         """
         vectors = edge_vectors(graph)
         short = vectors[contacts]  # (K, 3)
@@ -74,7 +85,21 @@ class Repulsion:
         seen = replace(graph, vectors=vectors.index_put((contacts,), stretched))
         receivers = graph.edges.receivers[contacts]
         atoms = torch.zeros_like(graph.positions[:, 0], dtype=torch.float64).index_add(0, receivers, energies)
-        return seen, atoms
+        return seen, self._left(graph, contacts, short), atoms
+
+    def fades(self, graph: Graph, contacts: Tensor) -> bool:
+        """Whether the network's energy of an atom may fade."""
+        lengths = edge_vectors(graph).detach()[contacts].double().norm(dim=1)
+        return bool((lengths < FADE_START * self._onsets(graph, contacts)).any())
+
+    def _left(self, graph: Graph, contacts: Tensor, vectors: Tensor) -> Tensor:
+        """(1 - U)^3 with U, at most 1, the products of depths of pairs of contacts and those of one, (N,) float64."""
+        fraction = vectors.double().norm(dim=1) / self._onsets(graph, contacts)
+        depth, deeper = _depth(fraction, FADE_START, FADE_END), _depth(fraction, *FADE_OF_ONE)  # (K,)
+        receivers, zero = graph.edges.receivers[contacts], torch.zeros_like(graph.positions[:, 0], dtype=torch.float64)
+        total, squares = zero.index_add(0, receivers, depth), zero.index_add(0, receivers, depth**2)
+        total = 0.5 * (total**2 - squares) + zero.index_add(0, receivers, deeper)
+        return (1.0 - torch.clamp(total, max=1.0)) ** 3
 
     def of_vectors(self, graph: Graph, contacts: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Lengthened vectors and half the repulsion of each contact.
@@ -102,6 +127,12 @@ class Repulsion:
         numbers = graph.atomic_numbers
         table = torch.as_tensor(self.table, device=numbers.device)
         return table[numbers[graph.edges.receivers[edges]], numbers[graph.edges.senders[edges]]]
+
+
+def _depth(fraction: Tensor, start: float, end: float) -> Tensor:
+    """A step from 0 at `start` to 1 at `end` with two continuous derivatives."""
+    t = torch.clamp((start - fraction) / (start - end), 0.0, 1.0)
+    return t**3 * (10.0 - 15.0 * t + 6.0 * t**2)
 
 
 def _held(distances: Tensor, onsets: Tensor) -> Tensor:

@@ -99,9 +99,11 @@ VARIANTS = {name: Variant(name, {}) for name in architectures()} | {
 }
 PERIODIC = {name: variant for name, variant in VARIANTS.items() if not variant.finite_systems_only}
 EVERY = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+# NVE is followed with soft networks, and the repulsion is not soft.
 SLOW_VARIANTS = [
     pytest.param(variant, id=name, marks=() if name in architectures() else pytest.mark.slow)
     for name, variant in VARIANTS.items()
+    if variant.repulsion is None
 ]
 EVERY_PERIODIC = pytest.mark.parametrize("variant", PERIODIC.values(), ids=PERIODIC)
 

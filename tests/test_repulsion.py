@@ -78,7 +78,7 @@ def test_the_network_sees_no_distance_far_below_the_onset():
     potential, distances = repelling(), np.linspace(0.2, 2.4, 45)
     for distance in distances:
         graph = neighbour_graph(Atoms("H2", [[0, 0, 0], [0, 0, distance]]), potential.cutoff)
-        seen, _ = potential.repulsion.acted_on(graph, potential.repulsion.contacts(graph))
+        seen, _, _ = potential.repulsion.acted_on(graph, potential.repulsion.contacts(graph))
         length = edge_vectors(seen).norm(dim=1)[0].item()
         assert length == pytest.approx(max(distance, 1.9), abs=0.06 if 1.8 < distance < 2.0 else 1e-12)
 
@@ -112,6 +112,26 @@ def test_a_pair_squeezed_inside_a_molecule_repels(name, elements):
         squeezed_structure.set_distance(i, j, distance, fix=0)
         energies.append(calculator.calculate_many([squeezed_structure])[0]["energy"])
     assert (np.diff(energies) > 0).all()
+
+
+@pytest.mark.parametrize(("name", "element"), [("silicon", "Si"), ("copper", "Cu"), ("molybdenum", "Mo")])
+def test_three_atoms_squeezed_together_fall_into_no_hole(name, element):
+    calculator = NBodyCalculator(name, device="cpu", outside="ignore")
+    distances = np.linspace(calculator.information.envelope.closest_distances[f"{element}-{element}"], 0.3, 60)
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0.5, 0.75**0.5, 0]])
+    energies = [r["energy"] for r in calculator.calculate_many([Atoms(3 * element, d * corners) for d in distances])]
+    assert energies[0] == min(energies)
+
+
+def test_the_networks_energy_fades_where_an_atom_has_two_contacts():
+    potential = repelling()
+    for factor, fades in ((0.95, False), (0.7, True)):
+        distance = factor * ONSETS["H-H"]
+        two, three = (Atoms(n * "H", [[i * distance, 0, 0] for i in range(n)]) for n in (2, 3))
+        for atoms, left in ((two, 1.0), (three, 0.9 if fades else 1.0)):
+            graph = neighbour_graph(atoms, potential.cutoff)
+            shares = potential.repulsion.acted_on(graph, potential.repulsion.contacts(graph))[1]
+            assert (shares <= left).any() and shares[0] == 1.0
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in list_models()])
