@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from ase_nbody.architectures import Architecture, Network, NetworkSettings
 from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.stopping import StopRequest
 from ase_nbody.training.settings import TrainingSettings, training_settings
-from ase_nbody.training.stopping import StopRequest
 
 QUIET = Console(file=io.StringIO())
 

@@ -38,7 +38,8 @@ def run_relaxation(
     before = atoms.get_potential_energy()
     start = atoms.calc.get_envelope(atoms)
     target = atoms if pressure is None else with_cell(atoms, pressure)
-    go_on = command_with(context, structure=output, output=next_output(output))
+    more = {} if settings.steps else {"steps": None}  # with no step at all there would be nothing to go on with
+    go_on = command_with(context, structure=output, output=next_output(output), **more)
     stop = StopRequest()
     with stop_on_signals(stop):
         try:

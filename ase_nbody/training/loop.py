@@ -14,6 +14,7 @@ from torch import Tensor
 from ase_nbody.data.samples import Sample, batch_samples
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, trainable_prediction
+from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
@@ -22,7 +23,7 @@ from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import HistoryRow, TrainingState
-from ase_nbody.training.stopping import StopRequest, TrainingStoppedError
+from ase_nbody.training.stopping import TrainingStoppedError
 from ase_nbody.training.validation import score, validation_errors
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from rich.console import Console
 from ase_nbody.architectures import Network
 from ase_nbody.data import Dataset, Sample, Statistics, batch_samples, samples
 from ase_nbody.potential import Potential
+from ase_nbody.stopping import StopRequest, stop_on_signals
 from ase_nbody.training.budget import Budget, Clock, EpochBudget, TimeBudget
 from ase_nbody.training.checkpoint import checkpoint_path, load_checkpoint
 from ase_nbody.training.display import Display, printable
@@ -32,7 +33,6 @@ from ase_nbody.training.prepare import (
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
-from ase_nbody.training.stopping import StopRequest, stop_on_signals
 
 
 def train(

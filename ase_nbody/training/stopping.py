@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from ase_nbody.stopping import StopRequest, stop_on_signals
-
-__all__ = ["StopRequest", "TrainingStoppedError", "stop_on_signals"]
-
 
 class TrainingStoppedError(Exception):
     """A training was asked to stop and has written its checkpoint.
