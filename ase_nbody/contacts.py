@@ -70,8 +70,10 @@ class ContactSearch:
         self._limits = limits[numbers[senders], numbers[receivers]]  # (E,)
         self._largest_limit = float(self._limits.max(initial=0.0))
         self._margin = margin
-        squared = self._squared_lengths(np.arange(len(senders)), positions, cell)
+        squared = _squared_lengths(senders, receivers, shifts, positions, cell)
         self._near = np.flatnonzero(squared < (self._limits + margin) ** 2)
+        near = (senders[self._near], receivers[self._near], shifts[self._near])
+        self._near_edges, self._near_squares = near, self._limits[self._near] ** 2
 
     def contacts(
         self, positions: NDArray[np.float64], cell: NDArray[np.float64], displacement: float, narrowing: float
@@ -86,14 +88,23 @@ class ContactSearch:
         """
         narrowing = min(narrowing, 1.0)
         bound_holds = 2.0 * displacement <= narrowing * self._margin - (1.0 - narrowing) * self._largest_limit
-        edges = self._near if bound_holds else np.arange(len(self._senders))
-        if not len(edges):
-            return edges
-        return edges[self._squared_lengths(edges, positions, cell) < self._limits[edges] ** 2]
+        if not bound_holds:
+            squared = _squared_lengths(self._senders, self._receivers, self._shifts, positions, cell)
+            return np.flatnonzero(squared < self._limits**2)
+        if not len(self._near):
+            return self._near
+        return self._near[_squared_lengths(*self._near_edges, positions, cell) < self._near_squares]
 
-    def _squared_lengths(
-        self, edges: NDArray[np.int64], positions: NDArray[np.float64], cell: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        vectors = positions[self._senders[edges]] - positions[self._receivers[edges]] + self._shifts[edges] @ cell
-        squared: NDArray[np.float64] = np.einsum("ex,ex->e", vectors, vectors)
-        return squared
+
+def _squared_lengths(
+    senders: NDArray[np.int64],
+    receivers: NDArray[np.int64],
+    shifts: NDArray[np.float64] | NDArray[np.int64],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    vectors = positions.take(senders, axis=0) - positions.take(receivers, axis=0)
+    if cell.any():
+        vectors += shifts @ cell
+    squared: NDArray[np.float64] = np.einsum("ex,ex->e", vectors, vectors)
+    return squared

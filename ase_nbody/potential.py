@@ -147,12 +147,18 @@ def _prediction(potential: Potential, graph: Graph, gradients: Gradients) -> Pre
     scaled = gradients.energies.double() * potential.energy_scale  # (N,)
     energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
     energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
+    forces = -potential.energy_scale * gradients.positions
+    return Prediction(energy=energy, energies=energies, forces=forces, stress=_stress(potential, graph, gradients))
+
+
+def _stress(potential: Potential, graph: Graph, gradients: Gradients) -> Tensor:
+    """The virial over the volume, (B, 3, 3); NaN where it is not defined."""
+    if not bool(graph.pbc.any()):
+        return torch.full_like(graph.cell, torch.nan)
     defined = stress_is_defined(graph)
     volume = torch.where(defined, volumes(graph), 1.0)  # (B,)
     stress = gradients.strain * (potential.energy_scale / volume)[:, None, None]
-    stress = torch.where(defined[:, None, None], stress, torch.nan)
-    forces = -potential.energy_scale * gradients.positions
-    return Prediction(energy=energy, energies=energies, forces=forces, stress=stress)
+    return torch.where(defined[:, None, None], stress, torch.nan)
 
 
 def _differentiated(
