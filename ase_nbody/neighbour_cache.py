@@ -68,10 +68,10 @@ class NeighbourCache:
         made_for = (dtype, torch.device(device))
         movement = None if built is None or built.made_for != made_for else _movement(built, atoms)
         if built is None or movement is None or not self._complete(movement):
-            graph = neighbour_graph(atoms, self.cutoff + self.skin, dtype=dtype, device=device, limits=self._limits)
+            graph = neighbour_graph(atoms, self.cutoff + self.skin, dtype=dtype, device=device)
             self._built = _built_list(atoms, graph, made_for, self._limits, self.skin)
             self.builds += 1
-            return graph
+            return replace(graph, contacts=_contacts(self._built, atoms, _Movement(0.0, 1.0)))
         self.reuses += 1
         return replace(
             built.graph,

@@ -16,8 +16,8 @@ from ase_nbody.potential import Potential, predict
 from ase_nbody.repulsion import SWITCH_WIDTH
 
 LOWEST_ONSET = 0.9
-"""Fraction of the closest distance down to which a network that repels is followed. In 3BPA at 1200 K, with a model
-that was trained at 300 K, two atoms come as close as 0.896 (H-H)."""
+"""Fraction of the closest distance down to which a network that repels is followed: hot structures come closer than
+those of a training; `benchmarks/add_repulsion.py MODEL --data FILE` shows whether the repulsion changes errors."""
 
 _STEP = 0.005  # of the closest distance, between the distances that are tried
 
