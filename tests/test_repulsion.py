@@ -13,6 +13,7 @@ from nbody_networks import potential as network_potential
 
 from ase_nbody import NBodyCalculator, list_models
 from ase_nbody.architectures.base import Network, NetworkSettings
+from ase_nbody.contacts import ContactSearch
 from ase_nbody.graph import Targets, batch_graphs, edge_vectors
 from ase_nbody.math.zbl import switched_zbl_energy, zbl_energy
 from ase_nbody.model_file import load_model
@@ -262,3 +263,11 @@ def test_pairs_that_the_training_never_had_have_the_sum_of_their_radii():
 def test_onsets_that_are_no_lengths_are_refused():
     with pytest.raises(ValueError, match="above zero"):
         Repulsion({"C-H": 0.0})
+
+
+def test_contacts_that_were_far_when_the_list_was_built_are_found():
+    limits, cell, ends = Repulsion({"H-H": 1.0}).table, np.zeros((3, 3)), (np.array([1, 0]), np.array([0, 1]))
+    before, now = np.array([[0, 0, 0], [0, 0, 1.6]]), np.array([[0, 0, 0.35], [0, 0, 1.25]])
+    search = ContactSearch(*ends, np.zeros((2, 3)), np.array([1, 1]), limits, 0.5, before, cell)
+    assert search.contacts(before, cell, 0.0, 1.0).tolist() == []
+    assert search.contacts(now, cell, 0.35, 1.0).tolist() == [0, 1]  # 0.35 is more than half the margin
