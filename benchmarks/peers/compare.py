@@ -1,4 +1,4 @@
-"""Time ase_nbody beside MACE and NequIP, each in its own environment, and write what comes out.
+"""Time ase_nbody beside MACE, symmetrix and NequIP, each in its own environment, and write what comes out.
 
     bash benchmarks/peers/make_environments.sh
     .venv/bin/python benchmarks/peers/compare.py [evaluate] [train] [scale] [many]
@@ -42,7 +42,8 @@ def train(chosen: argparse.Namespace, settings: Settings) -> Iterator[Any]:
     """Rows of all models."""
     for dtype in chosen.dtype or ["float32"]:
         models = Models(dtype, settings)
-        yield models, take_turns(models, chosen.model or list(MODELS), "train", TRAINED_ON)
+        trainable = [name for name in chosen.model or MODELS if not name.startswith("symmetrix")]  # it evaluates only
+        yield models, take_turns(models, trainable, "train", TRAINED_ON)
         models.close()
 
 

@@ -13,6 +13,8 @@ for peer in mace-torch==0.3.16 nequip==0.19.1 torch_geometric==2.8.1; do
   "$folder/$name/bin/pip" install --quiet torch==2.13.0
   "$folder/$name/bin/pip" install --quiet "$peer"
 done
+python3 -m venv "$folder/symmetrix" # which makes its models of mace-torch's, and wants a C++20 compiler when it runs
+"$folder/symmetrix/bin/pip" install --quiet torch==2.13.0 mace-torch==0.3.16 symmetrix-xl==0.1.1
 "$folder/torch_geometric/bin/pip" install --quiet scipy # which its DimeNet imports and does not ask for
 
 nequip=$folder/nequip

@@ -11,7 +11,7 @@ from plots import by_material, memory_line, plot_scale, plot_steps, time_exponen
 REFERENCE = "ase_nbody medium"
 BATCHES_OF_450 = 90
 
-INTRODUCTION = """# ase_nbody beside MACE and NequIP on a CPU
+INTRODUCTION = """# ase_nbody beside MACE, symmetrix and NequIP on a CPU
 
     bash benchmarks/peers/make_environments.sh                # the peers, each in its own environment
     .venv/bin/python benchmarks/peers/compare.py              # everything, on an idle machine
@@ -25,6 +25,7 @@ Models take turns on a structure, and the median over the rounds counts. Numbers
 | ase_nbody small, medium | the presets of `nbody` |
 | ase_nbody nequip | the preset medium of `nequip`: the same network as the package's below |
 | mace 64x0e, 128x0e+128x1o | ScaleShiftMACE: two layers, correlation 3, edges up to degree 3 |
+| symmetrix | the same two MACE models by symmetrix-xl, which generates and compiles code for a model |
 | nequip | NequIPGNNModel: 4 layers, degree 2, 32 features |
 | nequip compiled | likewise by nequip-compile (aotinductor); in training by its `compile_mode: compile` |
 """

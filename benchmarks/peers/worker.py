@@ -29,10 +29,12 @@ MODELS = {
     "ase_nbody nequip": "nequip medium",
     "mace 64x0e": "64x0e",
     "mace 128x0e+128x1o": "128x0e+128x1o",
+    "symmetrix 64x0e": "64x0e",
+    "symmetrix 128x0e+128x1o": "128x0e+128x1o",
     "nequip": "eager",
     "nequip compiled": "compile",
 }
-PACKAGES = ("ase_nbody", "mace-torch", "nequip", "e3nn", "torch", "ase", "numpy")
+PACKAGES = ("ase_nbody", "mace-torch", "symmetrix-xl", "nequip", "e3nn", "torch", "ase", "numpy")
 BATCHES, BATCH_SIZE = 10, 5
 DISPLACEMENT = 0.002  # angstrom, of every atom before every step
 SLOW = 5000.0  # ms
