@@ -1,0 +1,66 @@
+"""Which structures are kept: no near-duplicates, then those farthest from each other, with a share for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_nbody.labelling.sampling.distances import are_one, composition, differences, interatomic_distances
+
+Floats = NDArray[np.float64]
+
+
+def duplicates(structures: Sequence[Atoms], resolution: float) -> list[bool]:
+    """Which structures are one with an earlier one.
+
+    Args:
+        structures: of any compositions.
+        resolution: root mean square difference of interatomic distances, angstrom.
+    """
+    known: dict[tuple[object, ...], list[Floats]] = {}
+    result = []
+    for atoms in structures:
+        distances = interatomic_distances(atoms)
+        others = known.setdefault(composition(atoms), [])
+        result.append(are_one(distances, others, resolution))
+        if not result[-1]:
+            others.append(distances)
+    return result
+
+
+def farthest(
+    structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[str, float], number: int
+) -> list[int]:
+    """Structures that cover most, by farthest-point selection.
+
+    Again and again the kind that lacks most of its share gives the structure with the largest distance to all chosen
+    ones of its composition; what a kind does not have goes to the others.
+
+    Args:
+        structures: without duplicates.
+        kinds: of each structure.
+        shares: of each kind, in any unit.
+        number: of structures to choose.
+
+    Returns:
+        Indices, at most `number`, sorted.
+    """
+    distances = [interatomic_distances(atoms) for atoms in structures]
+    compositions = [composition(atoms) for atoms in structures]
+    to_chosen = np.full(len(structures), np.inf)
+    left = {kind: [n for n, of in enumerate(kinds) if of == kind] for kind in shares}
+    counts = dict.fromkeys(shares, 0)
+    chosen: list[int] = []
+    while len(chosen) < number and any(left.values()):
+        kind = min((kind for kind in shares if left[kind]), key=lambda kind: (counts[kind] + 1) / shares[kind])
+        best = max(left[kind], key=lambda n: to_chosen[n])
+        left[kind].remove(best)
+        counts[kind] += 1
+        chosen.append(best)
+        same = [n for n, of in enumerate(compositions) if of == compositions[best]]
+        reached = differences(distances[best], [distances[n] for n in same])
+        to_chosen[same] = np.minimum(to_chosen[same], reached)
+    return sorted(chosen)

@@ -1,0 +1,123 @@
+"""Conformers of SMILES by RDKit: ETKDG embedding, then the MMFF or UFF force field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from ase_nbody.labelling.sampling.bonds import BondGraph
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_EMBEDDED = 10  # conformers embedded for each one wanted
+_SEPARATION = 6.0  # angstrom between the centres of molecules beside each other, before they are relaxed together
+_FORCE_FIELD_STEPS = 500
+_LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Conformers of a SMILES.
+
+    Attributes:
+        conformers: lowest energy of the force field first; with charge and multiplicity in info.
+        bonds: as the SMILES says.
+    """
+
+    conformers: tuple[Atoms, ...]
+    bonds: BondGraph
+
+
+def embedding(smiles: str, conformers: int, generator: np.random.Generator) -> Embedding:
+    """Conformers of a molecule, hydrogens added.
+
+    The multiplicity is that of unpaired electrons of parallel spin: 2 for [CH3], 3 for [O][O].
+
+    Args:
+        smiles: dots separate molecules, which are embedded one by one and set beside each other.
+        conformers: number of conformers wanted, at most.
+        generator: source of RDKit's seed.
+
+    Raises:
+        ValueError: RDKit is not installed, cannot read the SMILES, or finds no geometry.
+    """
+    try:
+        from rdkit import Chem
+    except ImportError as error:
+        raise ValueError("SMILES need RDKit, which is not installed: pip install rdkit") from error
+    with _quiet():
+        molecule = Chem.MolFromSmiles(smiles)
+        if molecule is None or molecule.GetNumAtoms() == 0:
+            raise ValueError(f"'{smiles}' is no SMILES that RDKit can read; write one such as C=C=O")
+        parts = [Chem.AddHs(part) for part in Chem.GetMolFrags(molecule, asMols=True)]
+        geometries = [_positions(part, conformers, int(generator.integers(_LARGEST_SEED))) for part in parts]
+    numbers = np.array([atom.GetAtomicNum() for part in parts for atom in part.GetAtoms()])
+    radicals = sum(atom.GetNumRadicalElectrons() for part in parts for atom in part.GetAtoms())
+    info = {"charge": Chem.GetFormalCharge(molecule), "multiplicity": radicals + 1}
+    frames = [
+        Atoms(numbers=numbers, positions=_side_by_side([g[n % len(g)] for g in geometries]), info=dict(info))
+        for n in range(max(map(len, geometries)))
+    ]
+    return Embedding(tuple(frames[:conformers]), BondGraph(numbers, _bonds(parts)))
+
+
+def _positions(molecule: Mol, conformers: int, seed: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    """Positions of conformers, (N, 3) each, lowest energy of the force field first."""
+    from rdkit.Chem import AllChem, rdDistGeom
+
+    parameters = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = seed
+    parameters.numThreads = 1
+    found = list(rdDistGeom.EmbedMultipleConfs(molecule, _EMBEDDED * conformers, parameters))
+    if not found:
+        parameters.useRandomCoords = True
+        found = list(rdDistGeom.EmbedMultipleConfs(molecule, conformers, parameters))
+    if not found:
+        raise ValueError(f"RDKit finds no geometry of {_smiles(molecule)}; give one in a file")
+    if AllChem.MMFFHasAllMoleculeParams(molecule):
+        energies = AllChem.MMFFOptimizeMoleculeConfs(molecule, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
+    elif AllChem.UFFHasAllMoleculeParams(molecule):
+        energies = AllChem.UFFOptimizeMoleculeConfs(molecule, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
+    else:
+        energies = [(0, 0.0)] * len(found)
+    order = np.argsort([energy for _, energy in energies], kind="stable")
+    return [np.array(molecule.GetConformer(found[n]).GetPositions()) for n in order]
+
+
+def _smiles(molecule: Mol) -> str:
+    from rdkit import Chem
+
+    return str(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
+
+
+def _side_by_side(parts: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Positions of molecules in a row along x, (N, 3)."""
+    x = 0.0
+    placed = []
+    for part in parts:
+        part = part - part.mean(axis=0)
+        placed.append(part + [x - part[:, 0].min(), 0.0, 0.0])
+        x += np.ptp(part[:, 0]) + _SEPARATION
+    return np.concatenate(placed)
+
+
+def _bonds(parts: list[Mol]) -> np.ndarray[Any, np.dtype[np.intp]]:
+    pairs = []
+    start = 0
+    for part in parts:
+        pairs += [
+            sorted((start + bond.GetBeginAtomIdx(), start + bond.GetEndAtomIdx())) for bond in part.GetBonds()
+        ]
+        start += part.GetNumAtoms()
+    return np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
+
+
+def _quiet() -> Any:
+    """RDKit's messages held back within a block; what matters of them becomes an error."""
+    from rdkit import rdBase
+
+    return rdBase.BlockLogs()
