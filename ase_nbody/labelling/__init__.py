@@ -1,0 +1,32 @@
+"""Labels of structures by any ASE calculator: references, and many structures over processes.
+
+Names are imported on first use: processes that compute set their number of threads before numerical libraries load.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference, reference
+
+__all__ = ["Failure", "Label", "LevelOfTheory", "Reference", "reference"]
+
+_MODULES = {
+    "Failure": "ase_nbody.labelling.references",
+    "Label": "ase_nbody.labelling.references",
+    "LevelOfTheory": "ase_nbody.labelling.references",
+    "Reference": "ase_nbody.labelling.references",
+    "reference": "ase_nbody.labelling.references",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'ase_nbody.labelling' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,322 @@
+"""References: what gives structures their labels, and its level of theory."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from numpy.typing import NDArray
+
+from ase_nbody.structures import check_structure
+
+# Cubic angstrom; as for labels that are read (ase_nbody.data.labels), which would load torch.
+_SMALLEST_VOLUME = 1e-6
+
+
+@dataclass(frozen=True)
+class LevelOfTheory:
+    """What labels were computed with.
+
+    Attributes:
+        method: such as "GFN2-xTB" or "PBE/def2-svp".
+        program: such as "tblite".
+        version: of the program.
+        settings: all else that decides the numbers, as JSON values by name.
+    """
+
+    method: str
+    program: str
+    version: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Method and program in words."""
+        return f"{self.method} ({self.program} {self.version})"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a reference says about a structure of N atoms.
+
+    Attributes:
+        energy: that the forces are the derivative of, eV.
+        forces: (N, 3), eV/angstrom.
+        stress: (6,), ASE's Voigt order and sign, eV/angstrom^3; None where there is none.
+        extra_info: more on the structure by name.
+        extra_arrays: more on its atoms by name, (N, ...).
+    """
+
+    energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64] | None = None
+    extra_info: Mapping[str, float | str] = field(default_factory=dict)
+    extra_arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a structure has no label.
+
+    Attributes:
+        reason: in words.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ElectronicState:
+    """Charge and spin of a structure.
+
+    Attributes:
+        charge: in units of e.
+        multiplicity: 2S + 1.
+        lowest_multiplicity: that the number of electrons allows: 1 or 2.
+    """
+
+    charge: int
+    multiplicity: int
+    lowest_multiplicity: int
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether it is what a method without charge and spin describes."""
+        return self.charge == 0 and self.multiplicity == self.lowest_multiplicity
+
+
+def electronic_state(atoms: Atoms) -> ElectronicState:
+    """Charge and multiplicity from a structure's info; 0 and the lowest possible where they are not given.
+
+    Raises:
+        ValueError: they are no whole numbers, or the number of electrons does not allow the multiplicity.
+    """
+    charge = _whole(atoms.info.get("charge", 0), "charge")
+    electrons = int(atoms.numbers.sum()) - charge
+    lowest = 1 + electrons % 2
+    multiplicity = _whole(atoms.info.get("multiplicity", lowest), "multiplicity")
+    if electrons < 0 or multiplicity < 1 or (multiplicity - lowest) % 2 or multiplicity > electrons + 1:
+        raise ValueError(f"{electrons} electrons (charge {charge}) cannot have multiplicity {multiplicity}")
+    return ElectronicState(charge, multiplicity, lowest)
+
+
+class Reference(ABC):
+    """What gives structures their labels."""
+
+    @property
+    @abstractmethod
+    def level(self) -> LevelOfTheory:
+        """What the labels are computed with."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many structures are best labelled together."""
+        return 1
+
+    @abstractmethod
+    def label(self, structures: Sequence[Atoms]) -> list[Label | Failure]:
+        """Labels in the order of the structures; a structure that fails costs the others nothing."""
+
+    @abstractmethod
+    def calculator(self) -> BaseCalculator:
+        """A calculator of ASE that gives the same energies and forces."""
+
+
+class CalculatorReference(Reference):
+    """A reference made of any ASE calculator.
+
+    A calculator is reset before each structure, so that labels do not depend on those before.
+
+    Args:
+        calculator_factory: makes a calculator for a charge and a spin.
+        level: what it computes.
+    """
+
+    def __init__(self, calculator_factory: Callable[[ElectronicState], BaseCalculator], level: LevelOfTheory) -> None:
+        self._factory = calculator_factory
+        self._level = level
+        self._calculators: dict[ElectronicState, BaseCalculator] = {}
+
+    @property
+    def level(self) -> LevelOfTheory:
+        """What the labels are computed with."""
+        return self._level
+
+    def label(self, structures: Sequence[Atoms]) -> list[Label | Failure]:
+        """Labels in the order of the structures; a structure that fails costs the others nothing."""
+        return [self._label(atoms) for atoms in structures]
+
+    def calculator(self) -> BaseCalculator:
+        """A calculator of ASE for a neutral structure without unpaired electrons."""
+        return self._factory(ElectronicState(0, 1, 1))
+
+    def _label(self, atoms: Atoms) -> Label | Failure:
+        try:
+            check_structure(atoms)
+            state = electronic_state(atoms)
+            if state not in self._calculators:
+                self._calculators[state] = self._factory(state)
+            calculator = self._calculators[state]
+            if hasattr(calculator, "reset"):
+                calculator.reset()
+            return calculated_label(atoms, calculator)
+        except Exception as error:  # calculators raise errors of every kind
+            self._calculators.clear()  # what a failed calculation leaves behind is not known
+            return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def calculated_label(atoms: Atoms, calculator: BaseCalculator) -> Label:
+    """The label that an ASE calculator gives; the energy is its free energy where it has one, as forces belong to it.
+
+    Args:
+        atoms: the structure; it is only read.
+        calculator: of ASE.
+
+    Raises:
+        Exception: of any kind, from the calculator.
+    """
+    structure = atoms.copy()
+    structure.calc = calculator
+    properties = getattr(calculator, "implemented_properties", ())
+    forces = np.array(calculator.get_property("forces", structure), dtype=np.float64)  # (N, 3)
+    has_free = "free_energy" in properties
+    energy = float(calculator.get_property("free_energy" if has_free else "energy", structure))
+    stress = None
+    if "stress" in properties and atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > _SMALLEST_VOLUME:
+        stress = np.array(calculator.get_property("stress", structure), dtype=np.float64)  # (6,)
+    return Label(energy, forces, stress)
+
+
+def ase_reference(calculator_factory: Callable[[], BaseCalculator], level: LevelOfTheory) -> CalculatorReference:
+    """A reference made of an ASE calculator that knows neither charge nor spin; such structures are refused.
+
+    Args:
+        calculator_factory: makes the calculator.
+        level: what it computes.
+    """
+
+    def ordinary(state: ElectronicState) -> BaseCalculator:
+        if not state.is_ordinary:
+            raise ValueError(
+                f"{level.method} knows neither charge nor spin (charge {state.charge}, multiplicity "
+                f"{state.multiplicity} of the structure's info)"
+            )
+        return calculator_factory()
+
+    return CalculatorReference(ordinary, level)
+
+
+def reference(spec: str, options: Mapping[str, str] | None = None) -> Reference:
+    """The reference of a name.
+
+    Args:
+        spec: "model:NAME" or "model:PATH" (a model of ase_nbody), "ase:NAME" (a calculator of ASE, such as ase:EMT), or
+            "MODULE:FACTORY": a module on sys.path or in the working folder, and the name of a function in it that gives
+            an ASE calculator.
+        options: keyword arguments of the calculator or the function, as text; numbers, True and False are converted.
+
+    Raises:
+        ValueError: there is no such reference, or it does not take these options.
+    """
+    kind, colon, name = spec.partition(":")
+    if not colon or not kind or not name:
+        raise ValueError(f"'{spec}' is no reference; {_KNOWN}")
+    values = {key: _value(text) for key, text in (options or {}).items()}
+    builder = _BUILDERS.get(kind)
+    return _from_module(kind, name, values) if builder is None else builder(name, values)
+
+
+def _from_model(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase_nbody.calculator import NBodyCalculator
+    from ase_nbody.model_information import file_hash, read_information
+    from ase_nbody.models_directory import find_model
+
+    path = find_model(name)
+    settings = {"trained_on": read_information(path).method, "sha256": file_hash(path), **options}
+    level = LevelOfTheory(path.stem, "ase_nbody", _version("ase_nbody"), settings)
+    complete = {"device": "cpu", "outside": "ignore", **options}
+    _try(path.stem, lambda: NBodyCalculator(path, **complete), options)
+    return ase_reference(lambda: NBodyCalculator(path, **complete), level)
+
+
+def _from_ase(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase.calculators.calculator import get_calculator_class
+
+    try:
+        kind = get_calculator_class(name.lower())
+    except (ImportError, AttributeError, ValueError):
+        raise ValueError(f"ASE has no calculator '{name}' that can be used; such as ase:EMT, ase:LJ") from None
+    _try(name, lambda: kind(**options), options)
+    return ase_reference(lambda: kind(**options), LevelOfTheory(name, "ase", _version("ase"), options))
+
+
+def _from_module(module: str, name: str, options: Mapping[str, Any]) -> Reference:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise ValueError(f"'{module}:{name}' is no reference: there is no module '{module}' here; {_KNOWN}") from None
+    factory = getattr(loaded, name, None)
+    if not callable(factory):
+        raise ValueError(f"the module '{module}' has no function '{name}' that could give a calculator")
+    _try(name, lambda: factory(**options), options)
+    source = inspect.getsourcefile(loaded)
+    code = "" if source is None else sha256(Path(source).read_bytes()).hexdigest()
+    version = str(getattr(loaded, "__version__", "unknown"))
+    level = LevelOfTheory(f"{module}:{name}", module, version, {"sha256_of_module": code, **options})
+    return ase_reference(lambda: factory(**options), level)
+
+
+def _try(name: str, factory: Callable[[], Any], options: Mapping[str, Any]) -> None:
+    """Refuse options that a calculator does not take, before structures fail one by one."""
+    try:
+        calculator = factory()
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
+        raise ValueError(f"{name} cannot be made with {given}: {error}") from error
+    if not hasattr(calculator, "get_property"):
+        raise ValueError(f"{name} gives {type(calculator).__name__} and no calculator of ASE")
+
+
+def _version(package: str) -> str:
+    return str(getattr(importlib.import_module(package), "__version__", "unknown"))
+
+
+def _value(text: str) -> Any:
+    """A number, True, False or None where the text is one."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _whole(value: Any, name: str) -> int:
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf" or number != np.round(number):
+        raise ValueError(f"the {name} of the structure's info is {value!r}; a whole number is expected")
+    return int(number)
+
+
+_BUILDERS: Mapping[str, Callable[[str, Mapping[str, Any]], Reference]] = {"model": _from_model, "ase": _from_ase}
+_KNOWN = (
+    "there are model:NAME (nbody models), ase:NAME (a calculator of ASE, such as ase:EMT) and MODULE:FACTORY (a "
+    "function in a module of yours that gives an ASE calculator)"
+)
