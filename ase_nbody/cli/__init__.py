@@ -16,6 +16,7 @@ from ase_nbody.cli.md import md
 from ase_nbody.cli.models import models
 from ase_nbody.cli.neb import neb
 from ase_nbody.cli.relax import relax
+from ase_nbody.cli.sample import sample
 from ase_nbody.cli.train import train
 
 __all__ = ["app", "main"]
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, train, evaluate, md, relax, neb, bench):
+for _command in (models, info, train, evaluate, md, relax, neb, bench, sample):
     app.command()(_command)
 app.command("import")(import_model)
 

@@ -10,15 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference, reference
+    from ase_nbody.labelling.sampling.sample import SampleReport, sample
+    from ase_nbody.labelling.sampling.settings import SampleSettings
+    from ase_nbody.labelling.sampling.systems import System, read_systems
 
-__all__ = ["Failure", "Label", "LevelOfTheory", "Reference", "reference"]
+__all__ = [
+    "Failure",
+    "Label",
+    "LevelOfTheory",
+    "Reference",
+    "SampleReport",
+    "SampleSettings",
+    "System",
+    "read_systems",
+    "reference",
+    "sample",
+]
 
 _MODULES = {
     "Failure": "ase_nbody.labelling.references",
     "Label": "ase_nbody.labelling.references",
     "LevelOfTheory": "ase_nbody.labelling.references",
     "Reference": "ase_nbody.labelling.references",
+    "SampleReport": "ase_nbody.labelling.sampling.sample",
+    "SampleSettings": "ase_nbody.labelling.sampling.settings",
+    "System": "ase_nbody.labelling.sampling.systems",
+    "read_systems": "ase_nbody.labelling.sampling.systems",
     "reference": "ase_nbody.labelling.references",
+    "sample": "ase_nbody.labelling.sampling.sample",
 }
 
 

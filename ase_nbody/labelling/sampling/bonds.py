@@ -56,7 +56,7 @@ class BondGraph:
 
     @cached_property
     def classes(self) -> tuple[int, ...]:
-        """Equal numbers for atoms with equal surroundings along the bonds, as in Morgan's and Weisfeiler's refinement."""
+        """Equal numbers for atoms with equal surroundings along the bonds, (N,): Weisfeiler and Leman's refinement."""
         colours: list[int] = self.numbers.tolist()
         while True:
             signatures = [

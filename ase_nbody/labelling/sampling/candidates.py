@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.optimize import FIRE
+from numpy.typing import NDArray
 
 from ase_nbody.labelling.sampling.bonds import BondGraph
 from ase_nbody.labelling.sampling.crystals import strained, supercell, with_vacancies
@@ -24,6 +25,7 @@ from ase_nbody.labelling.sampling.stretches import bent_structures, stretched_st
 from ase_nbody.labelling.sampling.torsions import torsion_combinations, torsion_scan
 
 Generator: TypeAlias = np.random.Generator
+Indices: TypeAlias = NDArray[np.intp]
 T = TypeVar("T")
 HELD_STEPS = 6
 """Steps of relaxations with a torsion or a bond held: enough to take the strain out, not to end in one minimum."""
@@ -126,29 +128,34 @@ def _rattle(start: Start, settings: SampleSettings, number: int, generator: Gene
 
 def _dimers(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     """The molecules of a system placed anew; a single molecule with itself and its partners in turn."""
-    bonds = _bonds(start)
-    divisions = list(split(start.minima[0], bonds))
-    others = cycle(divisions or (start, *start.partners))
-    for other in islice(others, number):
-        atoms = start.minima[int(generator.integers(len(start.minima)))]
-        if isinstance(other, Start):
-            yield _pair(start, atoms, other, generator)
-        else:
-            fixed, moving = (_part(atoms, bonds, chosen) for chosen in other)
-            positions, closest = pair_positions(fixed[0], moving[0], (fixed[1], moving[1]), generator)
-            placed = atoms.positions.copy()
-            placed[np.concatenate(other)] = positions
-            yield Candidate(moved(atoms, placed, f"dimer {closest:.2f} Å"), start.energies[0], bonds)
+    divisions = list(split(start.minima[0], _bonds(start)))
+    if divisions:
+        for division in islice(cycle(divisions), number):
+            yield _placed_anew(start, division, generator)
+    else:
+        for other in islice(cycle((start, *start.partners)), number):
+            yield _pair(start, other, generator)
 
 
-def _part(atoms: Atoms, bonds: BondGraph, chosen: np.ndarray) -> tuple[Atoms, list[tuple[int, int]]]:  # type: ignore[type-arg]
+def _placed_anew(start: Start, division: tuple[Indices, Indices], generator: Generator) -> Candidate:
+    """One molecule of a system placed anew beside the others."""
+    atoms, bonds = start.minima[int(generator.integers(len(start.minima)))], _bonds(start)
+    (fixed, fixed_donors), (moving, moving_donors) = (_part(atoms, bonds, chosen) for chosen in division)
+    positions, closest = pair_positions(fixed, moving, (fixed_donors, moving_donors), generator)
+    placed = atoms.positions.copy()
+    placed[np.concatenate(division)] = positions
+    return Candidate(moved(atoms, placed, f"dimer {closest:.2f} Å"), start.energies[0], bonds)
+
+
+def _part(atoms: Atoms, bonds: BondGraph, chosen: Indices) -> tuple[Atoms, list[tuple[int, int]]]:
     """Some molecules of a structure, and their donors of hydrogen bonds."""
     number = {int(atom): n for n, atom in enumerate(chosen)}
     donors = [(number[d], number[h]) for d, h in donor_hydrogens(bonds) if d in number]
     return atoms[chosen], donors
 
 
-def _pair(start: Start, atoms: Atoms, other: Start, generator: Generator) -> Candidate:
+def _pair(start: Start, other: Start, generator: Generator) -> Candidate:
+    atoms = start.minima[int(generator.integers(len(start.minima)))]
     partner = other.minima[int(generator.integers(len(other.minima)))]
     donors = donor_hydrogens(_bonds(start)), donor_hydrogens(_bonds(other))
     positions, closest = pair_positions(atoms, partner, donors, generator)

@@ -29,7 +29,10 @@ _GRID = np.arange(20.0, -0.01, -0.02)  # angstrom between the centres, from outs
 
 
 def pair_positions(
-    first: Atoms, second: Atoms, donors: tuple[list[tuple[int, int]], list[tuple[int, int]]], generator: np.random.Generator
+    first: Atoms,
+    second: Atoms,
+    donors: tuple[list[tuple[int, int]], list[tuple[int, int]]],
+    generator: np.random.Generator,
 ) -> tuple[Floats, float]:
     """Positions of both molecules, (N1 + N2, 3), and the closest distance between them, angstrom.
 

@@ -42,7 +42,8 @@ def hessian(atoms: Atoms, calculator: BaseCalculator) -> Floats:
         displaced.positions = atoms.positions - DISPLACEMENT * component
         rows.append((displaced.get_forces() - forward).ravel() / (2 * DISPLACEMENT))
     matrix = np.array(rows)
-    return 0.5 * (matrix + matrix.T)
+    symmetric: Floats = 0.5 * (matrix + matrix.T)
+    return symmetric
 
 
 def vibrations(atoms: Atoms, second_derivatives: Floats) -> tuple[Floats, Floats]:

@@ -31,9 +31,7 @@ def duplicates(structures: Sequence[Atoms], resolution: float) -> list[bool]:
     return result
 
 
-def farthest(
-    structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[str, float], number: int
-) -> list[int]:
+def farthest(structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[str, float], number: int) -> list[int]:
     """Structures that cover most, by farthest-point selection.
 
     Again and again the kind that lacks most of its share gives the structure with the largest distance to all chosen

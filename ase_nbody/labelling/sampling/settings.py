@@ -19,6 +19,8 @@ KINDS = (
 )
 """Kinds of structures, by the names that users give them."""
 
+TEMPERATURES = (300.0, 600.0, 1000.0)
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -54,7 +56,7 @@ class SampleSettings(BaseModel):
 
     number: Annotated[int, Field(ge=1)] = 100
     kinds: tuple[str, ...] = KINDS
-    temperatures: tuple[Positive, ...] = (300.0, 600.0, 1000.0)
+    temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)] = TEMPERATURES
     conformers: Annotated[int, Field(ge=1)] = 4
     timestep: Positive = 1.0
     frame_interval: Positive = 25.0
@@ -75,5 +77,7 @@ class SampleSettings(BaseModel):
     def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
-            raise ValueError(f"there is no kind {', '.join(map(repr, unknown)) or 'given'}; there are {', '.join(KINDS)}")
+            raise ValueError(
+                f"there is no kind {', '.join(map(repr, unknown)) or 'given'}; there are {', '.join(KINDS)}"
+            )
         return tuple(kind for kind in KINDS if kind in kinds)

@@ -67,9 +67,9 @@ def embedding(smiles: str, conformers: int, generator: np.random.Generator) -> E
 
 def _positions(molecule: Mol, conformers: int, seed: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
     """Positions of conformers, (N, 3) each, lowest energy of the force field first."""
-    from rdkit.Chem import AllChem, rdDistGeom
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
-    parameters = rdDistGeom.ETKDGv3()
+    parameters: Any = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed
     parameters.numThreads = 1
     found = list(rdDistGeom.EmbedMultipleConfs(molecule, _EMBEDDED * conformers, parameters))
@@ -78,10 +78,10 @@ def _positions(molecule: Mol, conformers: int, seed: int) -> list[np.ndarray[Any
         found = list(rdDistGeom.EmbedMultipleConfs(molecule, conformers, parameters))
     if not found:
         raise ValueError(f"RDKit finds no geometry of {_smiles(molecule)}; give one in a file")
-    if AllChem.MMFFHasAllMoleculeParams(molecule):
-        energies = AllChem.MMFFOptimizeMoleculeConfs(molecule, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
-    elif AllChem.UFFHasAllMoleculeParams(molecule):
-        energies = AllChem.UFFOptimizeMoleculeConfs(molecule, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
+        energies = rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(molecule, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
+        energies = rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, numThreads=1, maxIters=_FORCE_FIELD_STEPS)
     else:
         energies = [(0, 0.0)] * len(found)
     order = np.argsort([energy for _, energy in energies], kind="stable")
@@ -100,7 +100,7 @@ def _side_by_side(parts: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     placed = []
     for part in parts:
         part = part - part.mean(axis=0)
-        placed.append(part + [x - part[:, 0].min(), 0.0, 0.0])
+        placed.append(part + np.array([x - part[:, 0].min(), 0.0, 0.0]))
         x += np.ptp(part[:, 0]) + _SEPARATION
     return np.concatenate(placed)
 
@@ -109,9 +109,7 @@ def _bonds(parts: list[Mol]) -> np.ndarray[Any, np.dtype[np.intp]]:
     pairs = []
     start = 0
     for part in parts:
-        pairs += [
-            sorted((start + bond.GetBeginAtomIdx(), start + bond.GetEndAtomIdx())) for bond in part.GetBonds()
-        ]
+        pairs += [sorted((start + bond.GetBeginAtomIdx(), start + bond.GetEndAtomIdx())) for bond in part.GetBonds()]
         start += part.GetNumAtoms()
     return np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_nbody.labelling.sampling.bonds import BondGraph, bond_graph, reaction
@@ -93,11 +92,12 @@ def _geometries(
     system: System, settings: SampleSettings, generator: np.random.Generator
 ) -> tuple[list[Atoms], BondGraph | None]:
     """Conformers with charge and multiplicity in info, and the bonds that they have."""
+    bonds: BondGraph | None
     if system.smiles:
         embedded = embedding(system.smiles, 2 * settings.conformers, generator)
         frames, bonds = list(embedded.conformers), embedded.bonds
         change = reaction(bonds, frames[0])
-        if change is not None and len(np.unique(bonds.molecules)) == 1:
+        if change is not None:
             raise ValueError(f"{system.name} is not sampled: its embedding is not what its SMILES says, {change}")
     else:
         frames = [atoms.copy() for atoms in system.geometries]
@@ -125,8 +125,9 @@ def _relaxed(geometry: Atoms, calculator: BaseCalculator, settings: SampleSettin
     atoms.calc = calculator
     if len(atoms) == 1 and not atoms.pbc.any():
         return atoms, ""
-    cell = atoms.pbc.all() and "stress" in calculator.implemented_properties
-    target = with_cell(atoms, 0.0 * GPa) if cell else atoms
+    atoms.get_forces()
+    cell = atoms.pbc.all() and "stress" in calculator.results  # a reference has a stress, or it has none
+    target = with_cell(atoms, 0.0) if cell else atoms
     optimisation = OptimisationSettings("bfgs", settings.fmax, _STRESS_STEPS if cell else RELAXATION_STEPS)
     try:
         relaxed(target, optimisation)
@@ -148,8 +149,3 @@ def _distinct(minima: list[tuple[float, Atoms]], settings: SampleSettings) -> li
             kept.append((energy, atoms))
             known.append(distances)
     return kept
-
-
-def with_partners(start: Start, partners: tuple[Start, ...]) -> Start:
-    """A start whose molecules also meet others."""
-    return replace(start, partners=partners)
