@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
@@ -20,7 +20,12 @@ class ReferenceCalculator(Calculator):
         reference: gives the labels; a structure that it refuses raises CalculationFailed.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: list[str] = [  # noqa: RUF012 - as ASE declares it
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+    ]
 
     def __init__(self, reference: Reference) -> None:
         Calculator.__init__(self)

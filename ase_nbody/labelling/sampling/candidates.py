@@ -218,7 +218,7 @@ MOLECULES = {
     "md": Kind(0.25, 1.5, _dynamics),
     "normal-modes": Kind(0.15, 2.0, _normal_modes),
     "torsions": Kind(0.15, 2.0, _torsions),
-    "stretches": Kind(0.25, 2.5, _stretches, breaks_bonds=True),
+    "stretches": Kind(0.25, 3.0, _stretches, breaks_bonds=True),
     "rattle": Kind(0.05, 2.0, _rattle),
     "dimers": Kind(0.10, 2.0, _dimers),
 }

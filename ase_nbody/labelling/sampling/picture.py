@@ -85,4 +85,4 @@ def _draw(panel: Axes, pair: tuple[int, int], values: NDArray[np.int64]) -> None
     panel.set_xlim(0.0, LONGEST)
     panel.set_ylim(0.7, 2.0 * max(values.max(), 5))
     name = "–".join(chemical_symbols[number] for number in pair)
-    panel.text(0.03, 0.95, name, transform=panel.transAxes, ha="left", va="top", fontweight="bold")
+    panel.text(0.97, 0.95, name, transform=panel.transAxes, ha="right", va="top", fontweight="bold")

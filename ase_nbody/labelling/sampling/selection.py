@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ase_nbody.labelling.sampling.distances import are_one, composition, differences, interatomic_distances
 
 Floats = NDArray[np.float64]
+DECAY = 1.5
+"""Angstrom: coverage is measured by exp(-r / 1.5), or a bond at 5 and at 8 would differ more than at 1.5 and at 2."""
 
 
 def duplicates(structures: Sequence[Atoms], resolution: float) -> list[bool]:
@@ -34,7 +36,7 @@ def duplicates(structures: Sequence[Atoms], resolution: float) -> list[bool]:
 def farthest(structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[str, float], number: int) -> list[int]:
     """Structures that cover most, by farthest-point selection.
 
-    Again and again the kind that lacks most of its share gives the structure with the largest distance to all chosen
+    Again and again the kind that lacks most of its share gives the structure that differs most from all chosen
     ones of its composition; what a kind does not have goes to the others.
 
     Args:
@@ -46,7 +48,7 @@ def farthest(structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[
     Returns:
         Indices, at most `number`, sorted.
     """
-    distances = [interatomic_distances(atoms) for atoms in structures]
+    distances = [np.exp(-interatomic_distances(atoms) / DECAY) for atoms in structures]
     compositions = [composition(atoms) for atoms in structures]
     to_chosen = np.full(len(structures), np.inf)
     left = {kind: [n for n, of in enumerate(kinds) if of == kind] for kind in shares}
