@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference, reference
     from ase_nbody.labelling.sampling.sample import SampleReport, sample
     from ase_nbody.labelling.sampling.settings import SampleSettings
-    from ase_nbody.labelling.sampling.systems import System, read_systems
+    from ase_nbody.labelling.sampling.system import System
+    from ase_nbody.labelling.sampling.systems import read_systems
 
 __all__ = [
     "Failure",
@@ -34,7 +35,7 @@ _MODULES = {
     "Reference": "ase_nbody.labelling.references",
     "SampleReport": "ase_nbody.labelling.sampling.sample",
     "SampleSettings": "ase_nbody.labelling.sampling.settings",
-    "System": "ase_nbody.labelling.sampling.systems",
+    "System": "ase_nbody.labelling.sampling.system",
     "read_systems": "ase_nbody.labelling.sampling.systems",
     "reference": "ase_nbody.labelling.references",
     "sample": "ase_nbody.labelling.sampling.sample",

@@ -215,7 +215,7 @@ def _relaxed_while_held(atoms: Atoms, held: tuple[int, ...], start: Start) -> At
 
 MOLECULES = {
     "conformers": Kind(0.05, 1.0, _conformers),
-    "md": Kind(0.25, 1.5, _dynamics),
+    "md": Kind(0.25, 1.3, _dynamics),
     "normal-modes": Kind(0.15, 2.0, _normal_modes),
     "torsions": Kind(0.15, 2.0, _torsions),
     "stretches": Kind(0.25, 3.0, _stretches, breaks_bonds=True),

@@ -16,6 +16,7 @@ from ase_nbody.labelling.references import reference as reference_of
 from ase_nbody.labelling.sampling.files import Parts, output_files, write_report, write_table
 from ase_nbody.labelling.sampling.picture import distance_picture
 from ase_nbody.labelling.sampling.settings import SampleSettings
+from ase_nbody.labelling.sampling.system import System
 from ase_nbody.labelling.sampling.system_sample import (
     KindCounts,
     SystemSample,
@@ -23,7 +24,7 @@ from ase_nbody.labelling.sampling.system_sample import (
     system_sample,
     total_counts,
 )
-from ase_nbody.labelling.sampling.systems import System, read_systems
+from ase_nbody.labelling.sampling.systems import read_systems
 from ase_nbody.simulation.errors import SimulationStoppedError
 from ase_nbody.stopping import StopRequest
 
@@ -172,7 +173,7 @@ def _samples(
         samples[number] = replace(result, structures=())
         if observer is not None:
             observer(samples[number], len(samples), len(tasks))
-    if stop.signal:
+    if len(samples) < len(tasks):
         raise SimulationStoppedError(stop.signal)
     return [samples[number] for number in range(len(tasks))]
 

@@ -36,8 +36,9 @@ def duplicates(structures: Sequence[Atoms], resolution: float) -> list[bool]:
 def farthest(structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[str, float], number: int) -> list[int]:
     """Structures that cover most, by farthest-point selection.
 
-    Again and again the kind that lacks most of its share gives the structure that differs most from all chosen
-    ones of its composition; what a kind does not have goes to the others.
+    The first structure, the minimum, is always chosen. Then, again and again, the kind that lacks most of its share
+    gives the structure that differs most from all chosen ones of its composition; what a kind does not have goes to the
+    others.
 
     Args:
         structures: without duplicates.
@@ -55,12 +56,12 @@ def farthest(structures: Sequence[Atoms], kinds: Sequence[str], shares: Mapping[
     counts = dict.fromkeys(shares, 0)
     chosen: list[int] = []
     while len(chosen) < number and any(left.values()):
-        kind = min((kind for kind in shares if left[kind]), key=lambda kind: (counts[kind] + 1) / shares[kind])
-        best = max(left[kind], key=lambda n: to_chosen[n])
-        left[kind].remove(best)
-        counts[kind] += 1
+        lacking = min((kind for kind in shares if left[kind]), key=lambda kind: (counts[kind] + 1) / shares[kind])
+        best = max(left[lacking], key=lambda n: to_chosen[n]) if chosen else 0
+        left[kinds[best]].remove(best)
+        counts[kinds[best]] += 1
         chosen.append(best)
         same = [n for n, of in enumerate(compositions) if of == compositions[best]]
-        reached = differences(distances[best], [distances[n] for n in same])
-        to_chosen[same] = np.minimum(to_chosen[same], reached)
+        to_best = differences(distances[best], [distances[n] for n in same])
+        to_chosen[same] = np.minimum(to_chosen[same], to_best)
     return sorted(chosen)

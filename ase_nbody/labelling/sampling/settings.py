@@ -59,7 +59,7 @@ class SampleSettings(BaseModel):
     temperatures: Annotated[tuple[Positive, ...], Field(min_length=1)] = TEMPERATURES
     conformers: Annotated[int, Field(ge=1)] = 4
     timestep: Positive = 1.0
-    frame_interval: Positive = 25.0
+    frame_interval: Positive = 20.0
     friction: Positive = 0.02
     torsion_step: Annotated[float, Field(gt=0, le=180)] = 30.0
     rattle: Positive = 0.12

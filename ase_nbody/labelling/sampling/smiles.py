@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ase_nbody.labelling.sampling.bonds import BondGraph
+from ase_nbody.labelling.sampling.distances import are_one, interatomic_distances
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+Floats = NDArray[np.float64]
 _EMBEDDED = 10  # conformers embedded for each one wanted
 _SEPARATION = 6.0  # angstrom between the centres of molecules beside each other, before they are relaxed together
 _FORCE_FIELD_STEPS = 500
+_RESOLUTION = 0.1  # angstrom, root mean square of distances: closer conformers relax to one minimum
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -58,14 +62,19 @@ def embedding(smiles: str, conformers: int, generator: np.random.Generator) -> E
     numbers = np.array([atom.GetAtomicNum() for part in parts for atom in part.GetAtoms()])
     radicals = sum(atom.GetNumRadicalElectrons() for part in parts for atom in part.GetAtoms())
     info = {"charge": Chem.GetFormalCharge(molecule), "multiplicity": radicals + 1}
-    frames = [
-        Atoms(numbers=numbers, positions=_side_by_side([g[n % len(g)] for g in geometries]), info=dict(info))
-        for n in range(max(map(len, geometries)))
-    ]
-    return Embedding(tuple(frames[:conformers]), BondGraph(numbers, _bonds(parts)))
+    frames: list[Atoms] = []
+    known: list[Floats] = []
+    for n in range(max(map(len, geometries))):
+        positions = _side_by_side([geometry[n % len(geometry)] for geometry in geometries])
+        atoms = Atoms(numbers=numbers, positions=positions, info=dict(info))
+        distances = interatomic_distances(atoms)
+        if len(frames) < conformers and not are_one(distances, known, _RESOLUTION):
+            frames.append(atoms)
+            known.append(distances)
+    return Embedding(tuple(frames), BondGraph(numbers, _bonds(parts)))
 
 
-def _positions(molecule: Mol, conformers: int, seed: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+def _positions(molecule: Mol, conformers: int, seed: int) -> list[Floats]:
     """Positions of conformers, (N, 3) each, lowest energy of the force field first."""
     from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
@@ -94,7 +103,7 @@ def _smiles(molecule: Mol) -> str:
     return str(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
 
 
-def _side_by_side(parts: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _side_by_side(parts: list[Any]) -> Floats:
     """Positions of molecules in a row along x, (N, 3)."""
     x = 0.0
     placed = []
@@ -105,7 +114,7 @@ def _side_by_side(parts: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.concatenate(placed)
 
 
-def _bonds(parts: list[Mol]) -> np.ndarray[Any, np.dtype[np.intp]]:
+def _bonds(parts: list[Mol]) -> NDArray[np.intp]:
     pairs = []
     start = 0
     for part in parts:

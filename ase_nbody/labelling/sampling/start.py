@@ -14,7 +14,7 @@ from ase_nbody.labelling.sampling.distances import are_one, interatomic_distance
 from ase_nbody.labelling.sampling.placing import moved
 from ase_nbody.labelling.sampling.settings import SampleSettings
 from ase_nbody.labelling.sampling.smiles import embedding
-from ase_nbody.labelling.sampling.systems import System
+from ase_nbody.labelling.sampling.system import System
 from ase_nbody.simulation.errors import NotConvergedError, UnstableOptimisationError
 from ase_nbody.simulation.relaxation import OptimisationSettings, relaxed, with_cell
 
@@ -79,7 +79,7 @@ def relaxed_start(
         unrelaxed.append(moved(geometry, geometry.positions, "conformer, unrelaxed"))
         minima.append((float(atoms.get_potential_energy()), moved(atoms, atoms.positions, "minimum")))
     if not minima:
-        raise ValueError(f"{system.name} is not sampled: {lost[0]}")
+        raise ValueError(lost[0])
     if lost:
         notes.append(f"{len(lost)} of {len(geometries)} conformers left out: {lost[0]}")
     chosen = _distinct(minima, settings)
@@ -98,7 +98,7 @@ def _geometries(
         frames, bonds = list(embedded.conformers), embedded.bonds
         change = reaction(bonds, frames[0])
         if change is not None:
-            raise ValueError(f"{system.name} is not sampled: its embedding is not what its SMILES says, {change}")
+            raise ValueError(f"the embedding is not what the SMILES says: {change}")
     else:
         frames = [atoms.copy() for atoms in system.geometries]
         bonds = None if frames[0].pbc.any() else bond_graph(frames[0])

@@ -20,7 +20,7 @@ from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
 from ase_nbody.labelling.sampling.settings import SampleSettings
 from ase_nbody.labelling.sampling.start import Start, relaxed_start
-from ase_nbody.labelling.sampling.systems import System
+from ase_nbody.labelling.sampling.system import System
 
 
 @dataclass(frozen=True)

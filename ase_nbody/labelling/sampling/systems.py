@@ -1,11 +1,11 @@
-"""System: a molecule or crystal to be sampled; read from files, SMILES and names that ASE knows."""
+"""Systems read from files, SMILES and names that ASE knows."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,11 @@ from ase import Atoms
 
 from ase_nbody.data import read_structures
 from ase_nbody.data.known_structures import known_structure
+from ase_nbody.labelling.sampling.system import System
 
 SMILES_PREFIX = "smiles:"
 SMILES_FILES = (".smi", ".csv")
 _KEPT = ("name", "family", "charge", "multiplicity")
-
-
-@dataclass(frozen=True, eq=False)
-class System:
-    """A molecule or crystal to be sampled: geometries, or SMILES that geometries are made from.
-
-    Attributes:
-        name: unique within a list.
-        family: group of molecules that it belongs to, empty if none.
-        smiles: empty where there are geometries; dots separate molecules.
-        geometries: conformers, of equal atoms in equal order; empty where there are SMILES.
-        charge: e; None: what info["charge"] of the geometry or the SMILES say, else 0.
-        multiplicity: 2S + 1; None: what info["multiplicity"] or the SMILES say, else the lowest that there is.
-    """
-
-    name: str
-    family: str = ""
-    smiles: str = ""
-    geometries: tuple[Atoms, ...] = ()
-    charge: int | None = None
-    multiplicity: int | None = None
 
 
 def read_systems(sources: Sequence[str]) -> list[System]:
