@@ -27,7 +27,6 @@ class PySCFCalculator(Calculator):
         conv_tol: change of the energy at which the field is self-consistent, hartree.
         unrestricted: look for a singlet whose bonds break as well, from mixed frontier orbitals, and take the lower of
             the two solutions.
-        **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Raises:
         CalculatorSetupError: PySCF is not installed, or a value is not allowed.
@@ -40,7 +39,7 @@ class PySCFCalculator(Calculator):
     >>> water = molecule("H2O")
     >>> water.calc = PySCFCalculator("PBE", "def2-svp")
     >>> round(water.get_potential_energy(), 2)
-    -2076.59
+    -2075.48
     """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
@@ -54,13 +53,12 @@ class PySCFCalculator(Calculator):
         grid_level: int = 2,
         conv_tol: float = 1e-7,
         unrestricted: bool = False,
-        **kwargs: Any,
     ) -> None:
         settings = KohnShamSettings(xc.replace("ω", "w"), basis, density_fit, grid_level, conv_tol, unrestricted)
         _check_settings(settings)
         self._settings = settings
         self._info: tuple[Any, Any] = (None, None)
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]
         self.parameters = Parameters(
             xc=xc, basis=basis, density_fit=density_fit, grid_level=grid_level, conv_tol=conv_tol,
             unrestricted=unrestricted,
