@@ -54,11 +54,14 @@ def test_pyscf_takes_charge_and_multiplicity_of_each_structure():
         ("pyscf:PBE", {}, "pyscf:PBE/def2-svp"),
         ("pyscf:PBE/def2-svp", {"grids": "2"}, "grids"),
         ("pyscf:PBEE/def2-svp", {}, "no functional"),
+        ("ani:ANI-2x", {}, "ANI-1x, ANI-1ccx"),
+        ("ani:ANI-1x", {"members": "4"}, "no options"),
         ("GFN2-xTB", {}, "tblite:METHOD"),
     ],
 )
 def test_wrong_names_and_options_are_refused(spec, options, words):
     pytest.importorskip("pyscf")
     pytest.importorskip("tblite")
+    pytest.importorskip("torch")
     with pytest.raises(ValueError, match=words):
         reference(spec, options)

@@ -73,6 +73,14 @@ def _from_pyscf(name: str, options: Mapping[str, Any]) -> Reference:
     return CalculatorReference(lambda state: PySCFCalculator(xc, basis, **options), level)
 
 
+def _from_ani(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase_nbody.labelling.ani import ANIReference
+
+    if options:
+        raise ValueError(f"ani:{name} takes no options, and got {', '.join(options)}")
+    return ANIReference(name)
+
+
 def _from_model(name: str, options: Mapping[str, Any]) -> Reference:
     from ase_nbody.calculator import NBodyCalculator
     from ase_nbody.model_information import file_hash, read_information
@@ -139,11 +147,12 @@ def _check_factory(name: str, factory: Callable[[], Any], options: Mapping[str, 
 _BUILDERS: Mapping[str, Callable[[str, Mapping[str, Any]], Reference]] = {
     "tblite": _from_tblite,
     "pyscf": _from_pyscf,
+    "ani": _from_ani,
     "model": _from_model,
     "ase": _from_ase,
 }
 _KNOWN = (
     "there are tblite:METHOD (such as tblite:GFN2-xTB), pyscf:FUNCTIONAL/BASIS (such as pyscf:PBE/def2-svp), "
-    "model:NAME (nbody models), ase:NAME (a calculator of ASE, such as ase:EMT) and "
+    "ani:ANI-1x, ani:ANI-1ccx, model:NAME (nbody models), ase:NAME (a calculator of ASE, such as ase:EMT) and "
     "MODULE:FACTORY (a function in a module of yours that gives an ASE calculator)"
 )
