@@ -83,7 +83,13 @@ def read_structures(path: str | Path) -> list[Atoms]:
     return _checked_frames(Path(path))[0]
 
 
-def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+def read_any_structures(path: str | Path) -> tuple[list[Atoms], list[str]]:
+    """All frames of a file as ASE reads them, whether or not they have an energy, and notes on the reading.
+
+    Raises:
+        ValueError: the file is missing, empty or not readable.
+    """
+    path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: there is no such file")
     if not path.is_file():
@@ -96,6 +102,11 @@ def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
         raise ValueError(f"{path}: {error}") from error.__cause__
     if not frames:
         raise ValueError(f"{path}: the file has no structures")
+    return frames, notes
+
+
+def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+    frames, notes = read_any_structures(path)
     for number, frame in enumerate(frames):
         try:
             check_structure(frame)

@@ -9,15 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ase_nbody.labelling.checks import Checks, InconsistentLabelsError
+    from ase_nbody.labelling.labels import LabellingStoppedError, LabelSettings, label
     from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference, reference
+    from ase_nbody.labelling.report import LabelProgress, LabelReport
 
-__all__ = ["Failure", "Label", "LevelOfTheory", "Reference", "reference"]
+__all__ = [
+    "Checks",
+    "Failure",
+    "InconsistentLabelsError",
+    "Label",
+    "LabelProgress",
+    "LabelReport",
+    "LabelSettings",
+    "LabellingStoppedError",
+    "LevelOfTheory",
+    "Reference",
+    "label",
+    "reference",
+]
 
 _MODULES = {
+    "Checks": "ase_nbody.labelling.checks",
+    "InconsistentLabelsError": "ase_nbody.labelling.checks",
     "Failure": "ase_nbody.labelling.references",
     "Label": "ase_nbody.labelling.references",
+    "LabelProgress": "ase_nbody.labelling.report",
+    "LabelReport": "ase_nbody.labelling.report",
+    "LabelSettings": "ase_nbody.labelling.labels",
+    "LabellingStoppedError": "ase_nbody.labelling.labels",
     "LevelOfTheory": "ase_nbody.labelling.references",
     "Reference": "ase_nbody.labelling.references",
+    "label": "ase_nbody.labelling.labels",
     "reference": "ase_nbody.labelling.references",
 }
 
