@@ -65,7 +65,12 @@ def judged(atoms: Atoms, label: Label, checks: Checks) -> Label | Failure:
     Raises:
         ValueError: a spread is to be checked, and the reference gives none.
     """
-    problem = _size_problem(len(atoms), label) or _net_force_problem(label, checks) or _spread_problem(label, checks)
+    problem = (
+        _shape_problem(len(atoms), label)
+        or _size_problem(len(atoms), label)
+        or _net_force_problem(label, checks)
+        or _spread_problem(label, checks)
+    )
     return label if problem is None else Failure(problem)
 
 
@@ -81,6 +86,8 @@ def inconsistency(atoms: Atoms, label: Label, reference: Reference, checks: Chec
         reference: what gives energies.
         checks: what is allowed.
     """
+    if _shape_problem(len(atoms), label) is not None:
+        return None
     words = _force_words(atoms, label, reference, checks)
     if words == "" and label.stress is not None:
         words = _stress_words(atoms, label, label.stress, reference, checks)
@@ -122,9 +129,7 @@ def _stress_words(
     slope, expected = difference / (2 * _STRAIN), float(atoms.get_volume() * (stress * direction).sum())
     if abs(slope - expected) <= checks.stress_error * len(atoms) + 0.02 * abs(expected):
         return ""
-    return (
-        f"with a strain in the direction of the stress the energy changes by {slope:.4f} eV, and it says {expected:.4f}"
-    )
+    return f"with a strain along the stress the energy changes by {slope:.4f} eV, and the stress says {expected:.4f}"
 
 
 def _energy_difference(pair: list[Atoms], reference: Reference) -> float | None:
@@ -141,9 +146,7 @@ def _direction(values: NDArray[np.float64], otherwise: NDArray[np.float64]) -> N
     return direction
 
 
-def _size_problem(n_atoms: int, label: Label) -> str | None:
-    from ase_nbody.data.plausibility import IMPOSSIBLE_ENERGY, IMPOSSIBLE_FORCE
-
+def _shape_problem(n_atoms: int, label: Label) -> str | None:
     if label.forces.shape != (n_atoms, 3) or (label.stress is not None and label.stress.shape != (6,)):
         shape = None if label.stress is None else label.stress.shape
         return f"forces have shape {label.forces.shape} and the stress {shape}; expected are ({n_atoms}, 3) and (6,)"
@@ -151,6 +154,12 @@ def _size_problem(n_atoms: int, label: Label) -> str | None:
     for name, array in zip(("energy", "forces", "stress"), values, strict=False):
         if not np.isfinite(array).all():
             return f"not finite: {name}"
+    return None
+
+
+def _size_problem(n_atoms: int, label: Label) -> str | None:
+    from ase_nbody.data.plausibility import IMPOSSIBLE_ENERGY, IMPOSSIBLE_FORCE
+
     if (largest := float(np.linalg.norm(label.forces, axis=1).max())) > IMPOSSIBLE_FORCE:
         return f"a force of {largest:.3g} eV/angstrom; more than {IMPOSSIBLE_FORCE:g} is no force"
     if abs(label.energy) > IMPOSSIBLE_ENERGY * n_atoms:

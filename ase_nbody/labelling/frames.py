@@ -14,6 +14,8 @@ from ase_nbody.data.label_names import label_name
 from ase_nbody.labelling.references import Label, LevelOfTheory
 
 _OWN_ARRAYS = ("numbers", "positions")
+# What a committee disagreed by on labels that are replaced.
+_SPREADS = ("energy_spread", "forces_spread")
 # What ASE's database takes as the name of a value.
 _NAME = re.compile(r"[A-Za-z_]\w*\Z")
 
@@ -64,7 +66,7 @@ def database_values(frame: Atoms) -> tuple[dict[str, Any], dict[str, Any]]:
 def _is_kept(name: Any, value: Any) -> bool:
     if not isinstance(name, str) or not name:
         return False
-    if label_name(name) is not None and not isinstance(value, str):
+    if name in _SPREADS or (label_name(name) is not None and not isinstance(value, str)):
         return False
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biufU" and value.ndim <= 2

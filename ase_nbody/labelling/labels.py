@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,9 +115,10 @@ def label(
         run = Run(inputs, journal, chosen.checks, observer or (lambda progress: None))
         tasks = tasks_of(structures, run.todo, source.batch_size, chosen.checks)
         call = ReferenceCall(spec, chosen.options)
-        done = computed(tasks, call, processes=chosen.processes, time_limit=chosen.time_limit, stop=request)
-        for task, entries in done:
-            run.receive(task, entries)
+        results = computed(tasks, call, processes=chosen.processes, time_limit=chosen.time_limit, stop=request)
+        with closing(results):  # processes end before an error is shown
+            for task, entries in results:
+                run.receive(task, entries)
         if run.progress.done < len(structures):
             raise LabellingStoppedError(request.signal, run.progress)
         journal.finish()

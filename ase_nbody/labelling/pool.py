@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -61,7 +61,7 @@ def outcomes(
     initializer: Callable[..., None] | None = None,
     initargs: Iterable[Any] = (),
     stop: StopRequest | None = None,
-) -> Iterator[tuple[int, R | ProcessFailure]]:
+) -> Generator[tuple[int, R | ProcessFailure]]:
     """Results of a function for many tasks, each as soon as it is there, in no order.
 
     A process has one task at a time, and the next is taken from `tasks` only then. Processes are spawned, compute with

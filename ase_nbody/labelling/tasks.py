@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 
@@ -87,7 +88,7 @@ def tasks_of(structures: Sequence[Atoms], numbers: Sequence[int], batch_size: in
 
 def computed(
     tasks: Iterable[Task], call: ReferenceCall, *, processes: int, time_limit: float | None, stop: StopRequest
-) -> Iterator[tuple[Task, list[Entry]]]:
+) -> Generator[tuple[Task, list[Entry]]]:
     """Tasks with what came of them, in no order; those of several structures that fail are tried one by one at the end.
 
     Args:
@@ -115,14 +116,15 @@ def computed(
             initializer=call.prepare,
             stop=stop,
         )
-        for number, outcome in results:
-            task = given.pop(number)
-            if not isinstance(outcome, ProcessFailure):
-                yield task, outcome
-            elif len(task.numbers) == 1:
-                yield task, [Entry(Failure(outcome.reason))]
-            else:
-                again += task.singles()
+        with closing(results):
+            for number, outcome in results:
+                task = given.pop(number)
+                if not isinstance(outcome, ProcessFailure):
+                    yield task, outcome
+                elif len(task.numbers) == 1:
+                    yield task, [Entry(Failure(outcome.reason))]
+                else:
+                    again += task.singles()
         if not again:
             return
         tasks = again
