@@ -12,6 +12,7 @@ from ase_nbody.cli.bench import bench
 from ase_nbody.cli.evaluate import evaluate
 from ase_nbody.cli.import_ import import_model
 from ase_nbody.cli.info import info
+from ase_nbody.cli.label import label
 from ase_nbody.cli.md import md
 from ase_nbody.cli.models import models
 from ase_nbody.cli.neb import neb
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, train, evaluate, md, relax, neb, bench, sample):
+for _command in (models, info, sample, label, train, evaluate, md, relax, neb, bench):
     app.command()(_command)
 app.command("import")(import_model)
 

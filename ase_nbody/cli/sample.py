@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ase_nbody.cli.options import Force
+from ase_nbody.cli.options import Force, calculator_options
 
 if TYPE_CHECKING:
     from ase_nbody.labelling.sampling.sample import Observer, SampleReport
@@ -32,6 +32,9 @@ def sample(
             help="Calculator that guides the sampling, as for nbody label: tblite:GFN2-xTB, model:NAME, ase:EMT, ...",
         ),
     ] = "tblite:GFN2-xTB",
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, an option of the calculator; repeatable.", show_default=False)
+    ] = None,
     number: Annotated[int, typer.Option(min=1, help="Structures kept of each system, at most.")] = 100,
     temperature: Annotated[
         list[float] | None,
@@ -50,7 +53,9 @@ def sample(
         typer.Option(help="A molecule that dimers are made with, besides each molecule itself; may be given again."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same structures.")] = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 1,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one a core")
+    ] = None,
     time_limit: Annotated[float, typer.Option(min=1.0, help="For one system, seconds.")] = 1800.0,
     force: Force = False,
 ) -> None:
@@ -60,6 +65,7 @@ def sample(
     the distances covered. Ctrl-C keeps the systems that are done; the same command goes on. Energies are not written:
     nbody label makes the labels.
     """
+    from ase_nbody.labelling.labels import available_cores
     from ase_nbody.labelling.sampling.sample import sample as sample_systems
     from ase_nbody.labelling.sampling.settings import KINDS, TEMPERATURES, SampleSettings
     from ase_nbody.simulation.errors import SimulationStoppedError
@@ -77,9 +83,10 @@ def sample(
                 molecules,
                 output,
                 reference,
+                options=calculator_options(option or []),
                 settings=settings,
                 seed=seed,
-                processes=processes,
+                processes=processes or available_cores(),
                 partners=partner or (),
                 time_limit=time_limit,
                 force=force,

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -57,11 +57,11 @@ def outcomes(
     tasks: Iterable[T],
     *,
     processes: int,
-    time_limit: float | None = None,
+    time_limit: float | Callable[[T], float] | None = None,
     initializer: Callable[..., None] | None = None,
     initargs: Iterable[Any] = (),
     stop: StopRequest | None = None,
-) -> Iterator[tuple[int, R | ProcessFailure]]:
+) -> Generator[tuple[int, R | ProcessFailure]]:
     """Results of a function for many tasks, each as soon as it is there, in no order.
 
     A process has one task at a time, and the next is taken from `tasks` only then. Processes are spawned, compute with
@@ -71,7 +71,8 @@ def outcomes(
         function: of a module, so that it can be pickled, as arguments and results can.
         tasks: arguments; read lazily.
         processes: how many at most.
-        time_limit: for one task, seconds; its process is killed then, with the programs that it started.
+        time_limit: for one task, seconds, or a function that gives them for a task; its process is killed then, with
+            the programs that it started.
         initializer: called once in each process, before its first task.
         initargs: its arguments.
         stop: once it is filled in, no task is begun, and those in progress have five seconds to end.
@@ -86,7 +87,7 @@ def outcomes(
     if processes < 1:
         raise ValueError(f"tasks need at least one process, not {processes}")
     request = StopRequest() if stop is None else stop
-    setup = (function, initializer, tuple(initargs))
+    setup = _Setup(function, initializer, tuple(initargs), time_limit)
     source = enumerate(tasks)
     crew = [_Worker(setup, *task) for task in islice(source, processes)]
     retired: list[_Worker] = []
@@ -96,8 +97,8 @@ def outcomes(
             if request.signal and last_moment is None:
                 last_moment = time.monotonic() + _GRACE
                 crew, retired = _parted(crew, retired)
-            for worker in _reporting(crew, time_limit):
-                value = worker.report(time_limit, request)
+            for worker in _reporting(crew):
+                value = worker.report(request)
                 if value is None:
                     continue
                 number, following = worker.number, None if request.signal else next(source, None)
@@ -114,29 +115,44 @@ def outcomes(
             worker.join()
 
 
+@dataclass(frozen=True)
+class _Setup:
+    """What all processes of a call have in common."""
+
+    function: Callable[[Any], Any]
+    initializer: Callable[..., None] | None
+    initargs: tuple[Any, ...]
+    time_limit: float | Callable[[Any], float] | None
+
+    def limit(self, task: Any) -> float | None:
+        return self.time_limit(task) if callable(self.time_limit) else self.time_limit
+
+
 class _Worker:
     """A process, its pipe, and the task that it has, which it is given once it is ready."""
 
-    def __init__(self, setup: tuple[Any, ...], number: int, task: Any) -> None:
+    def __init__(self, setup: _Setup, number: int, task: Any) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True, name="nbody-worker")
         self.process.start()
         theirs.close()  # so that the pipe ends with the process
-        self.number, self._task = number, task
+        self.number, self._task, self._setup = number, task, setup
         self._begin: float | None = None
-        self._send(setup)
+        self._limit: float | None = None
+        self._send((setup.function, setup.initializer, setup.initargs))
 
     @property
     def has_begun(self) -> bool:
         """Whether it was given its task."""
         return self._begin is not None
 
-    def is_late(self, time_limit: float | None) -> bool:
+    @property
+    def is_late(self) -> bool:
         """Whether its task takes longer than allowed."""
-        return time_limit is not None and self._begin is not None and time.monotonic() - self._begin > time_limit
+        return self._limit is not None and self._begin is not None and time.monotonic() - self._begin > self._limit
 
-    def report(self, time_limit: float | None, request: StopRequest) -> tuple[Any] | None:
+    def report(self, request: StopRequest) -> tuple[Any] | None:
         """The result of its task, or the failure; None from a process that has just become ready.
 
         Raises:
@@ -144,10 +160,10 @@ class _Worker:
         """
         message = self._received()
         if message is None:
-            late = self.is_late(time_limit) and self.process.is_alive()
+            late = self.is_late and self.process.is_alive()
             self.kill()
             self.process.join()
-            reason = f"took longer than the time limit of {time_limit:g} s" if late else _death(self.process.exitcode)
+            reason = f"took longer than the time limit of {self._limit:g} s" if late else _death(self.process.exitcode)
             message = (ProcessFailure(reason),)
         if self._begin is not None:
             return message
@@ -191,6 +207,7 @@ class _Worker:
         return message
 
     def _give(self) -> None:
+        self._limit = self._setup.limit(self._task)
         self._begin = time.monotonic()
         self._send(self._task)
 
@@ -199,11 +216,11 @@ class _Worker:
             self.connection.send(message)
 
 
-def _reporting(crew: list[_Worker], time_limit: float | None) -> list[_Worker]:
+def _reporting(crew: list[_Worker]) -> list[_Worker]:
     """Workers that sent something, died or are late, if there are such within a moment."""
     signs = {sign: worker for worker in crew for sign in (worker.connection, worker.process.sentinel)}
     ready = {id(signs[sign]) for sign in wait(list(signs), _LOOK)}  # type: ignore[index]
-    return [worker for worker in crew if id(worker) in ready or worker.is_late(time_limit)]
+    return [worker for worker in crew if id(worker) in ready or worker.is_late]
 
 
 def _parted(crew: list[_Worker], retired: list[_Worker]) -> tuple[list[_Worker], list[_Worker]]:

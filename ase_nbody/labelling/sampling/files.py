@@ -88,7 +88,13 @@ class Parts:
         return self.folder / f"{self._key(task)}.json"
 
     def _key(self, task: SystemTask) -> str:
-        words = [self._level, task.reference, task.settings.model_dump_json(), str(task.seed)]
+        words = [
+            self._level,
+            task.reference,
+            str(sorted(task.options.items())),
+            task.settings.model_dump_json(),
+            str(task.seed),
+        ]
         for system in (task.system, *task.partners):
             words += [system.name, system.family, system.smiles, str(system.charge), str(system.multiplicity)]
             for atoms in system.geometries:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -73,6 +73,7 @@ def sample(
     output: str | Path,
     reference: str = "tblite:GFN2-xTB",
     *,
+    options: Mapping[str, str] | None = None,
     settings: SampleSettings | None = None,
     seed: int = 0,
     processes: int = 1,
@@ -92,6 +93,7 @@ def sample(
         systems: what to sample: System, or what `read_systems` takes: files, "smiles:C=C=O", "CH3CH2OH", "Si".
         output: *.xyz; the table (*.csv), the report (*.json) and the picture (*.png) stand beside it.
         reference: calculator for relaxations, dynamics and limits, as `ase_nbody.labelling.reference` takes it.
+        options: of the reference, by name.
         settings: what is sampled and how densely.
         seed: of all numbers.
         processes: of one thread each.
@@ -110,16 +112,21 @@ def sample(
     output, settings = Path(output), settings or SampleSettings()
     files = output_files(output)
     _check_files((output, *files.values()), force)
-    level = reference_of(reference).level
+    level = reference_of(reference, options).level
     others = tuple(_systems(partners)) if partners else ()
-    tasks = [SystemTask(system, others, reference, settings, seed) for system in _systems(systems)]
+    tasks = [SystemTask(system, others, reference, options or {}, settings, seed) for system in _systems(systems)]
     parts = Parts(output, str(level))
     samples = _samples(tasks, parts, processes, time_limit, observer, stop or StopRequest())
     done = [task for task, one in zip(tasks, samples, strict=True) if not one.failure]
     if done:
         parts.join(done, output)
     write_table(samples, files["table"])
-    origin = {"program": f"ase_nbody {ase_nbody.__version__}", "reference": reference, "level_of_theory": vars(level)}
+    origin = {
+        "program": f"ase_nbody {ase_nbody.__version__}",
+        "reference": reference,
+        "options": dict(options or {}),
+        "level_of_theory": vars(level),
+    }
     write_report(samples, {**origin, "seed": seed, "settings": settings.model_dump()}, files["report"])
     drawn = bool(done) and _draw(output, files["picture"])
     parts.remove()

@@ -70,7 +70,7 @@ class SampleSettings(BaseModel):
     energy_per_atom: Positive = 1.0
     bond_energy: Positive = 8.0
     largest_force: Positive = 30.0
-    resolution: Annotated[float, Field(ge=0)] = 0.05
+    resolution: Annotated[float, Field(ge=0)] = 0.02
 
     @field_validator("kinds")
     @classmethod

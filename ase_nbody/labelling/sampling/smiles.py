@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import ground_state_magnetic_moments
 from numpy.typing import NDArray
 
 from ase_nbody.labelling.sampling.bonds import BondGraph
@@ -39,7 +40,8 @@ class Embedding:
 def embedding(smiles: str, conformers: int, generator: np.random.Generator) -> Embedding:
     """Conformers of a molecule, hydrogens added.
 
-    The multiplicity is that of unpaired electrons of parallel spin: 2 for [CH3], 3 for [O][O].
+    The multiplicity is that of unpaired electrons of parallel spin, 2 for [CH3] and 3 for [O][O]; atoms alone have that
+    of their ground state.
 
     Args:
         smiles: dots separate molecules, which are embedded one by one and set beside each other.
@@ -60,7 +62,7 @@ def embedding(smiles: str, conformers: int, generator: np.random.Generator) -> E
         parts = [Chem.AddHs(part) for part in Chem.GetMolFrags(molecule, asMols=True)]
         geometries = [_positions(part, conformers, int(generator.integers(_LARGEST_SEED))) for part in parts]
     numbers = np.array([atom.GetAtomicNum() for part in parts for atom in part.GetAtoms()])
-    radicals = sum(atom.GetNumRadicalElectrons() for part in parts for atom in part.GetAtoms())
+    radicals = sum(_unpaired_electrons(part) for part in parts)
     info = {"charge": Chem.GetFormalCharge(molecule), "multiplicity": radicals + 1}
     frames: list[Atoms] = []
     known: list[Floats] = []
@@ -95,6 +97,14 @@ def _positions(molecule: Mol, conformers: int, seed: int) -> list[Floats]:
         energies = [(0, 0.0)] * len(found)
     order = np.argsort([energy for _, energy in energies], kind="stable")
     return [np.array(molecule.GetConformer(found[n]).GetPositions()) for n in order]
+
+
+def _unpaired_electrons(molecule: Mol) -> int:
+    """Those that the SMILES leaves without a partner; of a neutral atom alone, those of its ground state."""
+    atoms = molecule.GetAtoms()
+    if len(atoms) == 1 and atoms[0].GetFormalCharge() == 0:
+        return round(ground_state_magnetic_moments[atoms[0].GetAtomicNum()])
+    return sum(atom.GetNumRadicalElectrons() for atom in atoms)
 
 
 def _smiles(molecule: Mol) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import ceil
@@ -31,6 +31,7 @@ class SystemTask:
         system: what is sampled.
         partners: molecules that dimers are made with besides itself.
         reference: as `ase_nbody.labelling.reference` takes it.
+        options: of the reference, by name.
         settings: how it is sampled.
         seed: of all numbers, together with the name of the system and the kind.
     """
@@ -38,6 +39,7 @@ class SystemTask:
     system: System
     partners: tuple[System, ...]
     reference: str
+    options: Mapping[str, str]
     settings: SampleSettings
     seed: int
 
@@ -94,7 +96,7 @@ def system_sample(task: SystemTask) -> SystemSample:
         ValueError: the system cannot be sampled; the reason is in the words.
     """
     begin = time.monotonic()
-    calculator = ReferenceCalculator(reference(task.reference))
+    calculator = ReferenceCalculator(reference(task.reference, task.options))
     start = _start(task, calculator)
     kinds = kinds_of(start, task.settings)
     good, counts, notes = _good_candidates(start, kinds, task)
