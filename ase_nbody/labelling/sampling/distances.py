@@ -11,6 +11,7 @@ from ase.geometry import get_distances
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_PAIRS_OF_EIGHT = 28  # atoms
 
 
 def composition(atoms: Atoms) -> tuple[object, ...]:
@@ -54,8 +55,15 @@ def differences(distances: Floats, others: Sequence[Floats]) -> Floats:
 
 
 def are_one(distances: Floats, others: Sequence[Floats], resolution: float) -> bool:
-    """Whether a structure differs from one of others of its composition by less than the resolution, angstrom.
+    """Whether a structure differs from one of others of its composition by less than the resolution.
 
-    Atoms alone, which have no distances, are one.
+    Sorting many distances evens their differences out, so that two frames of dynamics of a crystal look alike: beyond
+    8 atoms the resolution falls as the root of their number. Atoms alone, which have no distances, are one.
+
+    Args:
+        distances: as `interatomic_distances` gives them.
+        others: of structures of the same composition.
+        resolution: root mean square difference, angstrom.
     """
-    return bool(len(others)) and float(differences(distances, others).min()) <= resolution
+    finer = resolution * min(1.0, (_PAIRS_OF_EIGHT / max(distances.size, 1)) ** 0.25)
+    return bool(len(others)) and float(differences(distances, others).min()) <= finer

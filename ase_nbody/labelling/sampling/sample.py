@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ase.io import iread
 
@@ -114,30 +114,30 @@ def sample(
     _check_files((output, *files.values()), force)
     level = reference_of(reference, options).level
     others = tuple(_systems(partners)) if partners else ()
-    tasks = [SystemTask(system, others, reference, options or {}, settings, seed) for system in _systems(systems)]
+    tasks = [SystemTask(one, others, reference, options or {}, settings, seed) for one in _systems(systems)]
     parts = Parts(output, str(level))
     samples = _samples(tasks, parts, processes, time_limit, observer, stop or StopRequest())
     done = [task for task, one in zip(tasks, samples, strict=True) if not one.failure]
     if done:
         parts.join(done, output)
     write_table(samples, files["table"])
-    origin = {
-        "program": f"ase_nbody {ase_nbody.__version__}",
-        "reference": reference,
-        "options": dict(options or {}),
-        "level_of_theory": vars(level),
-    }
-    write_report(samples, {**origin, "seed": seed, "settings": settings.model_dump()}, files["report"])
-    drawn = bool(done) and _draw(output, files["picture"])
+    write_report(samples, _origin(tasks[0], level), files["report"])
+    picture = files["picture"] if done and _draw(output, files["picture"]) else None
     parts.remove()
-    return SampleReport(
-        tuple(samples),
-        level,
-        output if done else None,
-        files["table"],
-        files["report"],
-        files["picture"] if drawn else None,
-    )
+    return SampleReport(tuple(samples), level, output if done else None, files["table"], files["report"], picture)
+
+
+def _origin(task: SystemTask, level: LevelOfTheory) -> dict[str, Any]:
+    """What the report says about how structures were made, as JSON takes it."""
+    return {
+        "program": f"ase_nbody {ase_nbody.__version__}",
+        "reference": task.reference,
+        "options": dict(task.options),
+        "level_of_theory": {**vars(level), "settings": dict(level.settings)},
+        "seed": task.seed,
+        "settings": task.settings.model_dump(),
+        "partners": [partner.name for partner in task.partners],
+    }
 
 
 def _systems(given: Sequence[System | str]) -> list[System]:

@@ -46,7 +46,7 @@ class SampleSettings(BaseModel):
         bond_energy: what a structure with a broken bond may have beyond that, eV.
         largest_force: structures with larger forces are broken, eV/angstrom.
         resolution: root mean square difference of interatomic distances below which two structures of one
-            composition are one, angstrom.
+            composition are one, angstrom; finer for more than 8 atoms.
 
     Raises:
         ValueError: a kind is not known, or a number is out of its range.

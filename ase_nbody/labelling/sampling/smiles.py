@@ -101,10 +101,10 @@ def _positions(molecule: Mol, conformers: int, seed: int) -> list[Floats]:
 
 def _unpaired_electrons(molecule: Mol) -> int:
     """Those that the SMILES leaves without a partner; of a neutral atom alone, those of its ground state."""
-    atoms = molecule.GetAtoms()
-    if len(atoms) == 1 and atoms[0].GetFormalCharge() == 0:
-        return round(ground_state_magnetic_moments[atoms[0].GetAtomicNum()])
-    return sum(atom.GetNumRadicalElectrons() for atom in atoms)
+    first = molecule.GetAtomWithIdx(0)
+    if molecule.GetNumAtoms() == 1 and first.GetFormalCharge() == 0:
+        return round(ground_state_magnetic_moments[first.GetAtomicNum()])
+    return sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
 
 
 def _smiles(molecule: Mol) -> str:
