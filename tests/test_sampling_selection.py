@@ -180,6 +180,7 @@ def test_smiles_give_conformers_with_charge_and_spin():
         ("O.O", 0, 1, 6),
         ("[H][H]", 0, 1, 2),
         ("[He]", 0, 1, 1),
+        ("[C]", 0, 3, 1),
     ):
         result = embedded(smiles)
         atoms = result.conformers[0]

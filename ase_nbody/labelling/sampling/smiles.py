@@ -103,8 +103,8 @@ def _unpaired_electrons(molecule: Mol) -> int:
     """Those that the SMILES leaves without a partner; of a neutral atom alone, those of its ground state."""
     first = molecule.GetAtomWithIdx(0)
     if molecule.GetNumAtoms() == 1 and first.GetFormalCharge() == 0:
-        return round(ground_state_magnetic_moments[first.GetAtomicNum()])
-    return sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+        return round(float(ground_state_magnetic_moments[first.GetAtomicNum()]))
+    return int(sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()))
 
 
 def _smiles(molecule: Mol) -> str:
