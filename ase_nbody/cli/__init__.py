@@ -12,10 +12,12 @@ from ase_nbody.cli.bench import bench
 from ase_nbody.cli.evaluate import evaluate
 from ase_nbody.cli.import_ import import_model
 from ase_nbody.cli.info import info
+from ase_nbody.cli.label import label
 from ase_nbody.cli.md import md
 from ase_nbody.cli.models import models
 from ase_nbody.cli.neb import neb
 from ase_nbody.cli.relax import relax
+from ase_nbody.cli.sample import sample
 from ase_nbody.cli.train import train
 
 __all__ = ["app", "main"]
@@ -27,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, train, evaluate, md, relax, neb, bench):
+for _command in (models, info, sample, label, train, evaluate, md, relax, neb, bench):
     app.command()(_command)
 app.command("import")(import_model)
 

@@ -9,15 +9,13 @@ import ase.io
 import numpy as np
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
-from ase.collections import g2
-from ase.data import atomic_numbers
 from ase.io.formats import filetype
 from ase.utils import string2index
 
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli.options import Dtype
 from ase_nbody.data import read_structures
+from ase_nbody.data.known_structures import known_structure
 
 ATOMS_OF_ONE_THREAD = 100
 """Structures up to this size are evaluated by one thread: more gain little there (`nbody bench --threads`)."""
@@ -35,7 +33,7 @@ def read_structure(text: str) -> Atoms:
     """
     path, index = _path_and_index(text)
     if not path.exists():
-        return _known_structure(text)
+        return known_structure(text)
     if path.is_dir() or path.stat().st_size == 0:
         raise ValueError(f"{path} is {'a folder' if path.is_dir() else 'empty'}; give a file with a structure")
     try:
@@ -68,29 +66,6 @@ def _frames(path: Path, index: str) -> Atoms | list[Atoms]:
         return read_structures(name)[chosen]
     frames: Atoms | list[Atoms] = ase.io.read(name, index=index, do_not_split_by_at_sign=True)
     return frames
-
-
-def _known_structure(name: str) -> Atoms:
-    if atomic_numbers.get(name, 0) > 0:
-        try:
-            return _crystal(name)
-        except (ValueError, RuntimeError):  # ASE knows no crystal of this element
-            pass
-    if name in g2.names:
-        known: Atoms = molecule(name)
-        return known
-    raise ValueError(
-        f"there is no file '{name}', and ASE knows no molecule or crystal of this name; give a file, a molecule such "
-        "as CH3CH2OH (ase.collections.g2.names has all), or an element such as Si"
-    )
-
-
-def _crystal(symbol: str) -> Atoms:
-    try:
-        crystal: Atoms = bulk(symbol, cubic=True)
-    except (ValueError, RuntimeError):  # not every lattice has a cubic cell
-        crystal = bulk(symbol)
-    return crystal
 
 
 def continued_structure(path: Path) -> Atoms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -47,3 +48,18 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
+
+
+def calculator_options(pairs: Iterable[str]) -> dict[str, str]:
+    """Options of a calculator by name, from words NAME=VALUE.
+
+    Raises:
+        ValueError: a word is not of this form.
+    """
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--option takes NAME=VALUE, such as --option accuracy=0.1, not '{pair}'")
+        options[name] = value
+    return options

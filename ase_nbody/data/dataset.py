@@ -37,6 +37,7 @@ class Dataset:
         sha256: hash of that file, in hexadecimal; several, joined by ", ", after a merge.
         found: one line for the user: which labels were found, where, in how many frames.
         notes: sentences for the user on what should be looked at, such as labels that disagree.
+        level_of_theory: of the labels, as all frames state it (`nbody label` writes it); None where they do not.
     """
 
     structures: tuple[Atoms, ...]
@@ -45,6 +46,7 @@ class Dataset:
     sha256: str
     found: str
     notes: tuple[str, ...] = ()
+    level_of_theory: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.structures) != len(self.labels):

@@ -12,6 +12,7 @@ from ase_nbody.data.families import Table
 from ase_nbody.data.formats import read_frames
 from ase_nbody.data.label_choice import QUANTITIES, choose_sources
 from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
+from ase_nbody.data.levels import stated_level
 from ase_nbody.data.plausibility import check_distances, check_size_of_labels, implausible_labels, numbered
 from ase_nbody.data.stress_units import implausible_stress
 from ase_nbody.model_information import file_hash
@@ -63,13 +64,16 @@ def read_dataset(
     structures = tuple(_bare(frame) for frame in frames)
     notes += [*choice.notes, *_dropped_stresses(table, choice.sources["stress"]), *implausible_labels(frames, labels)]
     words = implausible_stress(structures, labels)
+    level, level_notes = stated_level(frames)
+    notes += level_notes
     return Dataset(
         structures=structures,
         labels=labels,
         source=str(path),
         sha256=file_hash(path),
-        found=_found(choice.sources, choice.unused, labels),
+        found=_found(choice.sources, choice.unused, labels) + ("" if level is None else f"; level of theory {level}"),
         notes=(*notes, *([] if words is None else [words])),
+        level_of_theory=level,
     )
 
 
@@ -83,7 +87,13 @@ def read_structures(path: str | Path) -> list[Atoms]:
     return _checked_frames(Path(path))[0]
 
 
-def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+def read_any_structures(path: str | Path) -> tuple[list[Atoms], list[str]]:
+    """All frames of a file as ASE reads them, whether or not they have an energy, and notes on the reading.
+
+    Raises:
+        ValueError: the file is missing, empty or not readable.
+    """
+    path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: there is no such file")
     if not path.is_file():
@@ -96,6 +106,11 @@ def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
         raise ValueError(f"{path}: {error}") from error.__cause__
     if not frames:
         raise ValueError(f"{path}: the file has no structures")
+    return frames, notes
+
+
+def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+    frames, notes = read_any_structures(path)
     for number, frame in enumerate(frames):
         try:
             check_structure(frame)

@@ -55,6 +55,7 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         raise ValueError("give at least one dataset to merge")
     if len(datasets) == 1:
         return datasets[0]
+    levels = {d.level_of_theory for d in datasets}
     return Dataset(
         structures=tuple(s for d in datasets for s in d.structures),
         labels=tuple(label for d in datasets for label in d.labels),
@@ -62,4 +63,5 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         sha256=", ".join(d.sha256 for d in datasets),
         found=" | ".join(f"{Path(d.source).name}: {d.found}" for d in datasets),
         notes=tuple(f"{Path(d.source).name}: {note}" for d in datasets for note in d.notes),
+        level_of_theory=levels.pop() if len(levels) == 1 else None,
     )

@@ -140,7 +140,7 @@ def _information(
         task.potential,
         name=printable(settings.output.stem),
         reference_energies_source=data.references_source,
-        method=settings.method,
+        method=settings.method or data.train.level_of_theory,
         licence=settings.licence,
         purpose=settings.purpose,
         not_for=settings.not_for,

@@ -1,0 +1,78 @@
+"""`nbody label`: labels of structures by any calculator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ase_nbody.cli.options import Force, calculator_options
+
+
+def label(
+    structures: Annotated[Path, typer.Argument(help="Structures, any ASE format, also compressed.")],
+    with_: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            help="What labels them: tblite:GFN2-xTB, pyscf:PBE/def2-svp, ani:ANI-1x, model:NAME, ase:NAME (a "
+            "calculator of ASE, such as ase:EMT) or MODULE:FACTORY (a function in a module of yours that gives an ASE "
+            "calculator).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", help="Labelled structures, .xyz, .xyz.gz or .db.", show_default=False)
+    ],
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, an option of the calculator; repeatable.", show_default=False)
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one a core")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds for a structure; what takes longer fails.", show_default="none")
+    ] = None,
+    net_force: Annotated[float, typer.Option(help="Largest sum of the forces, eV/Å; more fails.")] = 0.05,
+    drop_spread: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest disagreement of a committee (ani) on the force on an atom, meV/Å; more fails.",
+            show_default="any",
+        ),
+    ] = None,
+    consistency: Annotated[
+        bool,
+        typer.Option(
+            "--consistency/--no-consistency",
+            help="Compare energies with forces and stress by finite differences, for one structure in 1000 and at "
+            "least 5, and stop where most do not fit.",
+        ),
+    ] = True,
+    retry_failures: Annotated[
+        bool,
+        typer.Option("--retry-failures", help="Try structures again that failed before the run was interrupted."),
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Label structures: energies, forces, and stress where there is a cell.
+
+    A run that was interrupted, by Ctrl-C, kill -9 or a power cut, goes on with the same command; until it is done, its
+    labels stand in OUTPUT.journal. Structures that fail are in OUTPUT-failures.xyz with their reason, and the level of
+    theory is in OUTPUT.json. Charge and multiplicity are taken from the info of a structure. The exit status is 0 also
+    where some structures failed, and 1 where all did.
+    """
+    from ase_nbody.cli.label_run import run_label
+    from ase_nbody.labelling import Checks, LabelSettings
+    from ase_nbody.labelling.labels import available_cores
+
+    chosen = LabelSettings(
+        options=calculator_options(option or []),
+        processes=processes or available_cores(),
+        time_limit=time_limit,
+        checks=Checks(net_force=net_force, drop_spread=drop_spread, consistency=consistency),
+        force=force,
+        retry_failures=retry_failures,
+    )
+    run_label(structures, with_, output, chosen)

@@ -1,0 +1,306 @@
+"""Tasks over processes of one thread each: one that crashes or takes too long costs its own task and no other.
+
+`concurrent.futures` gives up all tasks when one process dies. Here each process has a pipe of its own and one task at a
+time, so that it is always known whose task it was.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from ase_nbody.stopping import StopRequest
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_LOOK = 0.1  # seconds between looks at time limits and stop requests
+_GRACE = 5.0  # seconds that tasks in progress have after a stop request
+_FAREWELL = 2.0  # seconds that an idle process has to end by itself
+
+
+@dataclass(frozen=True)
+class ProcessFailure:
+    """A task without a result.
+
+    Attributes:
+        reason: in words: the error that it raised, how its process died, or that it took too long.
+    """
+
+    reason: str
+
+
+class WorkerStartError(RuntimeError):
+    """A process died, or its initializer raised an error, before it had its first task."""
+
+
+def outcomes(
+    function: Callable[[T], R],
+    tasks: Iterable[T],
+    *,
+    processes: int,
+    time_limit: float | Callable[[T], float] | None = None,
+    initializer: Callable[..., None] | None = None,
+    initargs: Iterable[Any] = (),
+    stop: StopRequest | None = None,
+) -> Generator[tuple[int, R | ProcessFailure]]:
+    """Results of a function for many tasks, each as soon as it is there, in no order.
+
+    A process has one task at a time, and the next is taken from `tasks` only then. Processes are spawned, compute with
+    one thread each, are not reached by Ctrl-C, and end with their parent, even if that is killed.
+
+    Args:
+        function: of a module, so that it can be pickled, as arguments and results can.
+        tasks: arguments; read lazily.
+        processes: how many at most.
+        time_limit: for one task, seconds, or a function that gives them for a task; its process is killed then, with
+            the programs that it started.
+        initializer: called once in each process, before its first task.
+        initargs: its arguments.
+        stop: once it is filled in, no task is begun, and those in progress have five seconds to end.
+
+    Returns:
+        An iterator of tasks' numbers, from 0, each with its result or why there is none.
+
+    Raises:
+        ValueError: there is not at least one process.
+        WorkerStartError: a process does not get as far as its first task.
+    """
+    if processes < 1:
+        raise ValueError(f"tasks need at least one process, not {processes}")
+    request = StopRequest() if stop is None else stop
+    setup = _Setup(function, initializer, tuple(initargs), time_limit)
+    source = enumerate(tasks)
+    crew = [_Worker(setup, *task) for task in islice(source, processes)]
+    retired: list[_Worker] = []
+    last_moment: float | None = None
+    try:
+        while crew and (last_moment is None or time.monotonic() < last_moment):
+            if request.signal and last_moment is None:
+                last_moment = time.monotonic() + _GRACE
+                crew, retired = _parted(crew, retired)
+            for worker in _reporting(crew):
+                value = worker.report(request)
+                if value is None:
+                    continue
+                number, following = worker.number, None if request.signal else next(source, None)
+                if following is None or not worker.takes(*following):
+                    crew.remove(worker)
+                    retired.append(worker)
+                    worker.dismiss()
+                    crew += [] if following is None else [_Worker(setup, *following)]
+                yield number, value[0]
+    finally:
+        for worker in crew:
+            worker.kill()
+        for worker in (*crew, *retired):
+            worker.join()
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What all processes of a call have in common."""
+
+    function: Callable[[Any], Any]
+    initializer: Callable[..., None] | None
+    initargs: tuple[Any, ...]
+    time_limit: float | Callable[[Any], float] | None
+
+    def limit(self, task: Any) -> float | None:
+        return self.time_limit(task) if callable(self.time_limit) else self.time_limit
+
+
+class _Worker:
+    """A process, its pipe, and the task that it has, which it is given once it is ready."""
+
+    def __init__(self, setup: _Setup, number: int, task: Any) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True, name="nbody-worker")
+        self.process.start()
+        theirs.close()  # so that the pipe ends with the process
+        self.number, self._task, self._setup = number, task, setup
+        self._begin: float | None = None
+        self._limit: float | None = None
+        self._send((setup.function, setup.initializer, setup.initargs))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was given its task."""
+        return self._begin is not None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its task takes longer than allowed."""
+        return self._limit is not None and self._begin is not None and time.monotonic() - self._begin > self._limit
+
+    def report(self, request: StopRequest) -> tuple[Any] | None:
+        """The result of its task, or the failure; None from a process that has just become ready.
+
+        Raises:
+            WorkerStartError: it did not become ready, and nobody asked for a stop.
+        """
+        message = self._received()
+        if message is None:
+            late = self.is_late and self.process.is_alive()
+            self.kill()
+            self.process.join()
+            reason = f"took longer than the time limit of {self._limit:g} s" if late else _death(self.process.exitcode)
+            message = (ProcessFailure(reason),)
+        if self._begin is not None:
+            return message
+        if message[0] is not None and not request.signal:
+            raise WorkerStartError(_start_words(message[0].reason))
+        if message[0] is None:
+            self._give()
+        return None
+
+    def takes(self, number: int, task: Any) -> bool:
+        """Give it another task; False if it is dead."""
+        if not self.process.is_alive():
+            return False
+        self.number, self._task = number, task
+        self._give()
+        return True
+
+    def dismiss(self) -> None:
+        """Let an idle process end by itself."""
+        self.connection.close()
+
+    def kill(self) -> None:
+        """End the process, and the programs that it started."""
+        if self.process.is_alive():
+            with suppress(OSError):  # it does not lead a group of its own yet
+                os.killpg(self.process.pid or 0, signal.SIGKILL)
+            self.process.kill()
+
+    def join(self) -> None:
+        """Wait for the end of the process, not long."""
+        self.connection.close()
+        self.process.join(_FAREWELL)
+        self.kill()
+        self.process.join()
+
+    def _received(self) -> tuple[Any] | None:
+        try:
+            message: tuple[Any] | None = self.connection.recv() if self.connection.poll() else None
+        except (EOFError, OSError):
+            message = None
+        return message
+
+    def _give(self) -> None:
+        self._limit = self._setup.limit(self._task)
+        self._begin = time.monotonic()
+        self._send(self._task)
+
+    def _send(self, message: Any) -> None:
+        with suppress(OSError):  # a process that died is seen by its pipe
+            self.connection.send(message)
+
+
+def _reporting(crew: list[_Worker]) -> list[_Worker]:
+    """Workers that sent something, died or are late, if there are such within a moment."""
+    signs = {sign: worker for worker in crew for sign in (worker.connection, worker.process.sentinel)}
+    ready = {id(signs[sign]) for sign in wait(list(signs), _LOOK)}  # type: ignore[index]
+    return [worker for worker in crew if id(worker) in ready or worker.is_late]
+
+
+def _parted(crew: list[_Worker], retired: list[_Worker]) -> tuple[list[_Worker], list[_Worker]]:
+    """Workers with a task in progress, and the others, which are ended."""
+    idle = [worker for worker in crew if not worker.has_begun]
+    for worker in idle:
+        worker.kill()
+    return [worker for worker in crew if worker.has_begun], [*retired, *idle]
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else "unknown"
+        memory = "; the system does so when memory runs out" if -exit_code == signal.SIGKILL else ""
+        return f"the process died of signal {-exit_code} ({name}{memory})"
+    return f"the process ended with exit status {exit_code}"
+
+
+def _start_words(reason: str) -> str:
+    return (
+        f"a process that was to compute did not begin: {reason}. What it printed stands above; in a script, calls that "
+        "start processes stand below `if __name__ == '__main__':`"
+    )
+
+
+def _work(connection: Connection) -> None:
+    """What a process does: set up, say so, and answer tasks until the pipe ends."""
+    with suppress(OSError):
+        os.setpgrp()  # Ctrl-C is for the parent; and programs that the task starts can be ended with it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.update(dict.fromkeys(_THREADS, "1"))  # before numerical libraries are loaded
+    with suppress(EOFError, OSError):
+        function = _set_up(connection)
+        while function is not None:
+            _answer(connection, function)
+
+
+def _set_up(connection: Connection) -> Callable[[Any], Any] | None:
+    try:
+        function, initializer, initargs = connection.recv()
+        if initializer is not None:
+            initializer(*initargs)
+        _use_one_thread()
+    except (Exception, SystemExit) as error:
+        connection.send((ProcessFailure(_described(error)),))
+        return None
+    connection.send((None,))
+    return function  # type: ignore[no-any-return]
+
+
+def _answer(connection: Connection, function: Callable[[Any], Any]) -> None:
+    task = connection.recv_bytes()
+    try:
+        result = function(pickle.loads(task))
+    except (Exception, SystemExit) as error:  # programs of every kind are called
+        result = ProcessFailure(_described(error))
+    try:
+        connection.send((result,))
+    except OSError:
+        raise
+    except Exception as error:  # pickle raises errors of every kind
+        connection.send((ProcessFailure(f"the result cannot be sent: {_described(error)}"),))
+
+
+def _use_one_thread() -> None:
+    """Of libraries that were loaded before the environment said so, as by the script that the process begins with."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threadpool_limits(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _described(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

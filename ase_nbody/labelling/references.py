@@ -1,0 +1,207 @@
+"""References: what gives structures their labels, and its level of theory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from numpy.typing import NDArray
+
+from ase_nbody.labelling.electrons import ElectronicState, electronic_state
+from ase_nbody.structures import check_structure
+
+# Cubic angstrom; as for labels that are read (ase_nbody.data.labels), which would load torch.
+_SMALLEST_VOLUME = 1e-6
+
+
+@dataclass(frozen=True)
+class LevelOfTheory:
+    """What labels were computed with.
+
+    Attributes:
+        method: such as "GFN2-xTB" or "PBE/def2-svp".
+        program: such as "tblite".
+        version: of the program.
+        settings: all else that decides the numbers, as JSON values by name.
+    """
+
+    method: str
+    program: str
+    version: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Method and program in words."""
+        return f"{self.method} ({self.program} {self.version})"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a reference says about a structure of N atoms.
+
+    Attributes:
+        energy: that the forces are the derivative of, eV.
+        forces: (N, 3), eV/angstrom.
+        stress: (6,), ASE's Voigt order and sign, eV/angstrom^3; None where there is none.
+        extra_info: more on the structure by name.
+        extra_arrays: more on its atoms by name, (N, ...).
+    """
+
+    energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64] | None = None
+    extra_info: Mapping[str, float | str] = field(default_factory=dict)
+    extra_arrays: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a structure has no label.
+
+    Attributes:
+        reason: in words.
+    """
+
+    reason: str
+
+
+class Reference(ABC):
+    """What gives structures their labels."""
+
+    @property
+    @abstractmethod
+    def level(self) -> LevelOfTheory:
+        """What the labels are computed with."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many structures are best labelled together."""
+        return 1
+
+    @abstractmethod
+    def label(self, structures: Sequence[Atoms]) -> list[Label | Failure]:
+        """Labels in the order of the structures; a structure that fails costs the others nothing."""
+
+    @abstractmethod
+    def calculator(self) -> BaseCalculator:
+        """A calculator of ASE that gives the same energies and forces."""
+
+
+class CalculatorReference(Reference):
+    """A reference made of any ASE calculator.
+
+    A calculator is reset before each structure, so that labels do not depend on those before.
+
+    Args:
+        calculator_factory: makes a calculator for a charge and a spin.
+        level: what it computes.
+    """
+
+    def __init__(self, calculator_factory: Callable[[ElectronicState], BaseCalculator], level: LevelOfTheory) -> None:
+        self._factory = calculator_factory
+        self._level = level
+        self._calculators: dict[ElectronicState, BaseCalculator] = {}
+
+    @property
+    def level(self) -> LevelOfTheory:
+        """What the labels are computed with."""
+        return self._level
+
+    def label(self, structures: Sequence[Atoms]) -> list[Label | Failure]:
+        """Labels in the order of the structures; a structure that fails costs the others nothing."""
+        return [self._label(atoms) for atoms in structures]
+
+    def calculator(self) -> BaseCalculator:
+        """A calculator of ASE for a neutral structure without unpaired electrons."""
+        return self._factory(ElectronicState(0, 1, 1))
+
+    def _label(self, atoms: Atoms) -> Label | Failure:
+        try:
+            check_structure(atoms)
+            state = electronic_state(atoms)
+            if state not in self._calculators:
+                self._calculators[state] = self._factory(state)
+            calculator = self._calculators[state]
+            if hasattr(calculator, "reset"):
+                calculator.reset()
+            return calculated_label(atoms, calculator)
+        except Exception as error:  # calculators raise errors of every kind
+            self._calculators.clear()  # what a failed calculation leaves behind is not known
+            return Failure(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def calculated_label(atoms: Atoms, calculator: BaseCalculator) -> Label:
+    """The label that an ASE calculator gives; the energy is its free energy where it has one, as forces belong to it.
+
+    Args:
+        atoms: the structure; it is only read.
+        calculator: of ASE.
+
+    Raises:
+        Exception: of any kind, from the calculator.
+    """
+    structure = atoms.copy()
+    structure.calc = calculator
+    properties = getattr(calculator, "implemented_properties", ())
+    forces = np.array(calculator.get_property("forces", structure), dtype=np.float64)  # (N, 3)
+    has_free = "free_energy" in properties
+    energy = float(calculator.get_property("free_energy" if has_free else "energy", structure))
+    stress = None
+    if "stress" in properties and atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > _SMALLEST_VOLUME:
+        stress = np.array(calculator.get_property("stress", structure), dtype=np.float64)  # (6,)
+    return Label(energy, forces, stress)
+
+
+def ase_reference(calculator_factory: Callable[[], BaseCalculator], level: LevelOfTheory) -> CalculatorReference:
+    """A reference made of an ASE calculator that knows neither charge nor spin; such structures are refused.
+
+    Args:
+        calculator_factory: makes the calculator.
+        level: what it computes.
+    """
+
+    def ordinary(state: ElectronicState) -> BaseCalculator:
+        if not state.is_ordinary:
+            raise ValueError(
+                f"{level.method} knows neither charge nor spin (charge {state.charge}, multiplicity "
+                f"{state.multiplicity} of the structure's info)"
+            )
+        return calculator_factory()
+
+    return CalculatorReference(ordinary, level)
+
+
+def reference(spec: str, options: Mapping[str, str] | None = None) -> Reference:
+    """The reference of a name.
+
+    Args:
+        spec: "tblite:GFN2-xTB" (or another of its methods), "pyscf:PBE/def2-svp" (functional and basis),
+            "ani:ANI-1x" or "ani:ANI-1ccx", "model:NAME" or "model:PATH" (a model of ase_nbody), "ase:NAME" (a
+            calculator of ASE, such as ase:EMT), or "MODULE:FACTORY": a module on sys.path or in the working folder, and
+            the name of a function in it that gives an ASE calculator.
+        options: keyword arguments of the calculator or the function, as text; numbers, True and False are converted.
+
+    Raises:
+        ValueError: there is no such reference, it does not take these options, or its package is not installed.
+    """
+    from ase_nbody.labelling.named_references import named_reference
+
+    return named_reference(spec, {key: _value(text) for key, text in (options or {}).items()})
+
+
+def _value(text: str) -> Any:
+    """A number, True, False or None where the text is one."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
