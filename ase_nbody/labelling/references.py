@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from numpy.typing import NDArray
 
+from ase_nbody.labelling.electrons import ElectronicState, electronic_state
 from ase_nbody.structures import check_structure
 
 # Cubic angstrom; as for labels that are read (ase_nbody.data.labels), which would load torch.
@@ -72,41 +68,6 @@ class Failure:
     """
 
     reason: str
-
-
-@dataclass(frozen=True)
-class ElectronicState:
-    """Charge and spin of a structure.
-
-    Attributes:
-        charge: in units of e.
-        multiplicity: 2S + 1.
-        lowest_multiplicity: that the number of electrons allows: 1 or 2.
-    """
-
-    charge: int
-    multiplicity: int
-    lowest_multiplicity: int
-
-    @property
-    def is_ordinary(self) -> bool:
-        """Whether it is what a method without charge and spin describes."""
-        return self.charge == 0 and self.multiplicity == self.lowest_multiplicity
-
-
-def electronic_state(atoms: Atoms) -> ElectronicState:
-    """Charge and multiplicity from a structure's info; 0 and the lowest possible where they are not given.
-
-    Raises:
-        ValueError: they are no whole numbers, or the number of electrons does not allow the multiplicity.
-    """
-    charge = _whole(atoms.info.get("charge", 0), "charge")
-    electrons = int(atoms.numbers.sum()) - charge
-    lowest = 1 + electrons % 2
-    multiplicity = _whole(atoms.info.get("multiplicity", lowest), "multiplicity")
-    if electrons < 0 or multiplicity < 1 or (multiplicity - lowest) % 2 or multiplicity > electrons + 1:
-        raise ValueError(f"{electrons} electrons (charge {charge}) cannot have multiplicity {multiplicity}")
-    return ElectronicState(charge, multiplicity, lowest)
 
 
 class Reference(ABC):
@@ -219,80 +180,18 @@ def reference(spec: str, options: Mapping[str, str] | None = None) -> Reference:
     """The reference of a name.
 
     Args:
-        spec: "model:NAME" or "model:PATH" (a model of ase_nbody), "ase:NAME" (a calculator of ASE, such as ase:EMT), or
-            "MODULE:FACTORY": a module on sys.path or in the working folder, and the name of a function in it that gives
-            an ASE calculator.
+        spec: "tblite:GFN2-xTB" (or another of its methods), "pyscf:PBE/def2-svp" (functional and basis),
+            "ani:ANI-1x" or "ani:ANI-1ccx", "model:NAME" or "model:PATH" (a model of ase_nbody), "ase:NAME" (a
+            calculator of ASE, such as ase:EMT), or "MODULE:FACTORY": a module on sys.path or in the working folder, and
+            the name of a function in it that gives an ASE calculator.
         options: keyword arguments of the calculator or the function, as text; numbers, True and False are converted.
 
     Raises:
-        ValueError: there is no such reference, or it does not take these options.
+        ValueError: there is no such reference, it does not take these options, or its package is not installed.
     """
-    kind, colon, name = spec.partition(":")
-    if not colon or not kind or not name:
-        raise ValueError(f"'{spec}' is no reference; {_KNOWN}")
-    values = {key: _value(text) for key, text in (options or {}).items()}
-    builder = _BUILDERS.get(kind)
-    return _from_module(kind, name, values) if builder is None else builder(name, values)
+    from ase_nbody.labelling.named_references import named_reference
 
-
-def _from_model(name: str, options: Mapping[str, Any]) -> Reference:
-    from ase_nbody.calculator import NBodyCalculator
-    from ase_nbody.model_information import file_hash, read_information
-    from ase_nbody.models_directory import find_model
-
-    path = find_model(name)
-    settings = {"trained_on": read_information(path).method, "sha256": file_hash(path), **options}
-    level = LevelOfTheory(path.stem, "ase_nbody", _version("ase_nbody"), settings)
-    complete = {"device": "cpu", "outside": "ignore", **options}
-    _try(path.stem, lambda: NBodyCalculator(path, **complete), options)
-    return ase_reference(lambda: NBodyCalculator(path, **complete), level)
-
-
-def _from_ase(name: str, options: Mapping[str, Any]) -> Reference:
-    from ase.calculators.calculator import get_calculator_class
-
-    try:
-        kind = get_calculator_class(name.lower())
-    except (ImportError, AttributeError, ValueError):
-        raise ValueError(f"ASE has no calculator '{name}' that can be used; such as ase:EMT, ase:LJ") from None
-    _try(name, lambda: kind(**options), options)
-    return ase_reference(lambda: kind(**options), LevelOfTheory(name, "ase", _version("ase"), options))
-
-
-def _from_module(module: str, name: str, options: Mapping[str, Any]) -> Reference:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
-            raise
-        raise ValueError(f"'{module}:{name}' is no reference: there is no module '{module}' here; {_KNOWN}") from None
-    factory = getattr(loaded, name, None)
-    if not callable(factory):
-        raise ValueError(f"the module '{module}' has no function '{name}' that could give a calculator")
-    _try(name, lambda: factory(**options), options)
-    source = inspect.getsourcefile(loaded)
-    code = "" if source is None else sha256(Path(source).read_bytes()).hexdigest()
-    version = str(getattr(loaded, "__version__", "unknown"))
-    level = LevelOfTheory(f"{module}:{name}", module, version, {"sha256_of_module": code, **options})
-    return ase_reference(lambda: factory(**options), level)
-
-
-def _try(name: str, factory: Callable[[], Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that a calculator does not take, before structures fail one by one."""
-    try:
-        calculator = factory()
-    except TypeError as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
-        raise ValueError(f"{name} cannot be made with {given}: {error}") from error
-    if not hasattr(calculator, "get_property"):
-        raise ValueError(f"{name} gives {type(calculator).__name__} and no calculator of ASE")
-
-
-def _version(package: str) -> str:
-    return str(getattr(importlib.import_module(package), "__version__", "unknown"))
+    return named_reference(spec, {key: _value(text) for key, text in (options or {}).items()})
 
 
 def _value(text: str) -> Any:
@@ -306,17 +205,3 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def _whole(value: Any, name: str) -> int:
-    number = np.asarray(value)
-    if number.shape != () or number.dtype.kind not in "iuf" or number != np.round(number):
-        raise ValueError(f"the {name} of the structure's info is {value!r}; a whole number is expected")
-    return int(number)
-
-
-_BUILDERS: Mapping[str, Callable[[str, Mapping[str, Any]], Reference]] = {"model": _from_model, "ase": _from_ase}
-_KNOWN = (
-    "there are model:NAME (nbody models), ase:NAME (a calculator of ASE, such as ase:EMT) and MODULE:FACTORY (a "
-    "function in a module of yours that gives an ASE calculator)"
-)

@@ -1,0 +1,206 @@
+"""ANI-1x and ANI-1ccx: committees of eight networks for molecules of H, C, N and O, in batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, InputError, Parameters, all_changes
+from ase.units import Hartree
+from numpy.typing import NDArray
+
+from ase_nbody.labelling.electrons import electronic_state
+from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference
+from ase_nbody.structures import check_structure
+
+ANI_METHODS = {
+    "ANI-1x": ("ANI1x", "ωB97X/6-31G(d), Smith 2018, doi 10.1063/1.5023802"),
+    "ANI-1ccx": ("ANI1ccx", "CCSD(T)*/CBS, Smith 2019, doi 10.1038/s41467-019-10827-4"),
+}
+"""Class of torchani and the level of theory it was trained on."""
+
+_VERSION = "2.0"  # the last with weights in its wheel
+_INSTALL = "pip install --no-deps torchani==2.0 && pip install lark-parser 'setuptools<81'"
+_BATCH = 256  # ethanols: more are no faster on a core
+_ATOMS_PER_EVALUATION = 2304  # of a batch; 0.5 GB
+
+
+class ANIReference(Reference):
+    """Labels by one of the committees: means over its networks, and how far these disagree.
+
+    All is computed in float64, though the weights are float32: in float32, which is half again as fast, the energy of
+    ethanol is off by 0.3 meV, too much for differences of energies. A label carries the info `energy_spread`, eV, and
+    the array `forces_spread`, (N,), eV/angstrom: standard deviations over the networks (n - 1), for forces of the
+    vector. Structures that ANI was not made for (other elements, charges, unpaired electrons, periodic ones) are
+    refused.
+
+    Args:
+        method: "ANI-1x" or "ANI-1ccx".
+
+    Raises:
+        ValueError: another method; torchani is not installed or has another version.
+    """
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._networks = _networks(method)
+
+    @property
+    def level(self) -> LevelOfTheory:
+        """What the labels are computed with."""
+        settings = {"trained_on": ANI_METHODS[self._method][1], "networks": len(self._networks.neural_networks)}
+        return LevelOfTheory(self._method, "torchani", _VERSION, {**settings, "dtype": "float64"})
+
+    @property
+    def batch_size(self) -> int:
+        """How many structures are best labelled together."""
+        return _BATCH
+
+    def label(self, structures: Sequence[Atoms]) -> list[Label | Failure]:
+        """Labels in the order of the structures; a structure that fails costs the others nothing."""
+        labels: list[Label | Failure] = [_refusal(atoms, self._method) or Failure("") for atoms in structures]
+        accepted = [number for number, label in enumerate(labels) if label == Failure("")]
+        for batch in _batches(structures, accepted):
+            values = _evaluation([structures[number] for number in batch], self._networks)
+            for column, number in enumerate(batch):
+                labels[number] = _label(values, column, len(structures[number]))
+        return labels
+
+    def calculator(self) -> ANICalculator:
+        """A calculator of ASE that gives the same energies and forces."""
+        return ANICalculator(self._method)
+
+
+class ANICalculator(Calculator):
+    """ASE calculator of a committee: mean energy, eV, and forces, eV/angstrom.
+
+    Args:
+        method: "ANI-1x" or "ANI-1ccx".
+
+    Attributes:
+        label_of_committee: of the last structure, with spreads.
+
+    Raises:
+        ValueError: another method; torchani is not installed or has another version.
+
+    Asking for energies raises an InputError for structures that ANI was not made for.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, method: str = "ANI-1x") -> None:
+        self._reference = ANIReference(method)
+        self.label_of_committee: Label | None = None
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.parameters = Parameters(method=method)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Energy and forces of a structure, as ASE asks for them."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        assert self.atoms is not None
+        label = self._reference.label([self.atoms])[0]
+        if isinstance(label, Failure):
+            raise InputError(label.reason)
+        self.label_of_committee = label
+        self.results = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Energies of B structures by M networks, (M, B), eV, and forces, (M, B, most atoms, 3), eV/angstrom."""
+
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
+def _networks(method: str) -> Any:
+    """A torchani model, its atoms by atomic number."""
+    if method not in ANI_METHODS:
+        raise ValueError(f"there is no method '{method}' of ANI here; there are {', '.join(ANI_METHODS)}")
+    try:
+        version = metadata.version("torchani")
+    except metadata.PackageNotFoundError:
+        raise ValueError(f"torchani is not installed; {_INSTALL}") from None
+    if version != _VERSION:
+        raise ValueError(f"torchani is version {version}, and only {_VERSION} has weights in its wheel; {_INSTALL}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pkg_resources, which torchani 2.0 imports
+        try:
+            import torchani
+        except ImportError as error:
+            raise ValueError(f"torchani cannot be loaded ({error}); {_INSTALL}") from error
+        model = getattr(torchani.models, ANI_METHODS[method][0])(periodic_table_index=True)
+    return model.to(torch.float64).requires_grad_(False)
+
+
+def _refusal(atoms: Atoms, method: str) -> Failure | None:
+    try:
+        check_structure(atoms)
+        state = electronic_state(atoms)
+    except ValueError as error:
+        return Failure(str(error))
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set("HCNO"))
+    if unknown:
+        return Failure(f"{method} knows H, C, N and O, and not {', '.join(unknown)}")
+    if atoms.pbc.any():
+        return Failure(f"{method} is for molecules, and pbc is {atoms.pbc.tolist()}")
+    if state.charge or state.multiplicity != 1:
+        return Failure(
+            f"{method} is for neutral singlets, and this has charge {state.charge}, multiplicity {state.multiplicity}"
+        )
+    return None
+
+
+def _batches(structures: Sequence[Atoms], numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of structures to evaluate together, alike in size: they are padded to the largest."""
+    batch: list[int] = []
+    for number in sorted(numbers, key=lambda number: len(structures[number])):
+        if batch and (len(batch) + 1) * len(structures[number]) > _ATOMS_PER_EVALUATION:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _evaluation(structures: Sequence[Atoms], model: Any) -> _Evaluation:
+    most = max(len(atoms) for atoms in structures)
+    numbers = torch.full((len(structures), most), -1)  # (B, A), padded
+    positions = torch.zeros((len(structures), most, 3), dtype=torch.float64)
+    for row, atoms in enumerate(structures):
+        numbers[row, : len(atoms)] = torch.as_tensor(atoms.numbers)
+        positions[row, : len(atoms)] = torch.as_tensor(atoms.positions - atoms.positions.mean(axis=0))
+    positions.requires_grad_(True)
+    species = model.species_converter((numbers, positions)).species
+    environments = model.aev_computer((species, positions)).aevs  # (B, A, F)
+    constant = model.energy_shifter.sae(species)  # (B,)
+    energies, forces = [], []
+    for network in model.neural_networks:
+        # Through the environments in two steps: all networks share the first, which is the costly one.
+        leaf = environments.detach().requires_grad_(True)
+        energy = network((species, leaf)).energies  # (B,)
+        (slope,) = torch.autograd.grad(energy.sum(), leaf)
+        (gradient,) = torch.autograd.grad(environments, positions, slope, retain_graph=True)
+        energies.append((energy.detach() + constant) * Hartree)
+        forces.append(-gradient * Hartree)
+    return _Evaluation(torch.stack(energies).numpy(), torch.stack(forces).numpy())
+
+
+def _label(values: _Evaluation, column: int, n_atoms: int) -> Label | Failure:
+    energies, forces = values.energies[:, column], values.forces[:, column, :n_atoms]  # (M,), (M, N, 3)
+    if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
+        return Failure("energy or forces are not finite")
+    spread = np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))  # (N,)
+    extra_info = {"energy_spread": float(energies.std(ddof=1))}
+    return Label(float(energies.mean()), forces.mean(axis=0), None, extra_info, {"forces_spread": spread})

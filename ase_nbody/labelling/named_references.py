@@ -1,0 +1,158 @@
+"""References by name: programs, models, calculators of ASE, functions of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import ase
+from ase.calculators.calculator import BaseCalculator, CalculatorSetupError
+
+import ase_nbody
+from ase_nbody.labelling.electrons import ElectronicState
+from ase_nbody.labelling.references import CalculatorReference, LevelOfTheory, Reference, ase_reference
+
+_XTB_METHODS = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")
+
+
+def named_reference(spec: str, options: Mapping[str, Any]) -> Reference:
+    """The reference of a name, as `ase_nbody.labelling.references.reference`.
+
+    Args:
+        spec: the name.
+        options: keyword arguments of the calculator or the function.
+
+    Raises:
+        ValueError: there is no such reference, it does not take these options, or its package is not installed.
+    """
+    kind, colon, name = spec.partition(":")
+    if not colon or not kind or not name:
+        raise ValueError(f"'{spec}' is no reference; {_KNOWN}")
+    builder = _BUILDERS.get(kind)
+    return _from_module(kind, name, options) if builder is None else builder(name, options)
+
+
+def _from_tblite(name: str, options: Mapping[str, Any]) -> Reference:
+    try:
+        from tblite.ase import TBLite
+    except ImportError:
+        raise ValueError("tblite is not installed; pip install tblite") from None
+    if name not in _XTB_METHODS:
+        raise ValueError(f"tblite has no method '{name}'; there are {', '.join(_XTB_METHODS)}")
+    if unknown := options.keys() - (allowed := TBLite.default_parameters.keys() - {"method", "charge", "multiplicity"}):
+        raise ValueError(f"{name} has no {', '.join(sorted(unknown))}; its options are {', '.join(sorted(allowed))}")
+    complete = {"method": name, "verbosity": 0, **options}
+
+    def calculator(state: ElectronicState) -> BaseCalculator:
+        if state.multiplicity != state.lowest_multiplicity and not options.get("spin_polarization"):
+            raise ValueError(
+                f"{name} puts a wrong state lowest where multiplicity {state.multiplicity} is not the smallest "
+                "possible; give the option spin_polarization=1.0, or drop the structure"
+            )
+        return TBLite(None, **complete, charge=state.charge, multiplicity=state.multiplicity)
+
+    _check_factory(name, lambda: calculator(ElectronicState(0, 1, 1)), options)
+    return CalculatorReference(calculator, LevelOfTheory(name, "tblite", metadata.version("tblite"), options))
+
+
+def _from_pyscf(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase_nbody.labelling.pyscf_calculator import PySCFCalculator
+
+    xc, slash, basis = name.partition("/")
+    if not slash or not xc or not basis:
+        raise ValueError(f"'pyscf:{name}' names no functional and basis; such as pyscf:PBE/def2-svp")
+    calculator = _check_factory(name, lambda: PySCFCalculator(xc, basis, **options), options)
+    settings = {**calculator.parameters, "forces": "with grid response"}
+    level = LevelOfTheory(name, "pyscf", metadata.version("pyscf"), settings)
+    return CalculatorReference(lambda state: PySCFCalculator(xc, basis, **options), level)
+
+
+def _from_ani(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase_nbody.labelling.ani import ANIReference
+
+    if options:
+        raise ValueError(f"ani:{name} takes no options, and got {', '.join(options)}")
+    return ANIReference(name)
+
+
+def _from_model(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase_nbody.calculator import NBodyCalculator
+    from ase_nbody.model_information import file_hash, read_information
+    from ase_nbody.models_directory import find_model
+
+    path = find_model(name)
+    settings = {"trained_on": read_information(path).method, "sha256": file_hash(path), **options}
+    level = LevelOfTheory(path.stem, "ase_nbody", ase_nbody.__version__, settings)
+    complete = {"device": "cpu", "outside": "ignore", **options}
+    _check_factory(path.stem, lambda: NBodyCalculator(path, **complete), options)
+    return ase_reference(lambda: NBodyCalculator(path, **complete), level)
+
+
+def _from_ase(name: str, options: Mapping[str, Any]) -> Reference:
+    from ase.calculators.calculator import get_calculator_class
+
+    try:
+        kind = get_calculator_class(name.lower())
+    except (ImportError, AttributeError, ValueError):
+        raise ValueError(f"ASE has no calculator '{name}' that can be used; such as ase:EMT, ase:LJ") from None
+    _check_factory(name, lambda: kind(**options), options)
+    return ase_reference(lambda: kind(**options), LevelOfTheory(name, "ase", ase.__version__, options))
+
+
+def _from_module(module: str, name: str, options: Mapping[str, Any]) -> Reference:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise ValueError(f"'{module}:{name}' is no reference: there is no module '{module}' here; {_KNOWN}") from None
+    factory = getattr(loaded, name, None)
+    if not callable(factory):
+        raise ValueError(f"the module '{module}' has no function '{name}' that could give a calculator")
+    _check_factory(name, lambda: factory(**options), options)
+    source = inspect.getsourcefile(loaded)
+    code = "" if source is None else sha256(Path(source).read_bytes()).hexdigest()
+    version = str(getattr(loaded, "__version__", "unknown"))
+    level = LevelOfTheory(f"{module}:{name}", module, version, {"sha256_of_module": code, **options})
+    return ase_reference(lambda: factory(**options), level)
+
+
+def _check_factory(name: str, factory: Callable[[], Any], options: Mapping[str, Any]) -> Any:
+    """The calculator of a factory; wrong options are refused before structures fail one by one.
+
+    Raises:
+        ValueError: the factory does not take the options, or does not give a calculator.
+    """
+    try:
+        calculator = factory()
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
+        raise ValueError(f"{name} cannot be made with {given}: {error}") from error
+    except CalculatorSetupError as error:
+        raise ValueError(str(error)) from error
+    if not hasattr(calculator, "get_property"):
+        raise ValueError(f"{name} gives {type(calculator).__name__} and no calculator of ASE")
+    return calculator
+
+
+_BUILDERS: Mapping[str, Callable[[str, Mapping[str, Any]], Reference]] = {
+    "tblite": _from_tblite,
+    "pyscf": _from_pyscf,
+    "ani": _from_ani,
+    "model": _from_model,
+    "ase": _from_ase,
+}
+_KNOWN = (
+    "there are tblite:METHOD (such as tblite:GFN2-xTB), pyscf:FUNCTIONAL/BASIS (such as pyscf:PBE/def2-svp), "
+    "ani:ANI-1x, ani:ANI-1ccx, model:NAME (nbody models), ase:NAME (a calculator of ASE, such as ase:EMT) and "
+    "MODULE:FACTORY (a function in a module of yours that gives an ASE calculator)"
+)

@@ -1,0 +1,133 @@
+"""ANI's committees: the same numbers as torchani's own, batches, spreads, refusals."""
+
+import warnings
+from importlib import metadata
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import InputError
+from ase.units import Hartree
+
+from ase_nbody.labelling.references import Failure, reference
+
+
+def installed() -> bool:
+    try:
+        return metadata.version("torchani") == "2.0"
+    except metadata.PackageNotFoundError:
+        return False
+
+
+needs_torchani = pytest.mark.skipif(not installed(), reason="torchani 2.0 is not installed")
+NAMES = ("H2O", "CH3CH2OH", "NH3", "C2H2", "HCN")
+
+
+def rattled(name: str, seed: int = 0) -> Atoms:
+    atoms = molecule(name)
+    atoms.rattle(0.08, seed=seed)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def ani():
+    return reference("ani:ANI-1x")
+
+
+@needs_torchani
+@pytest.mark.parametrize(("method", "kind"), [("ANI-1x", "ANI1x"), ("ANI-1ccx", "ANI1ccx")])
+def test_means_are_those_of_torchani(method, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        import torchani
+
+        theirs = getattr(torchani.models, kind)(periodic_table_index=True).double()
+    atoms = rattled("CH3CH2OH")
+    positions = torch.tensor(atoms.positions[None], requires_grad=True)
+    energy = theirs((torch.tensor(atoms.numbers[None]), positions)).energies.sum()
+    forces = -torch.autograd.grad(energy, positions)[0][0].numpy() * Hartree
+    label = reference(f"ani:{method}").label([atoms])[0]
+    assert label.energy == pytest.approx(energy.item() * Hartree, abs=1e-6)
+    assert np.abs(label.forces - forces).max() < 1e-6
+
+
+@needs_torchani
+def test_spreads_are_those_of_single_networks(ani):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch
+        import torchani
+
+        theirs = torchani.models.ANI1x(periodic_table_index=True).double()
+    atoms = rattled("CH3CH2OH")
+    energies, forces = [], []
+    for network in range(8):
+        positions = torch.tensor(atoms.positions[None], requires_grad=True)
+        energy = theirs[network]((torch.tensor(atoms.numbers[None]), positions)).energies.sum()
+        forces.append(torch.autograd.grad(energy, positions)[0][0].numpy() * Hartree)
+        energies.append(energy.item() * Hartree)
+    label = ani.label([atoms])[0]
+    deviations = np.array(forces) - np.mean(forces, axis=0)  # (networks, atoms, 3)
+    expected = np.sqrt((deviations**2).sum(axis=(0, 2)) / 7)
+    assert np.allclose(label.extra_arrays["forces_spread"], expected, atol=1e-6)
+    assert label.extra_info["energy_spread"] == pytest.approx(np.std(energies, ddof=1), abs=1e-6)
+
+
+@needs_torchani
+def test_a_batch_of_different_sizes_is_the_structures_one_by_one(ani):
+    structures = [rattled(name, seed) for seed, name in enumerate(NAMES)] + [Atoms("H2", [(0, 0, 0), (0, 0, 0.7)])]
+    for together, atoms in zip(ani.label(structures), structures, strict=True):
+        alone = ani.label([atoms])[0]
+        assert together.energy == pytest.approx(alone.energy, abs=1e-8)
+        assert np.abs(together.forces - alone.forces).max() < 1e-8
+        assert np.abs(together.forces.sum(axis=0)).max() < 1e-6
+
+
+@needs_torchani
+def test_many_structures_are_evaluated_in_several_parts(ani, monkeypatch):
+    structures = [rattled(NAMES[number % 5], number) for number in range(10)]
+    expected = [label.energy for label in ani.label(structures)]
+    monkeypatch.setattr("ase_nbody.labelling.ani._ATOMS_PER_EVALUATION", 10)
+    assert [label.energy for label in ani.label(structures)] == pytest.approx(expected, abs=1e-8)
+
+
+@needs_torchani
+def test_a_bad_structure_costs_only_itself(ani):
+    water = molecule("H2O")
+    far = water.copy()
+    far.positions[0] = np.nan
+    ion = Atoms("OH", [(0, 0, 0), (0, 0, 1)], info={"charge": -1})
+    labels = ani.label([water, molecule("CH3Cl"), far, ion, molecule("CH3"), Atoms("H2", pbc=True, cell=[9, 9, 9])])
+    assert not isinstance(labels[0], Failure)
+    reasons = [label.reason for label in labels[1:]]
+    for reason, words in zip(reasons, ("Cl", "not finite", "charge -1", "multiplicity 2", "pbc"), strict=True):
+        assert words in reason
+
+
+@needs_torchani
+def test_the_calculator_gives_the_labels(ani):
+    atoms = rattled("H2O")
+    calculator = ani.calculator()
+    label = ani.label([atoms])[0]
+    assert calculator.get_potential_energy(atoms) == label.energy
+    assert np.array_equal(calculator.get_forces(atoms), label.forces)
+    with pytest.raises(InputError, match="Cl"):
+        calculator.get_potential_energy(molecule("CH3Cl"))
+
+
+def test_another_version_of_torchani_is_refused_with_the_command(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "2.9")
+    with pytest.raises(ValueError, match=r"version 2\.9.*pip install --no-deps torchani==2\.0"):
+        reference("ani:ANI-1x")
+
+
+def test_a_missing_torchani_is_said_with_the_command(monkeypatch):
+    def missing(package: str) -> str:
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    with pytest.raises(ValueError, match="not installed; pip install"):
+        reference("ani:ANI-1x")

@@ -1,0 +1,136 @@
+"""Molecules by density functional theory: laws, then numbers."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.calculator import CalculationFailed, CalculatorSetupError, InputError
+
+pytest.importorskip("pyscf")
+
+from ase_nbody.labelling import kohn_sham
+from ase_nbody.labelling.pyscf_calculator import PySCFCalculator
+
+SMALL = {"basis": "sto-3g"}
+HARTREE = 27.211386
+
+
+def bent_water() -> Atoms:
+    atoms = molecule("H2O")
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def energy(atoms: Atoms, **settings) -> float:
+    atoms = atoms.copy()
+    atoms.calc = PySCFCalculator(**{**SMALL, **settings})
+    return atoms.get_potential_energy()
+
+
+def stretched_hydrogen(distance: float = 3.0) -> Atoms:
+    return Atoms("H2", [(0, 0, 0), (0, 0, distance)])
+
+
+@pytest.mark.parametrize("xc", ["PBE", "wb97x"])
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_forces_are_the_derivative_of_the_energy_and_add_up_to_zero(xc, multiplicity):
+    atoms = bent_water()
+    atoms.info["multiplicity"] = multiplicity
+    calculator = PySCFCalculator(xc, "sto-3g", conv_tol=1e-10)
+    forces = calculator.get_forces(atoms)
+    direction = np.random.default_rng(0).normal(size=(3, 3))
+    energies = []
+    for step in (1e-3, -1e-3):
+        moved = atoms.copy()
+        moved.positions += step * direction
+        energies.append(calculator.get_potential_energy(moved))
+    slope = (energies[0] - energies[1]) / 2e-3
+    assert slope == pytest.approx(-(forces * direction).sum(), abs=1e-4)
+    assert np.abs(forces.sum(axis=0)).max() < 1e-6
+
+
+def test_the_two_grids_give_what_pyscf_gives_on_one():
+    from pyscf import dft, gto
+
+    atoms = bent_water()
+    places = list(zip(atoms.symbols, atoms.positions, strict=True))
+    field = dft.RKS(gto.M(atom=places, basis="def2-svp", verbose=0), xc="pbe").density_fit()
+    field.grids.level = 2
+    field.conv_tol = 1e-10
+    expected = field.kernel() * HARTREE
+    assert energy(atoms, basis="def2-svp", conv_tol=1e-9) == pytest.approx(expected, abs=2e-4)
+
+
+def test_labels_do_not_depend_on_structures_before():
+    calculator = PySCFCalculator(**SMALL)
+    first, other = bent_water(), molecule("H2O")
+    before = calculator.get_forces(first)
+    calculator.get_forces(other)
+    assert np.array_equal(calculator.get_forces(first), before)
+
+
+def test_oxygen_is_a_triplet_where_its_info_says_so():
+    oxygen = molecule("O2")
+    singlet = energy(oxygen)
+    oxygen.info["multiplicity"] = 3
+    assert energy(oxygen) < singlet - 0.5
+
+
+def test_a_change_of_charge_alone_is_noticed():
+    atoms = molecule("OH")
+    atoms.calc = PySCFCalculator(**SMALL)
+    neutral = atoms.get_potential_energy()
+    atoms.info["charge"] = 1
+    atoms.info["multiplicity"] = 3
+    assert atoms.get_potential_energy() > neutral + 5
+
+
+def test_a_broken_bond_needs_the_unrestricted_solution():
+    """Far apart, two hydrogen atoms have twice the energy of one; the restricted solution has some eV more."""
+    atom = energy(Atoms("H"))
+    assert energy(stretched_hydrogen(), unrestricted=True) == pytest.approx(2 * atom, abs=0.05)
+    assert energy(stretched_hydrogen()) > 2 * atom + 1
+
+
+def test_a_whole_bond_has_no_unrestricted_solution():
+    atoms = bent_water()
+    assert energy(atoms, unrestricted=True) == energy(atoms)
+
+
+def test_the_second_order_solver_takes_over(monkeypatch):
+    atoms = bent_water()
+    expected = energy(atoms)
+    monkeypatch.setattr(kohn_sham, "_CYCLES", 1)
+    assert energy(atoms) == pytest.approx(expected, abs=1e-4)
+    monkeypatch.setattr(kohn_sham, "_NEWTON_CYCLES", 0)
+    with pytest.raises(CalculationFailed, match="did not converge"):
+        energy(atoms)
+
+
+def test_an_atom_alone_feels_no_force():
+    atom = Atoms("N", info={"multiplicity": 4})
+    atom.calc = PySCFCalculator(**SMALL)
+    assert np.abs(atom.get_forces()).max() < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"xc": "PBEE"}, "no functional"), ({"grid_level": 11}, "0 to 9"), ({"conv_tol": 0.0}, "above 0")],
+)
+def test_wrong_settings_are_refused(settings, words):
+    with pytest.raises(CalculatorSetupError, match=words):
+        PySCFCalculator(**settings)
+
+
+@pytest.mark.filterwarnings("ignore:Basis may be available")
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (Atoms("H2O", np.eye(3), pbc=True, cell=np.eye(3) * 9), "molecules"),
+        (Atoms("H", info={"multiplicity": 3}), "cannot have multiplicity"),
+        (Atoms("Og"), "basis"),
+    ],
+)
+def test_structures_that_cannot_be_treated_are_refused(atoms, words):
+    with pytest.raises(InputError, match=words):
+        energy(atoms, basis="def2-svp")
