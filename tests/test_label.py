@@ -36,6 +36,7 @@ from ase_nbody.labelling.frames import kept_frame
 from ase_nbody.labelling.journal import Entry, Journal, JournalError, structure_hash
 from ase_nbody.labelling.labelled_files import LabelledFiles
 from ase_nbody.labelling.report import counted_reasons
+from ase_nbody.labelling.tasks import computed, tasks_of
 from ase_nbody.stopping import StopRequest
 
 SPRINGS = "label_teacher:springs"
@@ -325,6 +326,48 @@ def test_wrong_requests_are_refused_before_anything_is_computed(tmp_path):
 def folder_named(path):
     path.mkdir()
     return path
+
+
+class Doubtful:
+    """A call that labels batches, and dies with a batch that has number 5 in it."""
+
+    def prepare(self):
+        pass
+
+    def __call__(self, task):
+        if 5 in task.numbers:
+            os._exit(1)
+        return [Entry(Label(float(n), np.zeros((1, 3)))) for n in task.numbers]
+
+
+def test_batches_that_crash_are_tried_one_by_one():
+    frames, numbers = [Atoms("H")] * 12, [0, 1, *range(3, 12)]
+    tasks = list(tasks_of(frames, numbers, 4, Checks(consistency=False)))
+    assert [task.numbers for task in tasks] == [(0, 1, 3, 4), (5, 6, 7, 8), (9, 10, 11)]
+    found = {}
+    for task, entries in computed(tasks, Doubtful(), processes=2, time_limit=None, stop=StopRequest()):
+        found |= dict(zip(task.numbers, entries, strict=True))
+    assert sorted(found) == numbers
+    assert found.pop(5).outcome == Failure("the process ended with exit status 1")
+    assert all(entry.outcome.energy == n for n, entry in found.items())
+
+
+def test_the_sample_that_is_looked_at_comes_first_and_is_spread_out():
+    frames = [Atoms("H")] * 7000
+    tasks = list(tasks_of(frames, range(7000), 256, Checks()))
+    assert [task.numbers for task in tasks[:7]] == [(1000 * n,) for n in range(7)]
+    assert all(task.checks for task in tasks[:7]) and not any(task.checks for task in tasks[7:])
+    assert sorted(n for task in tasks for n in task.numbers) == list(range(7000))
+    assert len(list(tasks_of(frames, [4, 2], 256, Checks()))) == 2
+
+
+def test_an_empty_journal_belongs_to_nobody(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        journal.claim({"reference": "a"}, [b"1"], force=False)
+        journal.claim({"reference": "b"}, [b"1"], force=False)
+        journal.add([(b"1", Entry(Failure("no")))])
+        with pytest.raises(JournalError, match="reference was 'b', now 'a'"):
+            journal.claim({"reference": "a"}, [b"1"], force=False)
 
 
 def test_no_label_leaves_no_output(tmp_path):

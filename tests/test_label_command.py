@@ -43,33 +43,29 @@ def waters(count):
     return frames
 
 
-def test_labels_are_trained_on_and_evaluated_without_options(nbody, tmp_path):
+def test_labels_are_evaluated_without_options(nbody, tmp_path):
     write("in put.xyz", waters(12))
     command = ("label", "in put.xyz", "--with", SPRINGS, "--option", "factor=1.0", "--processes", 1)
     status, out, err = nbody(*command, "--output", "labelled.xyz")
     assert status == 0, err
     for text in ("labels", "12", "label_teacher 1.5", "labelled.xyz", "labelled.json"):
         assert text in out
-    model = tiny_model(tmp_path, ("H", "O"))
-    status, out, _ = nbody("evaluate", model, "--data", "labelled.xyz")
+    status, out, _ = nbody("evaluate", tiny_model(tmp_path, ("H", "O")), "--data", "labelled.xyz")
     assert status == 0 and f"level of theory {SPRINGS} (label_teacher 1.5)" in out and "12 structures" in out
-    training = (
-        "--data",
-        "labelled.xyz",
-        "--epochs",
-        1,
-        "--n-valid",
-        2,
-        "--preset",
-        "small",
-        "--output",
-        "m.safetensors",
-    )
-    status, out, err = nbody("train", *training)
+
+
+@pytest.mark.slow
+def test_a_model_knows_the_level_of_theory_that_it_was_trained_on(nbody):
+    frames = waters(12)
+    for atoms in frames:
+        atoms.info |= {"energy": -1.0, "level_of_theory": "PBE", "program": "x 1"}
+        atoms.arrays["forces"] = np.zeros((3, 3))
+    write("labelled.xyz", frames)
+    options = ("--epochs", 1, "--n-valid", 2, "--preset", "small", "--output", "m.safetensors")
+    status, out, err = nbody("train", "--data", "labelled.xyz", *options)
     assert status == 0, err
-    assert f"level of theory {SPRINGS}" in out
-    status, out, _ = nbody("info", "m.safetensors")
-    assert f"{SPRINGS} (label_teacher 1.5)" in out
+    assert "level of theory PBE (x 1)" in out
+    assert "PBE (x 1)" in nbody("info", "m.safetensors")[1]
 
 
 def test_levels_of_theory_that_differ_are_told(tmp_path):

@@ -18,8 +18,8 @@ EXPLICIT = ("ref", "dft")
 PLAIN = ""
 KNOWN = (*EXPLICIT, PLAIN)
 _PLACES = ("calculator", "info", "arrays")
-# Arrays of ASE that have the shape of forces.
-_NO_LABELS = {"momenta", "initial_magmoms", "magmoms", "velocities", "velo", "vel"}
+# Arrays of ASE, and of `nbody label`, that have the shape of forces.
+_NO_LABELS = {"momenta", "initial_magmoms", "magmoms", "velocities", "velo", "vel", "forces_spread"}
 
 
 @dataclass(frozen=True)

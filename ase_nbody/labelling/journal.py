@@ -196,14 +196,14 @@ class Journal:
 
     def _difference(self, origin: Mapping[str, Any], hashes: Collection[bytes]) -> str | None:
         """What a run differs in from that of the journal, in words; None for the same run."""
-        written = self._fact("origin")
-        if written is None:
+        written, done = self._fact("origin"), self.hashes()
+        if written is None or not done:
             return None
         earlier, now = _flat(json.loads(written)), _flat(json.loads(json.dumps(origin)))
         names = [name for name in sorted({*earlier, *now}) if earlier.get(name) != now.get(name)]
         if names:
             return "; ".join(f"{n} was {earlier.get(n, 'not given')!r}, now {now.get(n, 'not given')!r}" for n in names)
-        missing = len(self.hashes() - set(hashes))
+        missing = len(done - set(hashes))
         return f"{missing} of these structures are not in the input of this run" if missing else None
 
 

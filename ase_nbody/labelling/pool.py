@@ -7,45 +7,27 @@ time, so that it is always known whose task it was.
 from __future__ import annotations
 
 import os
-import pickle
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from ase_nbody.labelling.worker import ProcessFailure, work
 from ase_nbody.stopping import StopRequest
+
+__all__ = ["ProcessFailure", "WorkerStartError", "outcomes"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _LOOK = 0.1  # seconds between looks at time limits and stop requests
 _GRACE = 5.0  # seconds that tasks in progress have after a stop request
 _FAREWELL = 2.0  # seconds that an idle process has to end by itself
-
-
-@dataclass(frozen=True)
-class ProcessFailure:
-    """A task without a result.
-
-    Attributes:
-        reason: in words: the error that it raised, how its process died, or that it took too long.
-    """
-
-    reason: str
 
 
 class WorkerStartError(RuntimeError):
@@ -134,7 +116,7 @@ class _Worker:
     def __init__(self, setup: _Setup, number: int, task: Any) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True, name="nbody-worker")
+        self.process = context.Process(target=work, args=(theirs,), daemon=True, name="nbody-worker")
         self.process.start()
         theirs.close()  # so that the pipe ends with the process
         self.number, self._task, self._setup = number, task, setup
@@ -244,63 +226,3 @@ def _start_words(reason: str) -> str:
         f"a process that was to compute did not begin: {reason}. What it printed stands above; in a script, calls that "
         "start processes stand below `if __name__ == '__main__':`"
     )
-
-
-def _work(connection: Connection) -> None:
-    """What a process does: set up, say so, and answer tasks until the pipe ends."""
-    with suppress(OSError):
-        os.setpgrp()  # Ctrl-C is for the parent; and programs that the task starts can be ended with it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.update(dict.fromkeys(_THREADS, "1"))  # before numerical libraries are loaded
-    with suppress(EOFError, OSError):
-        function = _set_up(connection)
-        while function is not None:
-            _answer(connection, function)
-
-
-def _set_up(connection: Connection) -> Callable[[Any], Any] | None:
-    try:
-        function, initializer, initargs = connection.recv()
-        if initializer is not None:
-            initializer(*initargs)
-        _use_one_thread()
-    except (Exception, SystemExit) as error:
-        connection.send((ProcessFailure(_described(error)),))
-        return None
-    connection.send((None,))
-    return function  # type: ignore[no-any-return]
-
-
-def _answer(connection: Connection, function: Callable[[Any], Any]) -> None:
-    task = connection.recv_bytes()
-    try:
-        result = function(pickle.loads(task))
-    except (Exception, SystemExit) as error:  # programs of every kind are called
-        result = ProcessFailure(_described(error))
-    try:
-        connection.send((result,))
-    except OSError:
-        raise
-    except Exception as error:  # pickle raises errors of every kind
-        connection.send((ProcessFailure(f"the result cannot be sent: {_described(error)}"),))
-
-
-def _use_one_thread() -> None:
-    """Of libraries that were loaded before the environment said so, as by the script that the process begins with."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    threadpool_limits(1)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def _described(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
