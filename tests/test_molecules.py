@@ -3,9 +3,11 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 
 Chem = pytest.importorskip("rdkit.Chem")
@@ -118,3 +120,50 @@ def test_no_structure_has_a_molecule_of_a_test_set(path):
     from excluded import excluded_name_of_structure
 
     assert {excluded_name_of_structure(atoms) for atoms in read(path, ":")} == {None}
+
+
+def labelled(name: str, kind: str, strength: float, spread: float, place: float) -> tuple[Atoms, Atoms]:
+    """A water molecule by ANI and by xTB, whose forces differ by `strength`, eV/angstrom."""
+    atoms = molecule("H2O")
+    atoms.positions += place
+    atoms.info.update(name=name, sampled_by=f"{kind} 300 K")
+    pair = (atoms, atoms.copy())
+    for one, force in zip(pair, (0.0, strength), strict=True):
+        one.calc = SinglePointCalculator(one, energy=0.0, forces=np.array([[force, 0, 0], [0, 0, 0], [0, 0, 0]]))
+    atoms.arrays["forces_spread"] = np.array([spread, 0, 0])
+    return pair
+
+
+def test_the_disagreement_is_the_larger_of_spread_and_half_the_difference():
+    from choose import disagreement
+
+    assert disagreement(*labelled("water", "md", 1.0, 0.2, 0)) == pytest.approx(0.5)
+    assert disagreement(*labelled("water", "md", 1.0, 0.8, 0)) == pytest.approx(0.8)
+
+
+def test_structures_are_chosen_where_teachers_disagree_in_turn_from_molecules_and_kinds():
+    from choose import candidates, chosen
+
+    pairs = [
+        labelled(name, kind, 0.1 * number, 0.0, number + 10 * (kind == "md") + 20 * (name == "b"))
+        for name in ("a", "b")
+        for kind in ("md", "stretch")
+        for number in range(10)
+    ]
+    everything = list(candidates([ani for ani, _ in pairs], [xtb for _, xtb in pairs]))
+    assert len(everything) == 40
+    first = chosen(everything, 6, seed=0)[:4]
+    assert {(atoms.info["name"], atoms.info["sampled_by"]) for atoms in first} == {
+        (name, kind) for name in ("a", "b") for kind in ("md 300 K", "stretch 300 K")
+    }
+    assert [atoms.info["disagreement"] for atoms in first] == [0.45] * 4
+    assert len(chosen(everything, 20, seed=0)) == 17  # there is none of more than five heavy atoms
+
+
+def test_strained_structures_are_not_chosen_and_unlabelled_ones_only_at_random():
+    from choose import candidates
+
+    strained, alone = labelled("a", "md", 40.0, 0.0, 0), labelled("b", "md", 1.0, 0.0, 5)
+    (one,) = candidates([strained[0]], [strained[1], alone[1]])
+    assert one.atoms is alone[1]
+    assert one.disagreement is None
