@@ -1,0 +1,33 @@
+#!/bin/sh
+# Sample structures of all molecules and pairs of H, C, N and O, and label them by ANI-1x and GFN2-xTB: some 300,000.
+#
+#     sh data/organic/make_cheap.sh [FOLDER] [PROCESSES]
+#
+# FOLDER (data/organic/cheap if not given) is not committed. Stopped or killed, the same command goes on; what is done
+# is not done again. Needs: pip install rdkit tblite, and pip install --no-deps torchani==2.0 with lark-parser.
+set -eu
+lists=$(dirname "$0")
+folder=${1:-$lists/cheap}
+processes=${2:-2}
+mkdir -p "$folder"
+
+sample() { # list, structures of each system, further options
+    list=$1 number=$2
+    shift 2
+    [ -f "$folder/$list.xyz" ] || nbody sample "$lists/$list.csv" --with tblite:GFN2-xTB --number "$number" --seed 0 \
+        --processes "$processes" --output "$folder/$list.xyz" "$@"
+}
+
+label() { # list, name of the labels, calculator, further options
+    list=$1 name=$2 calculator=$3
+    shift 3
+    [ -f "$folder/$list-$name.xyz" ] || nbody label "$folder/$list.xyz" --with "$calculator" --processes "$processes" \
+        --output "$folder/$list-$name.xyz" "$@"
+}
+
+sample molecules 150
+sample dimers 120 --kinds dimers,md,normal-modes,rattle
+for list in molecules dimers; do
+    label $list ani-1x ani:ANI-1x
+    label $list xtb tblite:GFN2-xTB --time-limit 120
+done
