@@ -17,6 +17,7 @@ LAYERS = (
     {"data", "training", "hessian", "results", "envelope", "envelope_check"},
     {"calculator", "calculator_inputs"},
     {"simulation"},
+    {"labelling"},
     {"cli"},
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
