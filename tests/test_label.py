@@ -201,7 +201,7 @@ def test_consistent_energies_pass_also_without_forces():
 def test_judgement_of_single_labels():
     atoms = molecule("H2O")
     forces = np.array([[1.0, 0, 0], [-0.5, 0, 0], [-0.5, 0, 0]])
-    good = Label(-1.0, forces, None, {}, {"forces_spread": np.full((3, 3), 0.02)})
+    good = Label(-1.0, forces, None, {}, {"forces_spread": np.array([[0.02] * 3, [0.0] * 3, [0.01] * 3])})
     assert judged(atoms, good, Checks()) is good
     assert judged(atoms, good, Checks(drop_spread=35)) is good
 
