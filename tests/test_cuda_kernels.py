@@ -270,8 +270,8 @@ def test_products_of_the_medium_preset_stay_in_registers(compiler, code, dtype):
     assert f"fma.rn.f{torch.finfo(dtype).bits}" in ptx
 
 
-def test_sums_over_senders_compile(compiler):
-    ptx, stack = compiler(cuda_code.sender_sums, (Layout(256, 64),), torch.float64, 80)
+def test_sums_over_nodes_compile(compiler):
+    ptx, stack = compiler(cuda_code.sums, (Layout(256, 64),), torch.float64, 80)
     assert stack == 0 and "add.f64" in ptx
 
 

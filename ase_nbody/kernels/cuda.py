@@ -13,6 +13,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
+from math import prod
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -111,6 +112,14 @@ def tangent_gradients(
     return _gradients(cuda_code.tangent_gradients, held, [*plain, upstream, *tangents], edges, table)
 
 
+def sums(rows: Tensor, offsets: Tensor, order: Tensor) -> Tensor:
+    """Contiguous rows (R, ...) summed over nodes; rows order[offsets[n]:offsets[n + 1]] are those of node n."""
+    summed = rows.new_empty(len(offsets) - 1, *rows.shape[1:])
+    layout = _streaming(prod(rows.shape[1:]), rows.dtype)
+    _launch(compiled(cuda_code.sums, layout), len(summed), layout, [offsets, order, rows, summed])
+    return summed
+
+
 def products(factors: Sequence[Tensor], table: ProductTable) -> Tensor:
     """The node product of two contiguous factors, (N, table.n_output, C)."""
     product = factors[0].new_empty(factors[0].shape[0], table.n_output, factors[0].shape[2])
@@ -142,15 +151,8 @@ def _gradients(
     d_radial = torch.empty_like(radial)
     tensors = [edges.receiver_offsets, edges.senders, *arguments, of_edges, d_harmonics, d_radial]
     _run_parts(code, held, table, edges, states, tensors)
-    return _sender_sums(of_edges, edges), d_harmonics.sum(dim=1), d_radial
-
-
-def _sender_sums(of_edges: Tensor, edges: EdgeList) -> Tensor:
-    sums = of_edges.new_empty(edges.n_senders, *of_edges.shape[1:])
-    layout = _streaming(of_edges.shape[1] * of_edges.shape[2], of_edges.dtype)
-    kernel = compiled(cuda_code.sender_sums, layout)
-    _launch(kernel, edges.n_senders, layout, [edges.sender_offsets, edges.sender_order, of_edges, sums])
-    return sums
+    d_states = sums(of_edges, edges.sender_offsets, edges.sender_order)
+    return d_states, d_harmonics.sum(dim=1), d_radial
 
 
 def _run_parts(

@@ -3,7 +3,7 @@
 One program runs over one node and a block of channels. The edge kernels loop over the edges of a receiver, whose row of
 the output stays in registers: the messages are summed there, or their upstream gradient is loaded once. Coefficients of
 an edge are summed over its harmonics first, coupling[a, o] = sum_b c[a, b, o] Y[b], once for all channels of a thread.
-Gradients of states are written per edge and summed by `sender_sums` in the order of the senders: no atomics, and a
+Gradients of states are written per edge and summed by `sums` in the order of the senders: no atomics, and a
 fixed order of addition.
 """
 
@@ -173,16 +173,16 @@ def _pull_harmonics(w: Writer, table: ProductTable, path: int) -> None:
         w.add(f"dy{b}", f"({' + '.join(f'{t.value!r} * wx{t.a}' for t in terms)}) * g{o}")
 
 
-def sender_sums(layout: Layout) -> str:
-    """Rows of one number per channel and edge, summed over the edges of each sender."""
-    w = Writer("sender_sums", "offsets order rows sums", layout)
+def sums(layout: Layout) -> str:
+    """Rows of one number per channel and edge, summed over the edges of each node."""
+    w = Writer("sums", "offsets order rows summed", layout)
     w.zero("total", "rows")
     with w.loop("i"):
         w.row("rows", "tl.load(order + i)", 1)
         w.load("row", "rows", 0)
         w.add("total", "row")
-    w.row("sums", "n", 1)
-    w.store("total", "sums", 0)
+    w.row("summed", "n", 1)
+    w.store("total", "summed", 0)
     return w.text()
 
 
