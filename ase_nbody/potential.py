@@ -10,10 +10,10 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from ase_nbody.architectures.base import Gradients, Network
+from ase_nbody.architectures.base import Gradients, Network, gradients_by_vectors
 from ase_nbody.contacts import Table
 from ase_nbody.graph import Graph, Prediction, edge_vectors, stress_is_defined, sums_of_structures, volumes
-from ase_nbody.kernels.sums import node_sums, receiver_sums, sender_sums
+from ase_nbody.kernels.sums import node_sums
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.timings import Timings
 
@@ -181,25 +181,8 @@ def _differentiated(
         )
     if not differentiable:
         energies = energies.detach()
-    by_vectors = _gradients_by_vectors(graph, energies, vectors.detach(), d_vectors)
+    by_vectors = gradients_by_vectors(graph, energies, vectors.detach(), d_vectors)
     return replace(by_vectors, positions=by_vectors.positions + d_positions)
-
-
-def _gradients_by_vectors(graph: Graph, energies: Tensor, vectors: Tensor, d_vectors: Tensor) -> Gradients:
-    """Gradients by positions and strain from those by the vectors of the edges.
-
-    A vector is that from the receiver to the sender, and a symmetric strain acts on all of them.
-
-    Args:
-        graph: whose edges they are.
-        energies: passed on, (N,).
-        vectors: (E, 3), angstrom.
-        d_vectors: gradients by them, (E, 3), 1/angstrom.
-    """
-    d_positions = sender_sums(d_vectors, graph.edges) - receiver_sums(d_vectors, graph.edges)
-    outer = vectors.unsqueeze(2) * d_vectors.unsqueeze(1)  # (E, 3, 3)
-    d_strain = sums_of_structures(receiver_sums(outer, graph.edges), graph)
-    return Gradients(energies, d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)))
 
 
 def _scaled_energies(
@@ -235,7 +218,7 @@ def _with_contacts(potential: Potential, graph: Graph, contacts: Tensor, timings
     d_vectors = found.vectors.index_put((contacts,), d_short)  # (E, 3)
     of_atoms = node_sums(repulsion.detach(), graph.edges.receivers[contacts], graph.n_atoms)
     energies = found.energies.double() + of_atoms / potential.energy_scale
-    return _gradients_by_vectors(graph, energies, vectors, d_vectors)
+    return gradients_by_vectors(graph, energies, vectors, d_vectors)
 
 
 def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:

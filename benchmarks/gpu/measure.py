@@ -37,18 +37,19 @@ TRAINED = {
     "nequip": ("eager",),
 }
 BATCH_SIZE = 5
+MOST_CALLS = 50
 
 
-def milliseconds(function: Callable[[], object], device: str, seconds: float, most: int) -> dict[str, float]:
-    """Median time of a call once warm, and memory of the card at its largest."""
+def milliseconds(function: Callable[[], object], device: str, seconds: float, before: int = 2) -> dict[str, float]:
+    """Median time of a call after some that are not counted, and memory of the card at its largest."""
     times: list[float] = []
-    for _ in range(2):
+    for _ in range(before):
         function()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     until = time.perf_counter() + seconds
-    while not times or (time.perf_counter() < until and len(times) < most):
+    while not times or (time.perf_counter() < until and len(times) < MOST_CALLS):
         started = time.perf_counter()
         function()
         if device == "cuda":
@@ -73,8 +74,8 @@ def evaluation(package: Any, model: str, structure: str, chosen: argparse.Namesp
 
     row = {"model": model, "structure": structure, "atoms": len(atoms)}
     alone = package.model_alone(calc, atoms)
-    yield {**row, "what": "alone", **milliseconds(alone, chosen.device, chosen.seconds, 50)}
-    yield {**row, "what": "step", **milliseconds(step, chosen.device, 2 * chosen.seconds, 50)}
+    yield {**row, "what": "alone", **milliseconds(alone, chosen.device, chosen.seconds)}
+    yield {**row, "what": "step", **milliseconds(step, chosen.device, 2 * chosen.seconds, before=1)}
 
 
 def training(package: Any, model: str, structure: str, chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -82,7 +83,7 @@ def training(package: Any, model: str, structure: str, chosen: argparse.Namespac
     frames = labelled(rattled(TRAINED_ON[structure](), 2 * BATCH_SIZE))
     step = package.training_step([frames[:BATCH_SIZE], frames[BATCH_SIZE:]], DTYPE, model, chosen.device)
     row = {"model": model, "structure": structure, "atoms": BATCH_SIZE * len(frames[0])}
-    yield {**row, "what": "training", **milliseconds(step, chosen.device, chosen.seconds, 50)}
+    yield {**row, "what": "training", **milliseconds(step, chosen.device, chosen.seconds)}
 
 
 def reason(error: Exception) -> str:
@@ -111,8 +112,8 @@ def main() -> None:
     package = importlib.import_module(f"with_{chosen.package}")
     boxes = chosen.structure or (SMALL if chosen.sizes == "small" else BOXES)
     trained_on = ["toluene"] if chosen.sizes == "small" else TRAINED_ON
-    tasks = [(evaluation, model, box) for model in chosen.model or MODELS[chosen.package] for box in boxes]
-    tasks += [(training, model, box) for model in TRAINED[chosen.package] for box in trained_on if not chosen.model]
+    tasks = [(training, model, box) for model in TRAINED[chosen.package] for box in trained_on if not chosen.model]
+    tasks += [(evaluation, model, box) for box in boxes for model in chosen.model or MODELS[chosen.package]]
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     with chosen.output.open("a") as file:
         for task, model, structure in tasks:

@@ -1,6 +1,6 @@
 """Where the time of a step goes: torch's profiler over evaluations of ase_nbody, largest first.
 
-    PYTHONPATH=benchmarks/peers python benchmarks/gpu/step_profile.py "nbody medium" water-3993 cuda
+PYTHONPATH=benchmarks/peers python benchmarks/gpu/step_profile.py "nbody medium" water-3993 cuda
 """
 
 from __future__ import annotations

@@ -64,9 +64,7 @@ def training_step(batches: list[list[Atoms]], dtype: str, size: str, device: str
 def _sample(atoms: Atoms, trained: Potential) -> Sample:
     labels = Labels(energy=atoms.get_potential_energy(), forces=atoms.get_forces(), stress=None)
     place = {"dtype": trained.dtype, "device": trained.device}
-    return Sample(
-        graph=neighbour_graph(atoms, trained.cutoff, **place), targets=targets(atoms, labels, **place)
-    )
+    return Sample(graph=neighbour_graph(atoms, trained.cutoff, **place), targets=targets(atoms, labels, **place))
 
 
 def many(dtype: str, size: str, number: int = 100, repeats: int = 7) -> dict[str, float]:
