@@ -21,6 +21,7 @@ from ase_nbody.architectures import architectures
 from ase_nbody.data.dataset import Labels
 from ase_nbody.data.samples import Sample, batch_samples, targets
 from ase_nbody.envelope import OutsideTrainingWarning
+from ase_nbody.kernels.binned_pairs import binned_pairs
 from ase_nbody.kernels.sums import node_sums, receiver_sums, sender_sums
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
@@ -212,6 +213,40 @@ def test_dynamics_are_the_same_from_run_to_run():
     assert np.array_equal(first, second)
 
 
+def hot_water(side: int, seed: int) -> Atoms:
+    atoms = water_box(side)
+    atoms.rattle(0.15, seed=seed)
+    return atoms
+
+
+@pytest.mark.parametrize("pbc", [True, [True, True, False], False])
+def test_the_list_made_on_the_gpu_is_that_of_the_cpu(pbc):
+    atoms = hot_water(6, 0)
+    atoms.pbc = pbc
+    assert binned_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 5.5, DEVICE) is not None
+    found, expected = (neighbour_graph(atoms, 5.5, device=device) for device in (DEVICE, "cpu"))
+    for name, tensor in vars(expected.edges).items():
+        assert torch.equal(getattr(found.edges, name).cpu(), tensor)
+    assert torch.equal(found.shifts.cpu(), expected.shifts)
+
+
+def test_contacts_along_a_run_are_those_of_the_cpu():
+    calculators = [calculator("water", device, outside="ignore") for device in (DEVICE, "cpu")]
+    place = {"dtype": torch.float64}
+    met = 0
+    for step in range(4):
+        atoms = hot_water(6, step)
+        atoms.set_cell(atoms.cell[:] * (1 + 0.01 * step), scale_atoms=True)
+        for moved in (atoms, hot_water(6, step)):
+            graphs = [c.neighbours.graph(moved, device=c.potential.device, **place) for c in calculators]
+            found, expected = (
+                {(int(g.edges.senders[e]), int(g.edges.receivers[e])) for e in g.contacts} for g in graphs
+            )
+            assert found == expected
+            met += len(found)
+    assert met > 0
+
+
 # --- manners ---------------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +275,7 @@ def test_structures_outside_the_training_are_told_of():
     with pytest.warns(OutsideTrainingWarning, match="C-O"):
         calc.get_property("energy", atoms)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", OutsideTrainingWarning)
         calculator("organic", outside="warn").get_property("energy", molecule("CH3OH"))
 
 

@@ -40,7 +40,7 @@ BATCH_SIZE = 5
 MOST_CALLS = 50
 
 
-def milliseconds(function: Callable[[], object], device: str, seconds: float, before: int = 2) -> dict[str, float]:
+def milliseconds(function: Callable[[], object], device: str, seconds: float, before: int = 4) -> dict[str, float]:
     """Median time of a call after some that are not counted, and memory of the card at its largest."""
     times: list[float] = []
     for _ in range(before):
@@ -62,7 +62,7 @@ def milliseconds(function: Callable[[], object], device: str, seconds: float, be
 
 
 def evaluation(package: Any, model: str, structure: str, chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Two rows: a step through ASE, and the model alone."""
+    """Rows: the model alone, a step through ASE and, where it is kept between steps, a new neighbour list."""
     atoms = {**BOXES, **SMALL}[structure]()
     calc = package.calculator(atoms, DTYPE, model, chosen.device)
     atoms.calc = calc
@@ -76,6 +76,9 @@ def evaluation(package: Any, model: str, structure: str, chosen: argparse.Namesp
     alone = package.model_alone(calc, atoms)
     yield {**row, "what": "alone", **milliseconds(alone, chosen.device, chosen.seconds)}
     yield {**row, "what": "step", **milliseconds(step, chosen.device, 2 * chosen.seconds, before=1)}
+    if hasattr(package, "neighbour_list"):
+        new_list = package.neighbour_list(calc, atoms)
+        yield {**row, "what": "list", **milliseconds(new_list, chosen.device, 0.2 * chosen.seconds, before=1)}
 
 
 def training(package: Any, model: str, structure: str, chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -112,8 +115,8 @@ def main() -> None:
     package = importlib.import_module(f"with_{chosen.package}")
     boxes = chosen.structure or (SMALL if chosen.sizes == "small" else BOXES)
     trained_on = ["toluene"] if chosen.sizes == "small" else TRAINED_ON
-    tasks = [(training, model, box) for model in TRAINED[chosen.package] for box in trained_on if not chosen.model]
-    tasks += [(evaluation, model, box) for box in boxes for model in chosen.model or MODELS[chosen.package]]
+    tasks = [(evaluation, model, box) for box in boxes for model in chosen.model or MODELS[chosen.package]]
+    tasks += [(training, model, box) for model in TRAINED[chosen.package] for box in trained_on if not chosen.model]
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     with chosen.output.open("a") as file:
         for task, model, structure in tasks:

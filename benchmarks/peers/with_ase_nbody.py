@@ -15,6 +15,7 @@ from ase_nbody import NBodyCalculator
 from ase_nbody.architectures import architectures
 from ase_nbody.data.dataset import Labels
 from ase_nbody.data.samples import Sample, batch_samples, targets
+from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.training.loss import LossWeights, loss
@@ -40,6 +41,16 @@ def model_alone(calc: NBodyCalculator, atoms: Atoms) -> Callable[[], object]:
     """Energy, forces and stress of a structure whose neighbours are known."""
     graph = calc.neighbours.graph(atoms, dtype=calc.potential.dtype, device=calc.potential.device)
     return lambda: predict(calc.potential, graph)
+
+
+def neighbour_list(calc: NBodyCalculator, atoms: Atoms) -> Callable[[], object]:
+    """A new list with the calculator's skin, and its contacts."""
+
+    def new_list() -> object:
+        fresh = NeighbourCache(calc.neighbours.cutoff, calc.neighbours.skin, calc._limits)
+        return fresh.graph(atoms, dtype=calc.potential.dtype, device=calc.potential.device)
+
+    return new_list
 
 
 def training_step(batches: list[list[Atoms]], dtype: str, size: str, device: str = "cpu") -> Callable[[], None]:
