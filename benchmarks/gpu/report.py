@@ -1,6 +1,6 @@
 """The tables of benchmarks/gpu/README.md from what measure.py wrote.
 
-python benchmarks/gpu/report.py runs/gpu/*.jsonl >> benchmarks/gpu/README.md
+python benchmarks/gpu/report.py runs/gpu/*.jsonl
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def table(rows: list[dict[str, Any]], part: str) -> str:
 def main() -> None:
     """Command line: the files."""
     rows = read([Path(name) for name in sys.argv[1:]])
-    print("\n\n".join(table(rows, part) for part in PARTS))
+    measured = {row["what"] for row in rows} | {"memory"}
+    print("\n\n".join(table(rows, part) for part in PARTS if part in measured))
 
 
 if __name__ == "__main__":
