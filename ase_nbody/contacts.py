@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
+from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
+from torch import Tensor
+
+from ase_nbody.kernels.edges import EdgeList
 
 Table = NDArray[np.float64]
 """A distance for each pair of atomic numbers, (119, 119), symmetric, angstrom."""
@@ -94,6 +99,30 @@ class ContactSearch:
         if not len(self._near):
             return self._near
         return self._near[_squared_lengths(*self._near_edges, positions, cell) < self._near_squares]
+
+
+def near_edges(atoms: Atoms, edges: EdgeList, shifts: Tensor, limits: Table, margin: float) -> Tensor:
+    """Numbers of the edges shorter than their limits and a margin, ascending, (K,), found where the edges are.
+
+    Args:
+        atoms: the structure whose edges they are.
+        edges: E edges.
+        shifts: whole cells, (E, 3).
+        limits: distance below which an edge is a contact.
+        margin: angstrom.
+    """
+
+    def there(array: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float64, device=shifts.device)
+
+    positions = there(atoms.positions)
+    of_kinds, kinds = np.unique(atoms.numbers, return_inverse=True)
+    table = there(limits[of_kinds][:, of_kinds])  # (T, T)
+    kind = torch.as_tensor(kinds, device=shifts.device)
+    vectors = positions[edges.senders] - positions[edges.receivers]
+    vectors += shifts.double() @ there(atoms.cell.array)
+    limit = table[kind[edges.receivers], kind[edges.senders]] + margin  # (E,)
+    return (vectors.square().sum(dim=1) < limit**2).nonzero().squeeze(1)
 
 
 def _squared_lengths(

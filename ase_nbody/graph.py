@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.kernels.sums import node_sums
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,17 @@ def edge_vectors(graph: Graph) -> Tensor:
     if graph.vectors is not None:
         return graph.vectors
     vectors = graph.positions[graph.edges.senders] - graph.positions[graph.edges.receivers]
+    if graph.n_structures == 1:  # no cell for every edge
+        return vectors + graph.shifts @ graph.cell[0]
     cells = graph.cell[graph.structure[graph.edges.receivers]]  # (E, 3, 3)
     return vectors + torch.bmm(graph.shifts.unsqueeze(1), cells).squeeze(1)
+
+
+def sums_of_structures(rows: Tensor, graph: Graph) -> Tensor:
+    """What atoms carry, (N, ...), summed in float64 over the atoms of each structure, (B, ...), in the same dtype."""
+    if graph.n_structures == 1:
+        return rows.sum(dim=0, keepdim=True, dtype=torch.float64).to(rows.dtype)
+    return node_sums(rows.double(), graph.structure, graph.n_structures).to(rows.dtype)
 
 
 def closest_distances(graph: Graph, before: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.contacts import ContactSearch, Table
+from ase_nbody.contacts import ContactSearch, Table, near_edges
 from ase_nbody.graph import Graph
 from ase_nbody.neighbours import check_cutoff, neighbour_graph
 from ase_nbody.structures import cell_frame
@@ -67,7 +67,7 @@ class NeighbourCache:
         built = self._built
         made_for = (dtype, torch.device(device))
         movement = None if built is None or built.made_for != made_for else _movement(built, atoms)
-        if built is None or movement is None or not self._complete(movement):
+        if built is None or movement is None or not self._complete(built, movement):
             graph = neighbour_graph(atoms, self.cutoff + self.skin, dtype=dtype, device=device)
             self._built = _built_list(atoms, graph, made_for, self._limits, self.skin)
             self.builds += 1
@@ -80,9 +80,14 @@ class NeighbourCache:
             contacts=_contacts(built, atoms, movement),
         )
 
-    def _complete(self, movement: _Movement) -> bool:
-        """Whether the list surely holds every pair closer than the cutoff. NaN anywhere makes it False."""
-        reach = (self.cutoff + self.skin) * movement.narrowing
+    def _complete(self, built: _BuiltList, movement: _Movement) -> bool:
+        """Whether the list surely holds every pair closer than the cutoff, and its near edges every contact.
+
+        NaN anywhere makes it False. Where only near edges are known, what a wider cell allows is not used: then the
+        bound of `ContactSearch` holds too.
+        """
+        narrowing = movement.narrowing if built.near is None else min(movement.narrowing, 1.0)
+        reach = (self.cutoff + self.skin) * narrowing
         return self.cutoff + 2.0 * movement.displacement <= reach
 
 
@@ -96,7 +101,12 @@ class _Movement:
 
 @dataclass(frozen=True)
 class _BuiltList:
-    """The structure a list was built for, and its graph."""
+    """The structure a list was built for, and its graph.
+
+    Attributes:
+        search: finds contacts; among the near edges alone if there are such.
+        near: numbers of edges that may become contacts, for lists on a GPU, whose other edges stay there.
+    """
 
     numbers: NDArray[np.int64]
     groups: NDArray[np.int64] | None
@@ -108,6 +118,7 @@ class _BuiltList:
     graph: Graph
     made_for: tuple[torch.dtype, torch.device]
     search: ContactSearch | None
+    near: Tensor | None
 
 
 def _movement(built: _BuiltList, atoms: Atoms) -> _Movement | None:
@@ -133,7 +144,8 @@ def _contacts(built: _BuiltList, atoms: Atoms, movement: _Movement) -> Tensor | 
     if built.search is None:
         return None
     found = built.search.contacts(atoms.positions, atoms.cell.array, movement.displacement, movement.narrowing)
-    return torch.from_numpy(found).to(built.made_for[1])
+    contacts = torch.from_numpy(found).to(built.made_for[1])
+    return contacts if built.near is None else built.near[contacts]
 
 
 def _same(groups: NDArray[np.int64] | None, others: NDArray[np.int64] | None) -> bool:
@@ -146,11 +158,14 @@ def _built_list(
     atoms: Atoms, graph: Graph, made_for: tuple[torch.dtype, torch.device], limits: Table | None, skin: float
 ) -> _BuiltList:
     frame = cell_frame(atoms.cell.array, atoms.pbc)
-    search = None
+    search = near = None
     if limits is not None:
-        ends = (graph.edges.senders.cpu().numpy(), graph.edges.receivers.cpu().numpy())
-        shifts = graph.shifts.double().cpu().numpy()
-        search = ContactSearch(*ends, shifts, atoms.numbers, limits, skin, atoms.positions, atoms.cell.array)
+        senders, receivers, shifts = graph.edges.senders, graph.edges.receivers, graph.shifts
+        if shifts.is_cuda:
+            near = near_edges(atoms, graph.edges, shifts, limits, skin)
+            senders, receivers, shifts = senders[near], receivers[near], shifts[near]
+        ends, steps = (senders.cpu().numpy(), receivers.cpu().numpy()), shifts.double().cpu().numpy()
+        search = ContactSearch(*ends, steps, atoms.numbers, limits, skin, atoms.positions, atoms.cell.array)
     return _BuiltList(
         numbers=atoms.numbers.copy(),
         groups=None if "groups" not in atoms.arrays else atoms.arrays["groups"].copy(),
@@ -162,4 +177,5 @@ def _built_list(
         graph=graph,
         made_for=made_for,
         search=search,
+        near=near,
     )

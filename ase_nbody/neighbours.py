@@ -8,8 +8,9 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ase_nbody.contacts import ContactSearch, Table
+from ase_nbody.contacts import Table, near_edges
 from ase_nbody.graph import Graph
+from ase_nbody.kernels.binned_pairs import binned_pairs
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.pairs import narrow, neighbour_pairs
 from ase_nbody.structures import check_structure
@@ -46,24 +47,29 @@ def neighbour_graph(
     """
     check_cutoff(cutoff)
     check_structure(atoms)
-    cell = atoms.cell.array
-    receivers, senders, shifts = neighbour_pairs(atoms.positions, cell, atoms.pbc, cutoff)
+    edges, shifts = _pairs(atoms, cutoff, device)
     groups = atoms.arrays.get("groups") if groups is None else groups
-    contacts = None
-    if limits is not None:
-        search = ContactSearch(senders, receivers, shifts, atoms.numbers, limits, 0.0, atoms.positions, cell)
-        contacts = torch.from_numpy(search.contacts(atoms.positions, cell, 0.0, 1.0)).to(device)
     return Graph(
         atomic_numbers=torch.tensor(atoms.numbers, dtype=torch.int64, device=device),
         positions=torch.tensor(atoms.positions, dtype=dtype, device=device),
-        cell=torch.tensor(cell[None], dtype=dtype, device=device),
+        cell=torch.tensor(atoms.cell.array[None], dtype=dtype, device=device),
         pbc=torch.tensor(atoms.pbc[None], dtype=torch.bool, device=device),
         structure=torch.zeros(len(atoms), dtype=torch.int64, device=device),
-        edges=_edge_list(senders, receivers, len(atoms)).to(device),
-        shifts=torch.tensor(shifts, dtype=dtype, device=device),
+        edges=edges.to(device),
+        shifts=shifts.to(device, dtype),
         groups=None if groups is None else _group_tensor(groups, len(atoms), device),
-        contacts=contacts,
+        contacts=None if limits is None else near_edges(atoms, edges, shifts, limits, 0.0).to(device),
     )
+
+
+def _pairs(atoms: Atoms, cutoff: float, device: torch.device | str) -> tuple[EdgeList, Tensor]:
+    """Edges and shifts, (E, 3) float64: on a GPU where that pays, and else on the CPU."""
+    structure = (atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    found = binned_pairs(*structure, device) if torch.device(device).type == "cuda" else None
+    if found is not None:
+        return found
+    receivers, senders, shifts = neighbour_pairs(*structure)
+    return _edge_list(senders, receivers, len(atoms)), torch.from_numpy(shifts.astype(np.float64))
 
 
 def _edge_list(senders: NDArray[np.int64], receivers: NDArray[np.int64], n_atoms: int) -> EdgeList:

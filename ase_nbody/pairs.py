@@ -34,7 +34,7 @@ def neighbour_pairs(
         positions[sender] - positions[receiver] + shift @ cell.
     """
     short, whole = reduced_cell(cell, pbc)
-    box, origin = _box(positions, short, pbc, cutoff)
+    box, origin = periodic_box(positions, short, pbc, cutoff)
     bins = np.prod(np.maximum(cell_heights(box) / cutoff, 1.0))
     if bins <= max(_ALWAYS_BINNED, _BINS_PER_ATOM * len(positions)):
         receivers, senders, shifts = neighbour_list(
@@ -55,7 +55,7 @@ def narrow(numbers: NDArray[np.int64]) -> NDArray[np.int64] | NDArray[np.int16]:
     return numbers.astype(np.int16) if fits else numbers
 
 
-def _box(
+def periodic_box(
     positions: NDArray[np.float64], cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The non-singular cell matscipy bins atoms in, (3, 3), and its origin, (3,); it spans the atoms without pbc."""

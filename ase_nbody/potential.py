@@ -10,9 +10,10 @@ import torch
 from ase.data import atomic_numbers
 from torch import Tensor
 
-from ase_nbody.architectures.base import Gradients, Network
+from ase_nbody.architectures.base import Gradients, Network, gradients_by_vectors
 from ase_nbody.contacts import Table
-from ase_nbody.graph import Graph, Prediction, edge_vectors, stress_is_defined, volumes
+from ase_nbody.graph import Graph, Prediction, edge_vectors, stress_is_defined, sums_of_structures, volumes
+from ase_nbody.kernels.sums import node_sums
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.timings import Timings
 
@@ -146,7 +147,7 @@ def _prediction(potential: Potential, graph: Graph, gradients: Gradients) -> Pre
     """Scale and reference energies put to a network's numbers."""
     scaled = gradients.energies.double() * potential.energy_scale  # (N,)
     energies = scaled + potential.reference_energies_by_number()[graph.atomic_numbers]
-    energy = energies.new_zeros(graph.n_structures).index_add(0, graph.structure, energies)  # (B,)
+    energy = sums_of_structures(energies, graph)  # (B,)
     forces = -potential.energy_scale * gradients.positions
     return Prediction(energy=energy, energies=energies, forces=forces, stress=_stress(potential, graph, gradients))
 
@@ -169,21 +170,19 @@ def _differentiated(
     *,
     differentiable: bool,
 ) -> Gradients:
-    """Energies and gradients by autograd: one symmetric strain per structure acts on positions and cell."""
+    """Energies and gradients by autograd, by the vectors of the edges and by what a network does with positions."""
+    vectors = edge_vectors(graph).detach().requires_grad_()
     positions = graph.positions.detach().requires_grad_()
-    inputs = [positions]
-    strained = replace(graph, positions=positions)
-    if bool(stress_is_defined(graph).any()):
-        strain = torch.zeros_like(graph.cell, requires_grad=True)  # (B, 3, 3)
-        inputs.append(strain)
-        strained = _strained(strained, strain)
     with torch.enable_grad():
-        energies = _scaled_energies(potential, strained, contacts, parameters)
-        gradients = torch.autograd.grad(energies.sum(), inputs, create_graph=differentiable)
+        seen = replace(graph, positions=positions, vectors=vectors)
+        energies = _scaled_energies(potential, seen, contacts, parameters)
+        d_vectors, d_positions = torch.autograd.grad(
+            energies.sum(), [vectors, positions], create_graph=differentiable, materialize_grads=True
+        )
     if not differentiable:
         energies = energies.detach()
-    d_strain = gradients[1] if len(gradients) == 2 else torch.zeros_like(graph.cell)
-    return Gradients(energies, gradients[0], d_strain)
+    by_vectors = gradients_by_vectors(graph, energies, vectors.detach(), d_vectors)
+    return replace(by_vectors, positions=by_vectors.positions + d_positions)
 
 
 def _scaled_energies(
@@ -217,15 +216,9 @@ def _with_contacts(potential: Potential, graph: Graph, contacts: Tensor, timings
     upstream = [found.vectors[contacts], torch.full_like(repulsion, 1.0 / potential.energy_scale)]
     (d_short,) = torch.autograd.grad([stretched, repulsion], short, upstream)
     d_vectors = found.vectors.index_put((contacts,), d_short)  # (E, 3)
-    edges = graph.edges
-    d_positions = torch.zeros_like(graph.positions).index_add(0, edges.senders, d_vectors)
-    d_positions = d_positions.index_add(0, edges.receivers, d_vectors, alpha=-1)
-    outer = d_vectors.unsqueeze(2) * vectors.unsqueeze(1)  # (E, 3, 3)
-    d_strain = torch.zeros_like(graph.cell).index_add(0, graph.structure[edges.receivers], outer)
-    of_atoms = torch.zeros_like(found.energies, dtype=torch.float64)
-    of_atoms = of_atoms.index_add(0, edges.receivers[contacts], repulsion.detach())
+    of_atoms = node_sums(repulsion.detach(), graph.edges.receivers[contacts], graph.n_atoms)
     energies = found.energies.double() + of_atoms / potential.energy_scale
-    return Gradients(energies, d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)))
+    return gradients_by_vectors(graph, energies, vectors, d_vectors)
 
 
 def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[str, Tensor] | None) -> Tensor:
@@ -234,10 +227,3 @@ def _network_energies(potential: Potential, graph: Graph, parameters: Mapping[st
     else:
         energies = torch.func.functional_call(potential.network, dict(parameters), (graph,))
     return energies
-
-
-def _strained(graph: Graph, strain: Tensor) -> Graph:
-    with torch.enable_grad():
-        symmetric = 0.5 * (strain + strain.transpose(1, 2))
-        positions = graph.positions + torch.bmm(graph.positions.unsqueeze(1), symmetric[graph.structure]).squeeze(1)
-        return replace(graph, positions=positions, cell=graph.cell + torch.bmm(graph.cell, symmetric))

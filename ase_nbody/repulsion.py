@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ase_nbody.contacts import Table, distance_table
 from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.kernels.sums import node_sums
 from ase_nbody.math.zbl import switched_zbl_energy
 
 SWITCH_WIDTH = 0.1
@@ -83,8 +84,7 @@ class Repulsion:
         short = vectors[contacts]  # (K, 3)
         stretched, energies = self.of_vectors(graph, contacts, short)
         seen = replace(graph, vectors=vectors.index_put((contacts,), stretched))
-        receivers = graph.edges.receivers[contacts]
-        atoms = torch.zeros_like(graph.positions[:, 0], dtype=torch.float64).index_add(0, receivers, energies)
+        atoms = node_sums(energies, graph.edges.receivers[contacts], graph.n_atoms)
         return seen, self._left(graph, contacts, short), atoms
 
     def fades(self, graph: Graph, contacts: Tensor) -> bool:
@@ -96,9 +96,9 @@ class Repulsion:
         """(1 - U)^3 with U, at most 1, the products of depths of pairs of contacts and those of one, (N,) float64."""
         fraction = vectors.double().norm(dim=1) / self._onsets(graph, contacts)
         depth, deeper = _depth(fraction, FADE_START, FADE_END), _depth(fraction, *FADE_OF_ONE)  # (K,)
-        receivers, zero = graph.edges.receivers[contacts], torch.zeros_like(graph.positions[:, 0], dtype=torch.float64)
-        total, squares = zero.index_add(0, receivers, depth), zero.index_add(0, receivers, depth**2)
-        total = 0.5 * (total**2 - squares) + zero.index_add(0, receivers, deeper)
+        terms = torch.stack([depth, depth**2, deeper], dim=1)
+        total, squares, of_one = node_sums(terms, graph.edges.receivers[contacts], graph.n_atoms).unbind(1)
+        total = 0.5 * (total**2 - squares) + of_one
         return (1.0 - torch.clamp(total, max=1.0)) ** 3
 
     def of_vectors(self, graph: Graph, contacts: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:

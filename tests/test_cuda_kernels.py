@@ -10,16 +10,19 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from nbody_networks import NETWORKS, SKIN, potential, structures
 from test_kernels import ALL_TABLES, DTYPES, TABLES, TOLERANCES, Case, derivatives, random_case, random_factors
 from torch import Tensor
 
+from ase_nbody.architectures.nbody_splines import NBodySplines
+from ase_nbody.graph import edge_vectors
 from ase_nbody.kernels import (
     ProductTable,
     backends,
@@ -31,8 +34,15 @@ from ase_nbody.kernels import (
     operations,
     product_table,
 )
+from ase_nbody.kernels.cuda_weights import Splined
+from ase_nbody.kernels.spline_messages import SplineWeights, spline_contract
+from ase_nbody.kernels.splines import basis_polynomials
+from ase_nbody.kernels.sums import receiver_sums, sender_sums
 from ase_nbody.kernels.tables import entries
 from ase_nbody.kernels.triton_writer import Layout
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import predict
+from ase_nbody.timings import Timings
 
 HAS_TRITON = cuda.has_triton()
 HAS_GPU = torch.cuda.is_available()
@@ -196,6 +206,51 @@ def test_derivatives_pass_gradcheck(kernels):
     assert torch.autograd.gradgradcheck(messages, case.arguments[:3], fast_mode=True)
 
 
+# --- radial weights made of splines -----------------------------------------------------------------------------------
+
+
+@computes
+@DTYPES
+@pytest.mark.parametrize("degree", [3, 7])
+@pytest.mark.parametrize(("name", "channels"), [("scalars", 48), ("natural", 3)])
+def test_spline_messages_and_gradients_are_those_of_the_oracle(kernels, name, channels, degree, dtype):
+    table = TABLES[name]
+    case = device_case(table, channels, dtype=dtype)
+    generator = torch.Generator().manual_seed(3)
+    coefficients = torch.randn(degree + 6, table.n_paths * channels, generator=generator, dtype=dtype).to(DEVICE)
+    rows = torch.randint(0, 6, (case.edges.n_edges,), generator=generator).to(DEVICE)
+    places = torch.rand(case.edges.n_edges, generator=generator, dtype=dtype).to(DEVICE).requires_grad_()
+    weights = SplineWeights(places, rows, coefficients, degree)
+    messages = spline_contract(case.states, case.harmonics, weights, case.edges, table)
+    arguments = (case.states, case.harmonics, places)
+    found = [messages, *torch.autograd.grad((messages * case.upstream).sum(), arguments)]
+
+    wanted = [t.detach().to("cpu", torch.float64).requires_grad_() for t in (*arguments, case.upstream)]
+    powers = wanted[2].unsqueeze(1) ** torch.arange(degree + 1)
+    basis = powers @ torch.from_numpy(basis_polynomials(degree)).T  # (E, degree + 1)
+    taken = coefficients.cpu().double()[rows.cpu().unsqueeze(1) + torch.arange(degree + 1)]  # (E, degree + 1, P C)
+    radial = torch.einsum("eq,eqf->ef", basis, taken).view(len(rows), table.n_paths, channels)
+    expected = contract(wanted[0], wanted[1], radial, case.edges.to("cpu"), table, "reference")
+    expected = [expected, *torch.autograd.grad((expected * wanted[3]).sum(), wanted[:3])]
+    assert_agree(found, expected)
+
+
+@computes
+@pytest.mark.parametrize("settings", [{"max_degree_edges": 1}, *([] if INTERPRETED else NETWORKS)], ids=str)
+def test_networks_by_radial_tables_are_those_of_autograd(settings):
+    own = potential(torch.float64, **{"channels": 2, "radial_width": 6, **settings})
+    own.network.to(DEVICE)
+    for atoms in structures()[: 1 if INTERPRETED else None]:
+        graph = neighbour_graph(atoms, own.cutoff + SKIN, device=DEVICE)
+        found, wanted = NBodySplines()(own.network, graph, Timings()), predict(own, graph, differentiable=True)
+        torch.testing.assert_close(-own.energy_scale * found.positions, wanted.forces.detach(), atol=1e-8, rtol=0)
+        energies = own.energy_scale * found.energies + own.reference_energies_by_number()[graph.atomic_numbers]
+        torch.testing.assert_close(energies, wanted.energies.detach(), atol=1e-8, rtol=0)
+        vectors = NBodySplines()(own.network, replace(graph, vectors=edge_vectors(graph)), Timings()).vectors
+        sums = sender_sums(vectors, graph.edges) - receiver_sums(vectors, graph.edges)
+        torch.testing.assert_close(sums, found.positions, atol=1e-12, rtol=0)
+
+
 # --- the node product ------------------------------------------------------------------------------------------------
 
 
@@ -232,7 +287,9 @@ def compiled_text(code, arguments: tuple, dtype: torch.dtype, capability: int, t
 
     kernel = cuda.compiled(code, *arguments)
     number = {torch.float32: "*fp32", torch.float64: "*fp64"}[dtype]
-    signature = {name: "*i64" if name in ("offsets", "senders", "order") else number for name in kernel.arg_names}
+    signature = {
+        name: "*i64" if name in ("offsets", "senders", "order", "starts") else number for name in kernel.arg_names
+    }
     made = triton.compile(ASTSource(kernel, signature), GPUTarget("cuda", capability, 32), cuda.OPTIONS)
     (tmp_path / "kernel.cubin").write_bytes(made.asm["cubin"])
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -259,6 +316,19 @@ def test_edge_kernels_of_the_medium_preset_stay_in_registers_and_use_no_atomics(
     assert "fma.rn.f32" in ptx and ".f64" not in ptx
 
 
+@pytest.mark.parametrize("code", [cuda_code.messages, cuda_code.gradients], ids=lambda code: code.__name__)
+def test_edge_kernels_with_splines_stay_in_registers(compiler, code):
+    """The second level of the preset medium, whose states have degree 2."""
+    table, degree = product_table(natural_irreps(2), natural_irreps(3), natural_irreps(3)), 3
+    slopes = 1 if code is cuda_code.messages else 2
+    held = EDGE_KERNELS[code]._replace(edge=slopes * (degree + 1))
+    layout, parts = cuda.plan(held, table, torch.float32, 48)
+    for part in parts:
+        ptx, stack = compiler(code, (table, part, layout, Splined(degree)), torch.float32, 90)
+        assert stack <= 64
+        assert not re.search(r"\s(atom|red|bar)\.", ptx)
+
+
 @pytest.mark.parametrize(
     "code", [cuda_code.products, cuda_code.product_gradients, cuda_code.product_tangents], ids=lambda c: c.__name__
 )
@@ -270,8 +340,8 @@ def test_products_of_the_medium_preset_stay_in_registers(compiler, code, dtype):
     assert f"fma.rn.f{torch.finfo(dtype).bits}" in ptx
 
 
-def test_sums_over_senders_compile(compiler):
-    ptx, stack = compiler(cuda_code.sender_sums, (Layout(256, 64),), torch.float64, 80)
+def test_sums_over_nodes_compile(compiler):
+    ptx, stack = compiler(cuda_code.sums, (Layout(256, 64),), torch.float64, 80)
     assert stack == 0 and "add.f64" in ptx
 
 

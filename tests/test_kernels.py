@@ -194,7 +194,7 @@ def derivatives(scalar: Tensor, arguments: tuple[Tensor, ...], order: int) -> li
     for _ in range(order):
         gradients = torch.autograd.grad(scalar, arguments, create_graph=True)
         found += gradients
-        directions = [torch.randn(g.shape, generator=generator, dtype=torch.float64).to(g.dtype) for g in gradients]
+        directions = [torch.randn(g.shape, generator=generator, dtype=torch.float64).to(g) for g in gradients]
         scalar = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
     return found
 

@@ -19,7 +19,7 @@ from matscipy.neighbours import neighbour_list
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.pairs import _box
+from ase_nbody.pairs import periodic_box
 from ase_nbody.structures import check_structure
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
@@ -181,7 +181,7 @@ def test_atoms_that_have_flown_away_cost_no_memory():
 def test_box_spans_the_atoms_so_that_bins_are_of_use(pbc):
     pbc = np.array(pbc)
     atoms = random_atoms(15, 9, TRICLINIC, pbc, spread=3.0)
-    box, origin = _box(atoms.positions, TRICLINIC, pbc, 0.5)
+    box, origin = periodic_box(atoms.positions, TRICLINIC, pbc, 0.5)
     scaled = (atoms.positions - origin) @ np.linalg.inv(box)
     np.testing.assert_allclose(scaled.min(axis=0)[~pbc], 0.0, atol=1e-12)
     np.testing.assert_allclose(scaled.max(axis=0)[~pbc], 1.0, atol=1e-12)

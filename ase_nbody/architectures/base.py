@@ -12,7 +12,8 @@ from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from ase_nbody.graph import Graph
+from ase_nbody.graph import Graph, sums_of_structures
+from ase_nbody.kernels.sums import receiver_sums, sender_sums
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.timings import Timings
 
@@ -63,6 +64,23 @@ class Gradients:
     positions: Tensor
     strain: Tensor
     vectors: Tensor | None = None
+
+
+def gradients_by_vectors(graph: Graph, energies: Tensor, vectors: Tensor, d_vectors: Tensor) -> Gradients:
+    """Gradients by positions and strain from those by the vectors of the edges.
+
+    A vector is that from the receiver to the sender, and a symmetric strain acts on all of them.
+
+    Args:
+        graph: whose edges they are.
+        energies: passed on, (N,).
+        vectors: (E, 3), angstrom.
+        d_vectors: gradients by them, (E, 3), 1/angstrom.
+    """
+    d_positions = sender_sums(d_vectors, graph.edges) - receiver_sums(d_vectors, graph.edges)
+    outer = vectors.unsqueeze(2) * d_vectors.unsqueeze(1)  # (E, 3, 3)
+    d_strain = sums_of_structures(receiver_sums(outer, graph.edges), graph)
+    return Gradients(energies, d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)))
 
 
 @dataclass(frozen=True)

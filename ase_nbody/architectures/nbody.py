@@ -14,9 +14,11 @@ from torch.nn import functional
 
 from ase_nbody.architectures.base import Architecture, Gradients, Network, NetworkSettings, Work, types_of_numbers
 from ase_nbody.architectures.nbody_forces import NBodyForces, serves
+from ase_nbody.architectures.nbody_splines import NBodySplines
 from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
+from ase_nbody.kernels.backends import of_device
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import EdgeFunctions, edge_functions
@@ -139,8 +141,14 @@ class Gate(nn.Module):
         if self.pairs is not None:
             fragments_of_pairs = self.pairs(states, level.vectors, edges.envelope, level.children)
             made = made + self.mix_pairs(fragments_of_pairs) * scale**2  # 3
+        return self.after_sums(made, states, parent_types, contains_itself=level.contains_itself)
+
+    def after_sums(
+        self, made: Tensor, states: Tensor, parent_types: Tensor, *, contains_itself: bool
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`, from what comes from the children, (n_nodes, M', C)."""
         energies = (made[:, 0] * (parent_types @ self.readout)).sum(dim=1)  # 5
-        if level.contains_itself:
+        if contains_itself:
             made = made + self.own(states * (parent_types @ self.own_scale).unsqueeze(1))  # 4
         return made, energies
 
@@ -201,6 +209,7 @@ class NBodyNetwork(Network):
         )
         self.gates = nn.ModuleList(Gate(settings, shape, generator) for shape in level_shapes(settings))
         self._forces = NBodyForces()
+        self._splines = NBodySplines()
         self._training: NBodyTraining | None = None
 
     def forward(self, graph: Graph) -> Tensor:
@@ -212,10 +221,13 @@ class NBodyNetwork(Network):
         return energies
 
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
-        """Energies and gradients by compiled phases, on the CPU and for practical networks."""
-        if self.embedding.device.type != "cpu" or not serves(self.settings):
+        """Energies and gradients of practical networks by compiled phases on the CPU, by radial tables on a GPU."""
+        if not serves(self.settings):
             return None
-        return self._forces(self, graph, timings)
+        compiled = of_device(self.embedding)
+        if compiled == "cpu":
+            return self._forces(self, graph, timings)
+        return self._splines(self, graph, timings) if compiled == "cuda" else None
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
@@ -241,7 +253,7 @@ class NBodyNetwork(Network):
         """The state of every subsystem, from the atoms to the level below the root."""
         scheme = self.scheme(graph)
         with torch.no_grad():
-            made = [self._leaves(graph), *(states for states, _ in self._levels(graph, scheme))]
+            made = [self.leaves(self.one_hot_types(graph)), *(states for states, _ in self._levels(graph, scheme))]
         irreps = [SCALARS, *(shape.irreps_out for shape in level_shapes(self.settings))]
         positions = [scheme.atom_positions, *(level.positions for level in scheme.levels)]
         return [
@@ -249,16 +261,18 @@ class NBodyNetwork(Network):
             for number, content in enumerate(zip(positions, irreps, made, strict=True))
         ]
 
-    def _leaves(self, graph: Graph) -> Tensor:
-        return (self._types(graph) @ self.embedding).unsqueeze(1)  # (N, 1, C)
+    def leaves(self, types: Tensor) -> Tensor:
+        """States of the atoms, (N, 1, C), by their one-hot types."""
+        return (types @ self.embedding).unsqueeze(1)
 
-    def _types(self, graph: Graph) -> Tensor:
+    def one_hot_types(self, graph: Graph) -> Tensor:
+        """1 at the element of each atom, (N, T)."""
         types = functional.one_hot(self.type_of_number[graph.atomic_numbers], len(self.settings.elements))
-        return types.to(graph.positions.dtype)  # (N, T)
+        return types.to(graph.positions.dtype)
 
     def _levels(self, graph: Graph, scheme: CompositionScheme) -> list[tuple[Tensor, Tensor]]:
-        types = self._types(graph)
-        states = self._leaves(graph)
+        types = self.one_hot_types(graph)
+        states = self.leaves(types)
         results: list[tuple[Tensor, Tensor]] = []
         known: dict[int, EdgeFunctions] = {}
         for level, gate in zip(scheme.levels, self.gates, strict=True):

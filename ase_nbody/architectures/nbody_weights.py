@@ -79,7 +79,7 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
     settings, dtype = network.settings, network.embedding.dtype
     gates = [cast("Gate", gate) for gate in network.gates]
     n_types = len(settings.elements)
-    grid = _grid(network, gates)
+    grid = table_grid(network, gates)
     shape = Shape(torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes())
     levels = tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
     made = program(levels, shape, grid, settings.max_degree_edges, n_types)
@@ -88,7 +88,7 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
     starts[pairs] = torch.arange(len(pairs)) * grid.rows
     arrays = {"weights": made.weights(_matrices(gates)), "tables": starts, **_vectors(network, gates)}
     for number, gate in enumerate(gates):
-        layer = _hidden_layer(_radial(gate), pairs, settings.envelope_power)
+        layer = hidden_layer(radial_of(gate), pairs, settings.envelope_power)
         splines = torch.from_numpy(interpolate(layer, grid)).view(grid.rows, len(pairs), -1)
         table = _table(network, gate, number, splines.transpose(0, 1), pairs)
         arrays[f"table{number}"] = table.to(dtype).contiguous()
@@ -97,11 +97,11 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
     return Loaded(Versions(network), present, made, grid, harmonics, arrays)
 
 
-def _grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:
+def table_grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:
     """A grid fine enough for all pairs of elements, so that results do not depend on which have been met."""
     pairs, power = range(len(network.settings.elements) ** 2), network.settings.envelope_power
     layers = [
-        _hidden_layer(_radial(gate), list(pairs[start : start + _PAIRS_AT_ONCE]), power)
+        hidden_layer(radial_of(gate), list(pairs[start : start + _PAIRS_AT_ONCE]), power)
         for gate in gates
         for start in pairs[::_PAIRS_AT_ONCE]
     ]
@@ -124,11 +124,12 @@ def _level_code(gate: Gate, number: int, levels: int) -> LevelCode:
     )
 
 
-def _radial(gate: Gate) -> LearnedRadial:
+def radial_of(gate: Gate) -> LearnedRadial:
+    """The radial network of a practical gate."""
     return cast("LearnedAggregation", gate.aggregation).radial
 
 
-def _hidden_layer(radial: LearnedRadial, pairs: list[int], envelope_power: int) -> Functions:
+def hidden_layer(radial: LearnedRadial, pairs: list[int], envelope_power: int) -> Functions:
     """Last hidden layer of the pairs of types times the envelope, as a function of distances, (R, pairs H)."""
     weights = {name: p.detach().double() for name, p in radial.named_parameters()}
     first = weights["first"].view(len(radial.first_bias), radial.n_bessel, -1)[pairs]
@@ -150,7 +151,7 @@ def _hidden_layer(radial: LearnedRadial, pairs: list[int], envelope_power: int) 
 
 def _table(network: NBodyNetwork, gate: Gate, number: int, splines: Tensor, pairs: list[int]) -> Tensor:
     """Coefficients of the radial weights, (pairs, rows, paths C), from those of the hidden layers (pairs, rows, H)."""
-    last = _radial(gate).last.double() * gate.average_neighbours**-0.5
+    last = radial_of(gate).last.double() * gate.average_neighbours**-0.5
     if number > 0:
         return torch.matmul(splines, last)
     table, channels = gate.aggregation.table, network.settings.channels

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
+from math import prod
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from ase_nbody.kernels import cuda_code
 from ase_nbody.kernels.cuda_code import Part
+from ase_nbody.kernels.cuda_weights import Splined, Weights
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.triton_writer import Layout
@@ -54,11 +56,13 @@ class Held(NamedTuple):
         first: rows like a state, per channel.
         second: rows like the harmonics, per channel.
         harmonics: rows like the harmonics, for all channels.
+        edge: other numbers of an edge, for all channels.
     """
 
     first: int
     second: int
     harmonics: int
+    edge: int = 0
 
 
 def serves(tensor: Tensor) -> bool:
@@ -111,6 +115,56 @@ def tangent_gradients(
     return _gradients(cuda_code.tangent_gradients, held, [*plain, upstream, *tangents], edges, table)
 
 
+def spline_messages(
+    plain: Sequence[Tensor], place: Sequence[Tensor], degree: int, edges: EdgeList, table: ProductTable
+) -> Tensor:
+    """As `messages`, with radial weights made of splines.
+
+    Args:
+        plain: states and harmonics, contiguous.
+        place: in the intervals, (E,), the first row of each edge, (E,) int64, and coefficients, (rows, paths C).
+        degree: of the splines.
+        edges: who is whose child.
+        table: the product.
+    """
+    states = plain[0]
+    summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
+    tensors = [edges.receiver_offsets, edges.senders, *plain, *place, summed]
+    held = Held(first=1, second=0, harmonics=1, edge=degree + 1)
+    _run_parts(cuda_code.messages, held, table, edges, states, tensors, Splined(degree))
+    return summed
+
+
+def spline_gradients(
+    plain: Sequence[Tensor],
+    place: Sequence[Tensor],
+    upstream: Tensor,
+    degree: int,
+    edges: EdgeList,
+    table: ProductTable,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of S by states, harmonics and places; arguments as of `spline_messages`, and a contiguous G."""
+    states, harmonics = plain
+    held = Held(first=2, second=1, harmonics=1, edge=2 * (degree + 1))
+    layout, _ = plan(held, table, states.dtype, states.shape[2])
+    of_edges = states.new_empty(edges.n_edges, *states.shape[1:])
+    d_harmonics = states.new_empty(edges.n_edges, layout.blocks, harmonics.shape[1])
+    d_places = states.new_empty(edges.n_edges, layout.blocks)
+    results = [of_edges, d_harmonics, d_places]
+    tensors = [edges.receiver_offsets, edges.senders, *plain, *place, upstream, *results]
+    _run_parts(cuda_code.gradients, held, table, edges, states, tensors, Splined(degree))
+    d_states = sums(of_edges, edges.sender_offsets, edges.sender_order)
+    return d_states, d_harmonics.sum(dim=1), d_places.sum(dim=1)
+
+
+def sums(rows: Tensor, offsets: Tensor, order: Tensor) -> Tensor:
+    """Contiguous rows (R, ...) summed over nodes; rows order[offsets[n]:offsets[n + 1]] are those of node n."""
+    summed = rows.new_empty(len(offsets) - 1, *rows.shape[1:])
+    layout = _streaming(prod(rows.shape[1:]), rows.dtype)
+    _launch(compiled(cuda_code.sums, layout), len(summed), layout, [offsets, order, rows, summed])
+    return summed
+
+
 def products(factors: Sequence[Tensor], table: ProductTable) -> Tensor:
     """The node product of two contiguous factors, (N, table.n_output, C)."""
     product = factors[0].new_empty(factors[0].shape[0], table.n_output, factors[0].shape[2])
@@ -142,15 +196,8 @@ def _gradients(
     d_radial = torch.empty_like(radial)
     tensors = [edges.receiver_offsets, edges.senders, *arguments, of_edges, d_harmonics, d_radial]
     _run_parts(code, held, table, edges, states, tensors)
-    return _sender_sums(of_edges, edges), d_harmonics.sum(dim=1), d_radial
-
-
-def _sender_sums(of_edges: Tensor, edges: EdgeList) -> Tensor:
-    sums = of_edges.new_empty(edges.n_senders, *of_edges.shape[1:])
-    layout = _streaming(of_edges.shape[1] * of_edges.shape[2], of_edges.dtype)
-    kernel = compiled(cuda_code.sender_sums, layout)
-    _launch(kernel, edges.n_senders, layout, [edges.sender_offsets, edges.sender_order, of_edges, sums])
-    return sums
+    d_states = sums(of_edges, edges.sender_offsets, edges.sender_order)
+    return d_states, d_harmonics.sum(dim=1), d_radial
 
 
 def _run_parts(
@@ -160,10 +207,11 @@ def _run_parts(
     edges: EdgeList,
     states: Tensor,
     tensors: Sequence[Tensor],
+    *more: Weights,
 ) -> None:
     layout, parts = plan(held, table, states.dtype, states.shape[2])
     for part in parts:
-        _launch(compiled(code, table, part, layout), edges.n_receivers, layout, tensors)
+        _launch(compiled(code, table, part, layout, *more), edges.n_receivers, layout, tensors)
 
 
 def _run_nodes(code: Callable[..., str], table: ProductTable, tensors: Sequence[Tensor]) -> None:
@@ -187,7 +235,7 @@ def plan(held: Held, table: ProductTable, dtype: torch.dtype, channels: int) -> 
     """
     words = torch.finfo(dtype).bits // 32
     per_channel = held.first * table.n_first + held.second * table.n_second
-    shared = held.harmonics * table.n_second
+    shared = held.harmonics * table.n_second + held.edge
     if words * (2 * (table.n_output + per_channel) + shared) <= PREFERRED_REGISTERS:
         return Layout(channels, _block(channels, 2 * THREADS)), _parts(table, 1)
     room = max(MOST_REGISTERS // words - per_channel - shared, 1)

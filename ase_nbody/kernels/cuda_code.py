@@ -3,7 +3,7 @@
 One program runs over one node and a block of channels. The edge kernels loop over the edges of a receiver, whose row of
 the output stays in registers: the messages are summed there, or their upstream gradient is loaded once. Coefficients of
 an edge are summed over its harmonics first, coupling[a, o] = sum_b c[a, b, o] Y[b], once for all channels of a thread.
-Gradients of states are written per edge and summed by `sender_sums` in the order of the senders: no atomics, and a
+Gradients of states are written per edge and summed by `sums` in the order of the senders: no atomics, and a
 fixed order of addition.
 """
 
@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+from ase_nbody.kernels.cuda_weights import READ, Weights
 from ase_nbody.kernels.tables import Entry, ProductTable, entries
 from ase_nbody.kernels.triton_writer import Layout, Writer
 
 Key = TypeVar("Key", bound=Hashable)
 Coupled = tuple[int, list[tuple[int, list[Entry]]]]  # a component of the first factor; its outputs, each with entries
 
-_PLAIN = "states harmonics radial"
+_PLAIN = "states harmonics"
 _TANGENTS = "t_states t_harmonics t_radial"
-_GRADIENTS = "d_states d_harmonics d_radial"
+_GRADIENTS = "d_states d_harmonics"
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Part:
     first: bool = True
 
 
-def messages(table: ProductTable, part: Part, layout: Layout) -> str:
+def messages(table: ProductTable, part: Part, layout: Layout, weights: Weights = READ) -> str:
     """dS/dG: messages summed over the children of each receiver."""
-    w = Writer("messages", f"offsets senders {_PLAIN} summed", layout)
-    for a, couplings in _message_components(w, table, part, ("",)):
+    w = Writer("messages", f"offsets senders {_PLAIN} {weights.arrays} summed", layout)
+    for a, couplings in _message_components(w, table, part, ("",), weights):
         w.line(f"wx = w * x{a}")
         for o, terms in couplings:
             w.add(f"s{o}", f"({_coupling(terms, 'y')}) * wx")
@@ -51,8 +52,8 @@ def messages(table: ProductTable, part: Part, layout: Layout) -> str:
 
 def tangent_messages(table: ProductTable, part: Part, layout: Layout) -> str:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
-    w = Writer("tangent_messages", f"offsets senders {_PLAIN} {_TANGENTS} summed", layout)
-    for a, couplings in _message_components(w, table, part, ("", "t_")):
+    w = Writer("tangent_messages", f"offsets senders {_PLAIN} radial {_TANGENTS} summed", layout)
+    for a, couplings in _message_components(w, table, part, ("", "t_"), READ):
         w.line(f"wx = w * x{a}")
         w.line(f"t_wx = w * t_x{a} + t_w * x{a}")
         for o, terms in couplings:
@@ -60,10 +61,11 @@ def tangent_messages(table: ProductTable, part: Part, layout: Layout) -> str:
     return w.text()
 
 
-def gradients(table: ProductTable, part: Part, layout: Layout) -> str:
-    """dS/dpsi of each edge, dS/dY of each edge and block of channels, and dS/dR."""
-    w = Writer("gradients", f"offsets senders {_PLAIN} upstream {_GRADIENTS}", layout)
-    for a, couplings in _gradient_components(w, table, part, ("",)):
+def gradients(table: ProductTable, part: Part, layout: Layout, weights: Weights = READ) -> str:
+    """dS/dpsi of each edge, dS/dY of each edge and block of channels, and dS/dR or the gradient by spline places."""
+    arrays = f"offsets senders {_PLAIN} {weights.arrays} upstream {_GRADIENTS} {weights.gradient}"
+    w = Writer("gradients", arrays, layout)
+    for a, couplings in _gradient_components(w, table, part, ("",), weights):
         w.line(f"pulled = {_pulled(couplings, 'y')}")
         w.add(f"dx{a}", "pulled * w")
         w.add("dw", f"pulled * x{a}")
@@ -73,8 +75,9 @@ def gradients(table: ProductTable, part: Part, layout: Layout) -> str:
 
 def tangent_gradients(table: ProductTable, part: Part, layout: Layout) -> str:
     """Change of `gradients` along a tangent of states, harmonics and radial weights."""
-    w = Writer("tangent_gradients", f"offsets senders {_PLAIN} upstream {_TANGENTS} {_GRADIENTS}", layout)
-    for a, couplings in _gradient_components(w, table, part, ("", "t_")):
+    arrays = f"offsets senders {_PLAIN} radial upstream {_TANGENTS} {_GRADIENTS} d_radial"
+    w = Writer("tangent_gradients", arrays, layout)
+    for a, couplings in _gradient_components(w, table, part, ("", "t_"), READ):
         w.line(f"pulled = {_pulled(couplings, 'y')}")
         w.line(f"t_pulled = {_pulled(couplings, 't_y')}")
         w.add(f"dx{a}", "t_pulled * w + pulled * t_w")
@@ -83,7 +86,9 @@ def tangent_gradients(table: ProductTable, part: Part, layout: Layout) -> str:
     return w.text()
 
 
-def _message_components(w: Writer, table: ProductTable, part: Part, prefixes: Sequence[str]) -> Iterator[Coupled]:
+def _message_components(
+    w: Writer, table: ProductTable, part: Part, prefixes: Sequence[str], weights: Weights
+) -> Iterator[Coupled]:
     """Write what stands around the components of an edge's state, where sums s0, s1, ... are added to.
 
     Yields:
@@ -95,16 +100,19 @@ def _message_components(w: Writer, table: ProductTable, part: Part, prefixes: Se
     with w.loop("e"):
         for prefix in prefixes:
             _load_edge(w, table, prefix)
+            weights.begin(w, table, prefix)
         for path in part.paths:
             for prefix in prefixes:
-                w.load(f"{prefix}w", f"{prefix}radial", path)
+                weights.load(w, path, prefix)
             yield from _couplings(table, path)
     w.row("summed", "n", table.n_output)
     for o in outputs:
         w.store(f"s{o}", "summed", o)
 
 
-def _gradient_components(w: Writer, table: ProductTable, part: Part, prefixes: Sequence[str]) -> Iterator[Coupled]:
+def _gradient_components(
+    w: Writer, table: ProductTable, part: Part, prefixes: Sequence[str], weights: Weights
+) -> Iterator[Coupled]:
     """As `_message_components`, for gradients dx0, dx1, ..., dw of the path, and weighted states wx0, wx1, ..."""
     w.row("upstream", "n", table.n_output)
     for o in _outputs(table, part):
@@ -112,21 +120,23 @@ def _gradient_components(w: Writer, table: ProductTable, part: Part, prefixes: S
     with w.loop("e"):
         for prefix in prefixes:
             _load_edge(w, table, prefix)
+            weights.begin(w, table, prefix)
+        weights.begin_gradient(w, table)
         _begin_gradients(w, table, part)
         for path in part.paths:
             for prefix in prefixes:
-                w.load(f"{prefix}w", f"{prefix}radial", path)
+                weights.load(w, path, prefix)
             w.begin("dw")
             yield from _couplings(table, path)
             _pull_harmonics(w, table, path)
-            w.store("dw", "d_radial", path)
+            weights.pull(w, path)
+        weights.store_gradient(w, part.first)
         _store_gradients(w, table, part)
 
 
 def _load_edge(w: Writer, table: ProductTable, prefix: str) -> None:
-    """Name the sender's state x0, x1, ... and the harmonics y0, y1, ... of edge e, and find its radial weights."""
+    """Name the sender's state x0, x1, ... and the harmonics y0, y1, ... of edge e."""
     w.row(f"{prefix}states", "tl.load(senders + e)", table.n_first)
-    w.row(f"{prefix}radial", "e", table.n_paths)
     for b in range(table.n_second):
         w.line(f"{prefix}y{b} = tl.load({prefix}harmonics + e * {table.n_second} + {b})")
     for a in range(table.n_first):
@@ -136,7 +146,6 @@ def _load_edge(w: Writer, table: ProductTable, prefix: str) -> None:
 def _begin_gradients(w: Writer, table: ProductTable, part: Part) -> None:
     """Begin dx0, dx1, ... at what earlier parts left, or at zero, and dy0, dy1, ... at zero."""
     w.row("d_states", "e", table.n_first)
-    w.row("d_radial", "e", table.n_paths)
     w.line(f"d_harmonics_row = d_harmonics + (e * {w.layout.blocks} + tl.program_id(1)) * {table.n_second}")
     for a in range(table.n_first):
         w.zero(f"dx{a}", "states")
@@ -173,16 +182,16 @@ def _pull_harmonics(w: Writer, table: ProductTable, path: int) -> None:
         w.add(f"dy{b}", f"({' + '.join(f'{t.value!r} * wx{t.a}' for t in terms)}) * g{o}")
 
 
-def sender_sums(layout: Layout) -> str:
-    """Rows of one number per channel and edge, summed over the edges of each sender."""
-    w = Writer("sender_sums", "offsets order rows sums", layout)
+def sums(layout: Layout) -> str:
+    """Rows of one number per channel and edge, summed over the edges of each node."""
+    w = Writer("sums", "offsets order rows summed", layout)
     w.zero("total", "rows")
     with w.loop("i"):
         w.row("rows", "tl.load(order + i)", 1)
         w.load("row", "rows", 0)
         w.add("total", "row")
-    w.row("sums", "n", 1)
-    w.store("total", "sums", 0)
+    w.row("summed", "n", 1)
+    w.store("total", "summed", 0)
     return w.text()
 
 

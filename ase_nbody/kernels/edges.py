@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,26 @@ class EdgeList:
             self.sender_order.to(device),
             self.sender_offsets.to(device),
         )
+
+
+def kept_edges(edges: EdgeList, kept: Tensor, numbers: Tensor) -> EdgeList:
+    """Some of the edges in the same order; nothing is sorted.
+
+    Args:
+        edges: who is whose child.
+        kept: which edges stay, (E,) bool.
+        numbers: of those that stay, ascending, (K,) int64.
+    """
+    before = functional.pad(kept.cumsum(0), (1, 0))  # kept edges before each place, (E + 1,)
+    by_sender = kept[edges.sender_order]  # (E,)
+    before_by_sender = functional.pad(by_sender.cumsum(0), (1, 0))
+    return EdgeList(
+        senders=edges.senders[numbers],
+        receivers=edges.receivers[numbers],
+        receiver_offsets=before[edges.receiver_offsets],
+        sender_order=before[edges.sender_order[by_sender]],
+        sender_offsets=before_by_sender[edges.sender_offsets],
+    )
 
 
 def edge_list(senders: Tensor, receivers: Tensor, n_senders: int, n_receivers: int) -> EdgeList:

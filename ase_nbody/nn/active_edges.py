@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels import EdgeList, edge_list
+from ase_nbody.kernels.edges import kept_edges
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ def active_edges(graph: Graph, cutoff: float) -> ActiveEdges:
     pairs, shifts, vectors = graph.edges, graph.shifts, edge_vectors(graph)
     distances = vectors.norm(dim=1)
     inside = distances < cutoff
-    if not bool(inside.all()):
-        pairs = edge_list(pairs.senders[inside], pairs.receivers[inside], graph.n_atoms, graph.n_atoms)
-        shifts, vectors, distances = shifts[inside], vectors[inside], distances[inside]
+    numbers = inside.nonzero().squeeze(1)
+    if len(numbers) < pairs.n_edges:
+        pairs = kept_edges(pairs, inside, numbers)
+        shifts, vectors, distances = shifts[numbers], vectors[numbers], distances[numbers]
     return ActiveEdges(
         pairs=pairs,
         shifts=shifts,

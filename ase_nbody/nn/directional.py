@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.kernels import EdgeList, Irrep, contract, product_table
+from ase_nbody.kernels.sums import receiver_sums
 from ase_nbody.nn.dense import Dense, glorot_orthogonal
 
 _SCALARS = (Irrep(0, 1),)
@@ -177,8 +178,7 @@ class DirectionalReadout(nn.Module):
     def forward(self, messages: Tensor, edges: DirectionalEdges) -> Tensor:
         """Energies (N,) from messages (E, F)."""
         weighted = self.radial(edges.radial) * messages
-        summed = weighted.new_zeros(edges.pairs.n_receivers, weighted.shape[1])
-        summed = summed.index_add(0, edges.pairs.receivers, weighted)  # (N, F)
+        summed = receiver_sums(weighted, edges.pairs)  # (N, F)
         return self._after_sum(summed * self.scale) - self._after_sum(summed.new_zeros(1, summed.shape[1]))
 
     def _after_sum(self, summed: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ase_nbody.kernels import EdgeList, Irreps, ProductTable, contract, edge_list, node_product, product_table
+from ase_nbody.kernels.sums import receiver_sums
 from ase_nbody.math import inverse_powers
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import EdgeFunctions, LearnedRadial
@@ -171,7 +172,7 @@ class PairAggregation(nn.Module):
         weights = weights.expand(-1, self.inner.n_paths, states.shape[2])
         fields = contract(states, harmonics, weights, pairs, self.inner)[:, self.order]  # (E, M', C)
         products = node_product(states[children.senders], fields, self.table)  # (E, M'', C)
-        return products.new_zeros(children.n_receivers, *products.shape[1:]).index_add(0, children.receivers, products)
+        return receiver_sums(products, children)
 
 
 def sibling_pairs(children: EdgeList) -> tuple[Tensor, Tensor]:

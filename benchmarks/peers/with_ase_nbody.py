@@ -15,8 +15,9 @@ from ase_nbody import NBodyCalculator
 from ase_nbody.architectures import architectures
 from ase_nbody.data.dataset import Labels
 from ase_nbody.data.samples import Sample, batch_samples, targets
+from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.potential import Potential, trainable_prediction
+from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.state import network_optimizers
 
@@ -31,14 +32,31 @@ def potential(atoms: Atoms, dtype: str, size: str) -> Potential:
     return Potential(network, dict.fromkeys(elements, 0.0))
 
 
-def calculator(atoms: Atoms, dtype: str, size: str) -> NBodyCalculator:
+def calculator(atoms: Atoms, dtype: str, size: str, device: str = "cpu") -> NBodyCalculator:
     """The ASE calculator."""
-    return NBodyCalculator(potential(atoms, dtype, size), device="cpu", dtype=dtype)
+    return NBodyCalculator(potential(atoms, dtype, size), device=device, dtype=dtype)
 
 
-def training_step(batches: list[list[Atoms]], dtype: str, size: str) -> Callable[[], None]:
+def model_alone(calc: NBodyCalculator, atoms: Atoms) -> Callable[[], object]:
+    """Energy, forces and stress of a structure whose neighbours are known."""
+    graph = calc.neighbours.graph(atoms, dtype=calc.potential.dtype, device=calc.potential.device)
+    return lambda: predict(calc.potential, graph)
+
+
+def neighbour_list(calc: NBodyCalculator, atoms: Atoms) -> Callable[[], object]:
+    """A new list with the calculator's skin, and its contacts."""
+
+    def new_list() -> object:
+        fresh = NeighbourCache(calc.neighbours.cutoff, calc.neighbours.skin, calc._limits)
+        return fresh.graph(atoms, dtype=calc.potential.dtype, device=calc.potential.device)
+
+    return new_list
+
+
+def training_step(batches: list[list[Atoms]], dtype: str, size: str, device: str = "cpu") -> Callable[[], None]:
     """A function that takes one step of the optimizers of `nbody train` with the next batch."""
     trained = potential(batches[0][0], dtype, size)
+    trained.network.to(device)
     optimisers = network_optimizers(trained.network, "muon", learning_rate=1e-4, weight_decay=0.0)
     weights = LossWeights(energy=1.0, forces=1.0, stress=0.0, scale=1.0)
     samples = itertools.cycle([batch_samples([_sample(atoms, trained) for atoms in batch]) for batch in batches])
@@ -56,8 +74,8 @@ def training_step(batches: list[list[Atoms]], dtype: str, size: str) -> Callable
 
 def _sample(atoms: Atoms, trained: Potential) -> Sample:
     labels = Labels(energy=atoms.get_potential_energy(), forces=atoms.get_forces(), stress=None)
-    graph = neighbour_graph(atoms, trained.cutoff, dtype=trained.dtype)
-    return Sample(graph=graph, targets=targets(atoms, labels, dtype=trained.dtype))
+    place = {"dtype": trained.dtype, "device": trained.device}
+    return Sample(graph=neighbour_graph(atoms, trained.cutoff, **place), targets=targets(atoms, labels, **place))
 
 
 def many(dtype: str, size: str, number: int = 100, repeats: int = 7) -> dict[str, float]:

@@ -45,17 +45,25 @@ def model(atoms: Atoms, dtype: str, irreps: str) -> torch.nn.Module:
     )
 
 
-def calculator(atoms: Atoms, dtype: str, irreps: str) -> MACECalculator:
-    """The ASE calculator."""
-    return MACECalculator(models=[model(atoms, dtype, irreps)], device="cpu", default_dtype=dtype)
+def calculator(atoms: Atoms, dtype: str, irreps: str, device: str = "cpu") -> MACECalculator:
+    """The ASE calculator; with NVIDIA's kernels if the irreps are followed by "cuequivariance"."""
+    irreps, *kernels = irreps.split()
+    made = model(atoms, dtype, irreps).to(device)
+    return MACECalculator(models=[made], device=device, default_dtype=dtype, enable_cueq=bool(kernels))
 
 
-def training_step(batches: list[list[Atoms]], dtype: str, irreps: str) -> Callable[[], None]:
+def model_alone(calc: MACECalculator, atoms: Atoms) -> Callable[[], object]:
+    """Energy, forces and stress of a structure whose neighbours are known."""
+    batch = calc._atoms_to_batch(atoms)
+    return lambda: calc.models[0](calc._clone_batch(batch).to_dict(), compute_stress=True)
+
+
+def training_step(batches: list[list[Atoms]], dtype: str, irreps: str, device: str = "cpu") -> Callable[[], None]:
     """A function that takes one step of Adam with the next batch."""
-    trained = model(batches[0][0], dtype, irreps)
+    trained = model(batches[0][0], dtype, irreps).to(device)
     optimiser = torch.optim.Adam(trained.parameters(), lr=1e-4)
     loss = modules.WeightedEnergyForcesLoss(energy_weight=1.0, forces_weight=1.0)
-    collated = itertools.cycle([_collated(batch) for batch in batches])
+    collated = itertools.cycle([_collated(batch).to(device) for batch in batches])
 
     def step() -> None:
         batch = next(collated)

@@ -40,26 +40,33 @@ def model(atoms: Atoms, dtype: str, compile_mode: str) -> torch.nn.Module:
     )
 
 
-def calculator(atoms: Atoms, dtype: str, compile_mode: str) -> NequIPCalculator:
+def calculator(atoms: Atoms, dtype: str, compile_mode: str, device: str = "cpu") -> NequIPCalculator:
     """The ASE calculator.
 
     Raises:
         FileNotFoundError: there is no compiled model in this environment.
     """
     if compile_mode == "eager":
-        return NequIPCalculator(model(atoms, dtype, compile_mode).eval(), device="cpu", transforms=_transforms(atoms))
+        made = model(atoms, dtype, compile_mode).eval().to(device)
+        return NequIPCalculator(made, device=device, transforms=_transforms(atoms))
     path = Path(sys.prefix) / f"{dtype}.nequip.pt2"
     if not path.exists():
         raise FileNotFoundError("no compiled model")
-    return NequIPCalculator.from_compiled_model(path, device="cpu", chemical_species_to_atom_type_map=True)
+    return NequIPCalculator.from_compiled_model(path, device=device, chemical_species_to_atom_type_map=True)
 
 
-def training_step(batches: list[list[Atoms]], dtype: str, compile_mode: str) -> Callable[[], None]:
+def model_alone(calc: NequIPCalculator, atoms: Atoms) -> Callable[[], object]:
+    """Energy, forces and stress of a structure whose neighbours are known."""
+    graph = calc.atoms_to_data(atoms)
+    return lambda: calc.call_model(graph.copy())
+
+
+def training_step(batches: list[list[Atoms]], dtype: str, compile_mode: str, device: str = "cpu") -> Callable[[], None]:
     """A function that takes one step of Adam with the next batch."""
-    trained = model(batches[0][0], dtype, compile_mode).train()
+    trained = model(batches[0][0], dtype, compile_mode).train().to(device)
     optimiser = torch.optim.Adam(trained.parameters(), lr=1e-4)
     loss = EnergyForceLoss()
-    collated = itertools.cycle([_collated(batch) for batch in batches])
+    collated = itertools.cycle([AtomicDataDict.to_(_collated(batch), device) for batch in batches])
 
     def step() -> None:
         batch = next(collated)
