@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 _MARK = "tab:purple"
-_DRAWN_ATOMS = 4000  # more take longer to draw than they show
+_DRAWN_ATOMS = 500  # ASE takes seconds to draw more
 _LINE = 120  # characters of a line under the plot
 
 
