@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import nbconvert
+import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from ase_nbody.cli import app
+
 LANGUAGES = {".py": "python", ".sh": "sh", ".yaml": "yaml", ".json": "json", ".xyz": "text", ".txt": "text"}
 PICTURES = {".png", ".svg"}
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+COMMANDS = "<!-- commands -->"
 FENCE = re.compile(r"(^```.*?^```$)", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -44,7 +48,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links to files of the repository to their pages."""
+    """Point links to files of the repository to their pages, and write out the commands."""
+    markdown = markdown.replace(COMMANDS, "\n".join(command_tables())) if COMMANDS in markdown else markdown
     place = place_in_repository(page.file.src_uri)
     root = Path(config.config_file_path).parent
 
@@ -109,7 +114,7 @@ def repository_file(path: str, config: MkDocsConfig, root: Path) -> File:
     language = LANGUAGES.get(posixpath.splitext(path)[1], "text")
     text = (root / path).read_text(encoding="utf-8")
     front = "---\nsearch:\n  exclude: true\n---\n"
-    listing = f"{front}# {posixpath.basename(path)}\n\n`{path}`\n\n```{language} linenums=\"1\"\n{text.rstrip()}\n```\n"
+    listing = f'{front}# {posixpath.basename(path)}\n\n`{path}`\n\n```{language} linenums="1"\n{text.rstrip()}\n```\n'
     return File.generated(config, page, content=listing)
 
 
@@ -133,3 +138,32 @@ def notebook_files(notebook: File, config: MkDocsConfig) -> Iterator[File]:
         text = text.replace(f"({picture})", f"({stem}_{picture})")
         yield File.generated(config, f"{name}_{picture}", content=content)
     yield File.generated(config, f"{name}.md", content=text)
+
+
+def command_tables() -> Iterator[str]:
+    """Every command with its arguments and options, as `--help` has them."""
+    group: Any = typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):
+        context = command.make_context(name, [], resilient_parsing=True)
+        yield f"## nbody {name}\n\n{cell(command.help)}\n\n| | | default |\n| --- | --- | --- |"
+        for parameter in command.params:
+            words = parameter.get_help_record(context)
+            if words is not None:
+                flags = parameter.name.upper() if parameter.param_type_name == "argument" else " ".join(parameter.opts)
+                yield f"| `{flags}` | {cell(parameter.help)} | {default(parameter)} |"
+        yield ""
+
+
+def cell(text: str | None) -> str:
+    """A text in one line, with nothing that Markdown or a table would take for its own."""
+    return re.sub(r"([|*_<\[])", r"\\\1", " ".join((text or "").split()))
+
+
+def default(parameter: Any) -> str:
+    """What `--help` shows as a default; empty where there is none."""
+    if isinstance(parameter.show_default, str):
+        return cell(parameter.show_default)
+    value = parameter.default
+    if parameter.show_default is False or value is None or callable(value):
+        return ""
+    return cell(str(getattr(value, "value", value)))

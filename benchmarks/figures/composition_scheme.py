@@ -61,7 +61,7 @@ def main(output: Path) -> None:
         draw_molecule(axes, atoms, row, part)
     draw_words(axes, states)
     output.parent.mkdir(exist_ok=True)
-    figure.savefig(output, dpi=110, metadata={METADATA: preset_words()})
+    figure.savefig(output, dpi=100, metadata={METADATA: preset_words()})
     print(f"figure written to {output}")
 
 
