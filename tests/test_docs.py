@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 COMMANDS = typer.main.get_command(app).commands
-SLOW = {"molecular_dynamics.md", "nudged_elastic_band.md", "training.md", "vibrations.md"}
+QUICK = {"index.md", "start.md", "new_architecture.md"}  # the examples of other pages run with the slow tests
 LARGEST_PICTURE = 200_000  # bytes
 
 
@@ -32,7 +32,7 @@ def blocks(page: str, language: str) -> list[str]:
 def with_blocks(language: str):
     """Pages that have code blocks of a language; those that take long are marked."""
     return [
-        pytest.param(page, marks=pytest.mark.slow if language == "python" and page in SLOW else ())
+        pytest.param(page, marks=pytest.mark.slow if language == "python" and page not in QUICK else ())
         for page in PAGES
         if blocks(page, language)
     ]
