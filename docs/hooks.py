@@ -164,6 +164,6 @@ def default(parameter: Any) -> str:
     if isinstance(parameter.show_default, str):
         return cell(parameter.show_default)
     value = parameter.default
-    if parameter.show_default is False or value is None or callable(value):
+    if parameter.show_default is False or value is None or value is False or callable(value):
         return ""
     return cell(str(getattr(value, "value", value)))
