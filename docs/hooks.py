@@ -65,6 +65,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "".join(pieces)
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Show source code that a page asked for, which would wait for a click."""
+    return html.replace('<details class="mkdocstrings-source"', '<details class="mkdocstrings-source" open')
+
+
 def place_in_repository(page: str) -> str:
     """Path of a page's source from the root of the repository."""
     return page.removeprefix("repository/") if page.startswith("repository/") else f"docs/{page}"
