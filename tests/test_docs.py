@@ -21,7 +21,14 @@ DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 COMMANDS = typer.main.get_command(app).commands
-QUICK = {"index.md", "start.md", "new_architecture.md"}  # the examples of other pages run with the slow tests
+QUICK = {  # the examples of other pages run with the slow tests
+    "index.md",
+    "new_architecture.md",
+    "outside.md",
+    "start.md",
+    "theory.md",
+    "which_model.md",
+}
 LARGEST_PICTURE = 200_000  # bytes
 
 

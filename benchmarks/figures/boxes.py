@@ -43,9 +43,9 @@ def note(axes: Axes, place: tuple[float, float], text: str, fontsize: float = 10
     axes.text(*place, text, ha=align, va="center", fontsize=fontsize, color=INK, linespacing=1.35)
 
 
-def save(figure: Figure, name: str) -> None:
-    """Write docs/figures/NAME.svg, the same bytes each time."""
+def save(figure: Figure, name: str, shown: str | None = None) -> None:
+    """Write docs/figures/NAME.svg, the same bytes each time, with what of the package it shows as its description."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-        figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None, "Description": shown})
     print(f"figure written to {FIGURES / name}.svg")

@@ -49,6 +49,11 @@ def groups(work: dict[str, PhaseWork]) -> dict[str, list[int]]:
     )
 
 
+def shown() -> str:
+    """What the figure shows; a picture with another description is stale."""
+    return "; ".join(f"{name} {numbers}" for name, numbers in groups(phases()).items())
+
+
 def main() -> None:
     """Draw the figure."""
     work = phases()
@@ -63,7 +68,7 @@ def main() -> None:
         axes.plot([x, x], [2, height - 18], color="#ced4da", linewidth=0.8, zorder=0)
     for row, (name, numbers) in enumerate(between.items()):
         draw_life(axes, height - 20 - ROW * row, name, numbers)
-    save(figure, "dataflow")
+    save(figure, "dataflow", shown())
 
 
 def given(name: str) -> bool:

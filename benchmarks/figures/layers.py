@@ -34,6 +34,11 @@ def layers() -> tuple[set[str], ...]:
     return tuple(module.LAYERS)
 
 
+def shown() -> str:
+    """What the figure shows; a picture with another description is stale."""
+    return "; ".join(" ".join(sorted(parts)) for parts in layers())
+
+
 def main() -> None:
     """Draw the figure."""
     found = layers()
@@ -46,7 +51,7 @@ def main() -> None:
         axes.add_patch(shape)
         axes.text(3, low + size[1] / 2, what, ha="left", va="center", fontsize=11.5, weight="bold")
         axes.text(40, low + size[1] / 2, ",  ".join(sorted(parts)), ha="left", va="center", fontsize=10.5)
-    save(figure, "layers")
+    save(figure, "layers", shown())
 
 
 if __name__ == "__main__":
