@@ -23,6 +23,7 @@ NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 COMMANDS = typer.main.get_command(app).commands
 QUICK = {  # the examples of other pages run with the slow tests
     "index.md",
+    "model_files.md",
     "new_architecture.md",
     "outside.md",
     "start.md",
@@ -94,6 +95,11 @@ def test_every_page_is_in_the_navigation():
     assert {name for name in named if not name.startswith("repository/")} == pages
     cards = {f"repository/models/{path.name}" for path in (ROOT / "models").glob("*.md")}
     assert {name for name in named if name.startswith("repository/models/")} == cards
+
+
+def test_every_example_is_listed():
+    listed = set(re.findall(r"\]\(\.\./examples/md/(\w+\.py)\)", PAGES["scripts.md"]))
+    assert listed == {path.name for path in (ROOT / "examples" / "md").glob("*.py")}
 
 
 def test_pictures_are_small_and_used():
