@@ -6,6 +6,7 @@ a page of its own, below `repository/`: Markdown as it is, pictures as they are,
 
 from __future__ import annotations
 
+import pkgutil
 import posixpath
 import re
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ LANGUAGES = {".py": "python", ".sh": "sh", ".yaml": "yaml", ".json": "json", ".x
 PICTURES = {".png", ".svg"}
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 COMMANDS = "<!-- commands -->"
+FIELDS = re.compile(r"<!-- fields of (\S+) -->")  # of a pydantic class by its full name
 FENCE = re.compile(r"(^```.*?^```$)", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -48,8 +50,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links to files of the repository to their pages, and write out the commands."""
+    """Point links to files of the repository to their pages, and write out commands and fields of settings."""
     markdown = markdown.replace(COMMANDS, "\n".join(command_tables())) if COMMANDS in markdown else markdown
+    markdown = FIELDS.sub(lambda wanted: "\n".join(field_table(wanted[1])), markdown)
     place = place_in_repository(page.file.src_uri)
     root = Path(config.config_file_path).parent
 
@@ -172,3 +175,13 @@ def default(parameter: Any) -> str:
     if parameter.show_default is False or value is None or value is False or callable(value):
         return ""
     return cell(str(getattr(value, "value", value)))
+
+
+def field_table(name: str) -> Iterator[str]:
+    """The fields of a pydantic class with their defaults and descriptions."""
+    settings = pkgutil.resolve_name(name)
+    yield "| field | default | |\n| --- | --- | --- |"
+    for field, information in settings.model_fields.items():
+        value = information.get_default(call_default_factory=True)
+        shown = "" if information.is_required() or value in (None, (), {}) else f"`{value}`"
+        yield f"| `{field}` | {shown} | {cell(information.description)} |"
