@@ -1,6 +1,7 @@
 # make demo: molecular dynamics of ethanol with a shipped model, with a plot
 # make test: style, types and the quick tests; make test-all: the slow ones too
-# make cards: models/*.md and the table of models in README.md, from the model files; make figures: docs/*.png
+# make cards: models/*.md and the table of models in README.md, from the model files; make figures: docs/*.png and docs/figures
+# make docs: the documentation, into site/
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -12,7 +13,7 @@ WORKERS ?= 2
 # One thread for each test process: two processes with two threads each would wait for each other on two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
 
-.PHONY: demo test test-all lint format cards figures clean install
+.PHONY: demo test test-all lint format cards figures docs notebooks clean install
 
 install: $(INSTALLED)
 
@@ -20,7 +21,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,reference,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,reference,docs,dev]"
 	touch $@
 
 demo: $(INSTALLED)
@@ -54,8 +55,16 @@ cards: $(INSTALLED)
 	rm README.table
 
 figures: $(INSTALLED)
-	$(BIN)/python benchmarks/figures/composition_scheme.py
+	set -e; for name in composition_scheme level contraction layers dataflow broken_bond dynamics; do \
+	  $(BIN)/python benchmarks/figures/$$name.py; \
+	done
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+notebooks: $(INSTALLED)
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace docs/notebooks/*.ipynb
 
 clean:
-	rm -rf demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo site build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -96,9 +96,11 @@ class EnvelopeReport:
             return f"{self.formula}: the model does not say what it was trained on"
         if self.inside:
             return f"{self.formula} is within what the model was trained on"
-        return f"{self.formula} is outside what the model was trained on: {'; '.join(self._words())}"
+        return f"{self.formula} is outside what the model was trained on: {self.reason}"
 
-    def _words(self) -> list[str]:
+    @property
+    def reason(self) -> str:
+        """What is outside, with values and what the training had; empty where nothing is."""
         kinds = self.kinds
         words = [str(distance) for distance in self.distances[:_NAMED_PAIRS]]
         if (more := len(self.distances) - _NAMED_PAIRS) > 0:
@@ -110,7 +112,7 @@ class EnvelopeReport:
         if "energy" in kinds and self.energy_range is not None:
             low, high = self.energy_range
             words.append(f"energy {self.energy_per_atom:.3g} eV/atom ({low:.3g} to {high:.3g} in the training)")
-        return words
+        return "; ".join(words)
 
 
 def allowed_energies(energies: tuple[float, float]) -> tuple[float, float]:

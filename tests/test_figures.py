@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import struct
 from pathlib import Path
 
+import pytest
+
 from ase_nbody.architectures import architectures
 
-FIGURE = Path(__file__).parent.parent / "docs" / "composition_scheme.png"
+ROOT = Path(__file__).parent.parent
+FIGURE = ROOT / "docs" / "composition_scheme.png"
 
 
 def texts(path: Path) -> dict[str, str]:
@@ -29,3 +34,14 @@ def test_the_figure_of_the_composition_scheme_shows_the_preset_as_it_is():
     nbody = architectures()["nbody"]
     now = nbody.settings(elements=("H", "C", "O"), **{**nbody.presets["medium"], "cutoff": 2.0})
     assert json.loads(texts(FIGURE)["Preset"]) == now.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("name", ["layers", "dataflow"])
+def test_figures_of_the_package_show_it_as_it_is(name, monkeypatch):
+    """If this fails, `make figures` draws them again; look at the pictures, and at the words of docs/evaluation.md."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "figures")
+    specification = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / "figures" / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    drawn = (ROOT / "docs" / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    assert re.search(r"<dc:description>(.*?)</dc:description>", drawn)[1] == module.shown()

@@ -20,10 +20,9 @@ from ase.io import read, write
 from ase.io.trajectory import Trajectory
 from command_line import run_command, tiny_model
 
-from ase_nbody.cli import md_report
+from ase_nbody.cli import md_plot
 from ase_nbody.cli.continuation import next_output
 from ase_nbody.model_file import Envelope
-from ase_nbody.simulation.recorder import Frame
 
 MAIN = "from ase_nbody.cli import main; main()"
 
@@ -93,7 +92,7 @@ def narrow(tmp_path_factory):
 @pytest.mark.filterwarnings("default::ase_nbody.envelope.OutsideTrainingWarning")
 def test_dynamics_outside_the_training_ends_with_status_3(nbody, narrow, monkeypatch):
     figures = []
-    monkeypatch.setattr(md_report, "save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(md_plot, "save_figure", lambda figure, path: figures.append(figure))
     close = molecule("H2O")
     close.set_distance(0, 1, 0.8, fix=0)
     write("close.xyz", close)
@@ -103,6 +102,7 @@ def test_dynamics_outside_the_training_ends_with_status_3(nbody, narrow, monkeyp
     assert "H-O 0.80 Å (atoms 0 and 1; 0.90 Å in the training)" in err and "exit status 3" in err
     assert "trajectory      warned.traj" in out and len(read("warned.traj", ":")) == 3
     assert "outside the training at 0 fs" in [line.get_label() for line in figures[0].axes[1].lines]
+    assert "H-O 0.80 Å (atoms 0 and 1; 0.90 Å in the training)" in figures[0].get_supxlabel()
     status, _, err = nbody(*command, "--output", "stopped.traj", "--stop-outside-envelope")
     assert status == 3
     assert len(read("stopped.traj", ":")) == 1
@@ -200,20 +200,6 @@ def test_free_flight_and_friction_of_the_command(nbody, model):
     last = read("nvt.traj")
     assert last.get_velocities()[0, 0] * units.fs == pytest.approx(0.01 * np.exp(-1.0), rel=1e-4)
     assert last.positions[0, 0] == pytest.approx(1 - np.exp(-1.0), rel=1e-3)
-
-
-def test_the_plot_shows_target_and_end(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(md_report, "save_figure", lambda figure, path: figures.append(figure))
-    frames = [Frame(i, 10.0 * i, -1.0, 0.1, 290.0, None, None) for i in range(3)]
-    assert md_report.draw_dynamics(frames, tmp_path / "a.png", 300.0, [(25.0, "stopped")])
-    assert md_report.draw_dynamics(frames[:1], tmp_path / "a.png", None)
-    energy, temperature = figures[0].axes
-    lines = {line.get_label(): line for line in temperature.lines}
-    assert list(lines["target 300 K"].get_ydata()) == [300.0, 300.0]
-    assert list(lines["stopped at 25 fs"].get_xdata()) == [0.025, 0.025]
-    assert "stopped at 25 fs" in [line.get_label() for line in energy.lines]
-    assert len(figures[1].axes[1].lines) == 1
 
 
 def test_relaxations_that_fall_without_end_are_stopped(nbody, model, monkeypatch):

@@ -13,7 +13,8 @@ from ase import Atoms
 
 from ase_nbody.cli.continuation import command_with, next_output
 from ase_nbody.cli.endings import end_stopped, end_unstable, failure_files, save_failure
-from ase_nbody.cli.md_report import draw_dynamics, summary
+from ase_nbody.cli.md_plot import Course, Event, draw_dynamics
+from ase_nbody.cli.md_report import summary
 from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import progress_bar, say
 from ase_nbody.simulation.dynamics import DynamicsSettings, integrator, watched_steps
@@ -55,17 +56,19 @@ class End:
 
     Attributes:
         failure: why the watchdog stopped it.
-        outside: the first step outside the model's training.
+        outside: where it first left the model's training.
     """
 
     failure: UnstableDynamicsError | None = None
-    outside: int | None = None
+    outside: Event | None = None
 
-    @property
-    def marks(self) -> list[tuple[int, str]]:
-        """Steps that the plot marks, each with a word."""
-        outside = [] if self.outside is None else [(self.outside, "outside the training")]
-        return outside if self.failure is None else [*outside, (self.failure.step, "stopped")]
+    def events(self, timestep: float) -> list[Event]:
+        """What the plot marks, in the order of time; time step in fs."""
+        events = [] if self.outside is None else [self.outside]
+        if self.failure is not None:
+            failure = self.failure
+            events.append(Event(failure.step * timestep, "stopped", failure.reason, failure.failed[0]))
+        return events
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def run_dynamics(
     dynamics = integrator(atoms, settings, generator)
     stop = StopRequest()
     end = End()
+    first = atoms.copy()
     start = perf_counter()
     with (
         stop_on_signals(stop),
@@ -120,7 +124,7 @@ def run_dynamics(
                     if step == 0:  # loading and compiling are not part of the speed
                         start = perf_counter()
                     if atoms.calc.excursions and end.outside is None:
-                        end.outside = step
+                        end.outside = _outside(atoms, step * settings.timestep)
                     last = step == run.steps or stop.signal or (run.stop_outside and end.outside is not None)
                     if step % run.interval == 0 or last:
                         frame = recorder.record(step)
@@ -129,7 +133,7 @@ def run_dynamics(
                         break
             except UnstableDynamicsError as error:
                 end.failure = error
-        _report(atoms, settings, recorder, outputs, end, perf_counter() - start)
+        _report((first, atoms), settings, recorder, outputs, end, perf_counter() - start)
     if end.failure is not None:
         raise end_unstable(end.failure, _shorter(context, settings, run, outputs, end.failure))
     if stop.signal:
@@ -138,18 +142,34 @@ def run_dynamics(
     end_outside(atoms.calc.excursions)
 
 
+def _outside(atoms: Atoms, time: float) -> Event:
+    """That a structure is the first outside its model's training, fs, with the atoms that are too close or pulled."""
+    report = atoms.calc.excursions[0]
+    concerned = [atom for distance in report.distances for atom in distance.atoms]
+    if not concerned and "force" in report.kinds:
+        concerned = [report.force_atom]
+    return Event(time, "outside the training", report.reason, atoms.copy(), tuple(concerned))
+
+
 def _report(
-    atoms: Atoms, settings: DynamicsSettings, recorder: Recorder, outputs: Outputs, end: End, seconds: float
+    ends: tuple[Atoms, Atoms],
+    settings: DynamicsSettings,
+    recorder: Recorder,
+    outputs: Outputs,
+    end: End,
+    seconds: float,
 ) -> None:
-    """Print the summary, draw the plot, and write what failed."""
+    """Print the summary, draw the plot with the structures at both ends, and write what failed."""
+    first, last = ends
     if recorder.frames:
         steps = recorder.frames[-1].step if end.failure is None else end.failure.step
-        say(summary(atoms, recorder.frames, settings.ensemble, seconds, steps))
+        say(summary(last, recorder.frames, settings.ensemble, seconds, steps))
     say(f"trajectory      {outputs.trajectory}")
     say(f"log             {outputs.log}")
-    marks = [(step * settings.timestep, word) for step, word in end.marks]
     target = None if settings.ensemble == "nve" else settings.temperature
-    if recorder.frames and draw_dynamics(recorder.frames, outputs.plot, target, marks):
+    if recorder.frames and draw_dynamics(
+        Course(recorder.frames, target, first, last, end.events(settings.timestep)), outputs.plot
+    ):
         say(f"plot            {outputs.plot}")
     if end.failure is not None:
         save_failure(end.failure, outputs.trajectory)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ase_nbody.architectures import architectures
 from ase_nbody.architectures.nbody import NBodyNetwork, NBodySettings
@@ -61,8 +64,17 @@ def main(output: Path) -> None:
         draw_molecule(axes, atoms, row, part)
     draw_words(axes, states)
     output.parent.mkdir(exist_ok=True)
-    figure.savefig(output, dpi=110, metadata={METADATA: preset_words()})
+    save(figure, output)
     print(f"figure written to {output}")
+
+
+def save(figure: Figure, output: Path) -> None:
+    """Write the picture with few colours, since it is shown on the front page, and with the preset in its file."""
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=110)
+    texts = PngInfo()
+    texts.add_text(METADATA, preset_words())
+    Image.open(drawn).convert("RGB").quantize(128).save(output, optimize=True, pnginfo=texts)
 
 
 def preset_words() -> str:
