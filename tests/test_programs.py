@@ -15,10 +15,14 @@ from nbody_networks import potential, rattled
 from test_nbody_forces import TOLERANCE, graph_of
 
 from ase_nbody.architectures import nbody_weights
+from ase_nbody.kernels.arrays import number_array
 from ase_nbody.kernels.cpu import compiled
-from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.llvm_writer import Writer
 from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.programs import BLOCK, SHARES_PER_THREAD, Module, Program, shares_of
+from ase_nbody.kernels.phases import BLOCK, Module
+from ase_nbody.kernels.programs import SHARES_PER_THREAD, Program, shares_of
+from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.signature import WRITE, Signature, numbers
 from ase_nbody.kernels.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
 from ase_nbody.kernels.team import Helper, helpers
 from ase_nbody.neighbours import neighbour_graph
@@ -106,19 +110,21 @@ def test_machines_with_narrower_vectors_get_the_same_numbers(
 
 def doubling() -> Program:
     """One phase, out = 2 in, and what it calls."""
-    module = Module(Shape(64, 4, True))
+    arrays = [number_array("rows", "nodes", 4, "graph"), number_array("out", "nodes", 4, "result")]
+    module = Module(Shape(64, 4, True), arrays)
 
     def write(name: str) -> Writer:
-        w = Writer(name, module.shape, {"rows": 0, "out": 0})
-        with w.loop("%begin", "%end") as n:
-            row, out = w.scalars("%rows", n, 4), w.scalars("%out", n, 4)
+        signature = Signature(numbers("rows", "nodes", 4), numbers("out", "nodes", 4, WRITE))
+        w = Writer(name, module.shape, signature)
+        with w.loop(w.begin, w.end) as n:
+            row, out = w.row("rows", n), w.row("out", n)
             with w.channels() as k:
-                w.store(w.multiply(w.load(w.offset(row, k)), w.literal(2.0)), w.offset(out, k))
+                w.store(w.multiply(w.load(w.offset(row, k)), w.vector(2.0)), w.offset(out, k))
         return w
 
     with module.phase("double") as w:
-        name = module.function("twice", 0, write)
-        w.call(name, "0", w.count, [w.block_of("rows", 4), w.block_of("out", 4)])
+        function = module.function("twice", 0, write)
+        w.call(function, 0, w.count, rows=w.block_of("rows"), out=w.block_of("out"))
     return Program(module)
 
 
@@ -129,7 +135,7 @@ def test_phases_reach_every_node_once_in_any_number_of_shares(nodes: int, thread
     rows = torch.arange(4.0 * nodes, dtype=torch.float64).view(nodes, 4)
     for bounds in ([0, nodes], [0, nodes // 3, nodes // 2, nodes], np.linspace(0, nodes, 40).astype(int)):
         out = torch.full((nodes + 1, 4), -1.0, dtype=torch.float64)
-        addresses = program.addresses({"rows": rows, "out": out})
+        addresses = program.addresses({"rows": rows, "out": out}, {"nodes": nodes})
         program.run(addresses, {"double": np.array(bounds, dtype=np.int64)}, threads, Timings())
         assert torch.equal(out[:nodes], 2 * rows)
         assert bool((out[nodes] == -1).all())
@@ -139,7 +145,7 @@ def assert_doubles(program: Program, threads: int) -> None:
     rows = torch.rand(300, 4, dtype=torch.float64)
     out = torch.zeros_like(rows)
     bounds = {"double": np.arange(301, dtype=np.int64)}
-    program.run(program.addresses({"rows": rows, "out": out}), bounds, threads, Timings())
+    program.run(program.addresses({"rows": rows, "out": out}, {"nodes": 300}), bounds, threads, Timings())
     assert torch.equal(out, 2 * rows)
 
 

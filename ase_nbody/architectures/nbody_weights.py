@@ -16,8 +16,8 @@ from ase_nbody.architectures.nbody_code import LevelCode
 from ase_nbody.architectures.nbody_program import program
 from ase_nbody.kernels import Irrep
 from ase_nbody.kernels.cpu import vector_bytes
-from ase_nbody.kernels.llvm_writer import Shape
 from ase_nbody.kernels.programs import Program
+from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.splines import Functions, Grid, fitted_grid, interpolate
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.gates import LearnedAggregation
@@ -61,16 +61,12 @@ class Loaded:
         parameters: of which weights and tables were made.
         types: numbers of the elements that the tables hold.
         program: compiled phases.
-        grid: of the tables.
-        harmonics: their number.
         arrays: weights, vectors by element, radial tables and the first row of each pair of types.
     """
 
     parameters: Versions
     types: frozenset[int]
     program: Program
-    grid: Grid
-    harmonics: int
     arrays: dict[str, Tensor]
 
 
@@ -93,8 +89,7 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
         table = _table(network, gate, number, splines.transpose(0, 1), pairs)
         arrays[f"table{number}"] = table.to(dtype).contiguous()
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
-    harmonics = (settings.max_degree_edges + 1) ** 2
-    return Loaded(Versions(network), present, made, grid, harmonics, arrays)
+    return Loaded(Versions(network), present, made, arrays)
 
 
 def _grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
+    Operands,
     Sums,
     add_to_rows,
-    block_sizes,
     clear_rows,
     load_coupling,
     load_some,
@@ -22,8 +22,27 @@ from ase_nbody.kernels.cpu_code import (
     write_couplings,
 )
 from ase_nbody.kernels.geometry_code import EdgeRow
-from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
+from ase_nbody.kernels.llvm_writer import Rows, Writer
+from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.signature import ADD, WRITE, Argument, Signature, indices, numbers
 from ase_nbody.kernels.tables import ProductTable
+from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
+
+
+def _receiving(*more: str) -> list[Argument]:
+    """Bounds of the kept edges of receivers, and lists of these edges."""
+    return [*indices("offsets", "node bounds"), *indices("ends", "nodes"), *indices(" ".join(more), "edges")]
+
+
+def _radial(table: ProductTable, shape: Shape, degree: int) -> list[Argument]:
+    """What the radial weights of edges are made of: functions of their distances and tables of coefficients."""
+    functions = numbers("functions", "edges", EdgeRow(table.n_second, degree).length)
+    return [*functions, *numbers("weights", "table rows", table.n_paths * shape.channels)]
+
+
+def _by_functions(table: ProductTable, *, first: bool) -> list[Argument]:
+    """Gradients by the harmonics of edges, then by their distances."""
+    return numbers("d_functions", "edges", table.n_second + 1, WRITE if first else ADD)
 
 
 class Edge:
@@ -36,27 +55,28 @@ class Edge:
         e: number of the edge.
     """
 
-    def __init__(self, w: Writer, edges: EdgeTable, degree: int, e: str) -> None:
+    def __init__(self, w: Writer, edges: EdgeTable, degree: int, e: Index) -> None:
         self.w = w
         self.row = EdgeRow(edges.table.n_second, degree)
         self.width = edges.table.n_paths * w.shape.channels
-        self.functions = w.scalars("%functions", e, self.row.length)
-        self.table = w.scalars("%weights", w.integer("%rows", e), self.width)
+        self.functions = w.row("functions", e)
+        self.table = w.row("weights", w.integer("rows", e))
 
-    def weight(self, path: int, k: str) -> str:
+    def weight(self, path: int, k: Index) -> Vector:
         """Radial weights of a path for the channels from k on."""
         return self._spline(self.row.basis, path, k)
 
-    def slope(self, path: int, k: str) -> str:
+    def slope(self, path: int, k: Index) -> Vector:
         """Their slopes by the distance."""
         return self._spline(self.row.slopes, path, k)
 
-    def _spline(self, first: int, path: int, k: str) -> str:
-        w, total = self.w, None
+    def _spline(self, first: int, path: int, k: Index) -> Vector:
+        w = self.w
+        total: Vector | None = None
         start = w.offset(self.table, k)
         for j in range(self.row.degree + 1):
-            weights = w.load(w.scalar_at(start, j * self.width + path * w.shape.channels))
-            total = w.fused(w.broadcast(w.load_scalar(w.scalar_at(self.functions, first + j))), weights, total)
+            weights = w.load(w.offset(start, j * self.width + path * w.shape.channels))
+            total = w.fused(w.broadcast(w.load_scalar(w.offset(self.functions, first + j))), weights, total)
         assert total is not None
         return total
 
@@ -64,17 +84,16 @@ class Edge:
 def scalar_messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Writer:
     """Sums over the edges of receivers begin..end where the scalar state of a child is part of its radial weights.
 
-    Arguments: offsets, ends, rows, functions, weights (table rows, paths C) and out, one block per irrep.
     Channels are the outer loop, so the sums of a receiver stay in registers.
     """
-    edges, sizes = EdgeTable(table), block_sizes(table, True)
-    names = {"offsets": 0, "ends": 0, "rows": 0, "functions": 0, "weights": 0, "out": len(sizes.output)}
-    w = Writer(name, shape, names)
-    with w.loop("%begin", "%end") as n:
-        out = w.rows("%out", n, sizes.output)
-        first, last = w.integer("%offsets", n), w.integer("%ends", n)
+    edges = EdgeTable(table)
+    sums = Operands(table, shape).output("out", "nodes", WRITE)
+    w = Writer(name, shape, Signature(_receiving("rows"), _radial(table, shape, degree), sums))
+    with w.loop(w.begin, w.end) as n:
+        out = w.rows("out", n)
+        first, last = w.integer("offsets", n), w.integer("ends", n)
         with w.channels() as k:
-            with w.carrying(first, last, [(shape.vector, w.zero())] * table.n_output) as loop:
+            with w.carrying(first, last, [w.zero()] * table.n_output) as loop:
                 edge = Edge(w, edges, degree, loop.index)
                 loop.next = list(loop.values)
                 for path, groups in enumerate(edges.groups):
@@ -87,42 +106,39 @@ def scalar_messages(name: str, table: ProductTable, shape: Shape, degree: int) -
     return w
 
 
-def _coupled(w: Writer, edges: EdgeTable, harmonics: str, coupling: int) -> str:
+def _coupled(w: Writer, edges: EdgeTable, harmonics: ScalarPointer, coupling: int) -> Scalar:
     """One coupling of an edge, sum_b c[a, b, o] Y[b]."""
-    total = None
+    total: Scalar | None = None
     for b, value in edges.terms[coupling]:
-        harmonic = w.load_scalar(w.scalar_at(harmonics, b))
+        harmonic = w.load_scalar(w.offset(harmonics, b))
         if total is None and abs(value - 1.0) < 1e-12:
             total = harmonic
         else:
-            total = w.fused(harmonic, w.literal(value, "scalar"), total, w.shape.scalar)
+            total = w.fused(harmonic, w.scalar(value), total)
     assert total is not None
     return total
 
 
 def messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Writer:
-    """Sums over the edges of receivers begin..end of radial weight times state times harmonics.
-
-    Arguments: offsets, ends, children, rows, functions, weights (table rows, paths C), states and out, one block per
-    irrep.
-    """
-    edges, sizes = EdgeTable(table), block_sizes(table, True)
-    names = dict.fromkeys("offsets ends children rows functions weights".split(), 0)
-    w = Writer(name, shape, names | {"states": len(sizes.first), "out": len(sizes.output)})
+    """Sums over the edges of receivers begin..end of radial weight times state times harmonics."""
+    edges, has = EdgeTable(table), Operands(table, shape)
+    states, out = has.first("states", "nodes"), has.output("out", "nodes", WRITE)
+    given = [*_receiving("children", "rows"), *_radial(table, shape, degree)]
+    w = Writer(name, shape, Signature(given, states, out))
     couplings = len(edges.terms)
-    slots = w.scratch(couplings * EDGES_AT_ONCE, shape.scalar)
-    with w.loop("%begin", "%end") as n:
-        out = w.rows("%out", n, sizes.output)
-        clear_rows(w, out)
-        end = w.integer("%ends", n)
-        with w.carrying(w.integer("%offsets", n), end, [], step=EDGES_AT_ONCE) as some:
-            last = w.smaller(w.fresh(f"add i64 {some.index}, {EDGES_AT_ONCE}"), end)
-            with w.loop(some.index, last) as e:
-                place = w.scalars(slots, w.fresh(f"sub i64 {e}, {some.index}"), couplings)
-                write_couplings(w, edges, w.scalars("%functions", e, EdgeRow(table.n_second, degree).length), place)
+    slots = w.scratch(couplings * EDGES_AT_ONCE, Scalar)
+    with w.loop(w.begin, w.end) as n:
+        sums = w.rows("out", n)
+        clear_rows(w, sums)
+        end = w.integer("ends", n)
+        with w.loop(w.integer("offsets", n), end, step=EDGES_AT_ONCE) as first:
+            last = w.smaller(w.plus(first, EDGES_AT_ONCE), end)
+            with w.loop(first, last) as e:
+                place = w.scalars(slots, w.minus(e, first), couplings)
+                write_couplings(w, edges, w.row("functions", e), place)
             with w.channels() as k:
                 for paths in _groups_of_paths(table, shape):
-                    _sum_over_edges(w, edges, degree, paths, (some.index, last, slots), sizes.first, out, k)
+                    _sum_over_edges(w, edges, degree, paths, (first, last, slots), sums, k)
     return w
 
 
@@ -149,19 +165,18 @@ def _sum_over_edges(
     edges: EdgeTable,
     degree: int,
     paths: list[int],
-    some: tuple[str, str, str],
-    sizes: tuple[int, ...],
+    some: tuple[Index, Index, ScalarPointer],
     out: Rows,
-    k: str,
+    k: Index,
 ) -> None:
     """Add to the outputs of some paths the messages of the edges from first to last, whose couplings are in slots."""
     first, last, slots = some
     outputs = [o for path in paths for o in edges.outputs[path]]
     pointers = [w.at(out, o, k) for o in outputs]
-    with w.carrying(first, last, [(w.shape.vector, w.load(p)) for p in pointers]) as loop:
+    with w.carrying(first, last, [w.load(p) for p in pointers]) as loop:
         edge = Edge(w, edges, degree, loop.index)
-        state = w.rows("%states", w.integer("%children", loop.index), sizes)
-        place = w.scalars(slots, w.fresh(f"sub i64 {loop.index}, {first}"), len(edges.terms))
+        state = w.rows("states", w.integer("children", loop.index))
+        place = w.scalars(slots, w.minus(loop.index, first), len(edges.terms))
         sums = dict(zip(outputs, loop.values, strict=True))
         for path in paths:
             weight = edge.weight(path, k)
@@ -177,9 +192,6 @@ def _sum_over_edges(
 def gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool, add_to_states: bool) -> Writer:
     """Gradients by states, harmonics and distance, for the edges of senders begin..end.
 
-    Arguments: offsets and order of the senders' edges, receivers, slots, rows, functions, weights, states, upstream
-    (gradients by the messages), d_states and d_functions, (E, harmonics + 1): by harmonics, then by distance.
-
     Args:
         name: of the function.
         table: of the messages.
@@ -188,59 +200,63 @@ def gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, firs
         first: store d_functions; otherwise add to them.
         add_to_states: add to d_states; otherwise store them.
     """
-    edges, sizes = EdgeTable(table), block_sizes(table, True)
-    names = dict.fromkeys("offsets order receivers slots rows functions weights".split(), 0)
-    states, outputs = len(sizes.first), len(sizes.output)
-    w = Writer(name, shape, names | {"states": states, "upstream": outputs, "d_states": states, "d_functions": 0})
-    slots = w.scratch(len(edges.terms), shape.scalar)
-    with w.loop("%begin", "%end") as s:
-        state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%d_states"))
+    edges, has = EdgeTable(table), Operands(table, shape)
+    lists = [*indices("offsets", "node bounds"), *indices("order receivers slots rows", "edges")]
+    given = [*_radial(table, shape, degree), *has.first("states", "nodes"), *has.output("upstream", "nodes")]
+    d_states = has.first("d_states", "nodes", ADD if add_to_states else WRITE)
+    w = Writer(name, shape, Signature(lists, given, d_states, _by_functions(table, first=first)))
+    slots = w.scratch(len(edges.terms), Scalar)
+    with w.loop(w.begin, w.end) as s:
+        state, d_state = (w.rows(r, s) for r in ("states", "d_states"))
         if not add_to_states:
             clear_rows(w, d_state)
-        with w.edges("%offsets", s) as i:
-            listed = w.integer("%order", i)
-            e = w.integer("%slots", listed)
-            with w.when(w.fresh(f"icmp sge i64 {e}, 0")):
-                upstream = w.rows("%upstream", w.integer("%receivers", listed), sizes.output)
+        with w.edges("offsets", s) as i:
+            listed = w.integer("order", i)
+            e = w.integer("slots", listed)
+            with w.when(w.at_least(e, 0)):
+                upstream = w.rows("upstream", w.integer("receivers", listed))
                 edge = Edge(w, edges, degree, e)
                 write_couplings(w, edges, edge.functions, slots)
                 totals = _edge_gradients(w, edges, edge, slots, upstream, state, d_state)
-                _store_totals(w, totals, w.scalars("%d_functions", e, table.n_second + 1), first)
+                _store_totals(w, totals, w.row("d_functions", e), first)
     return w
 
 
 def scalar_gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool) -> Writer:
-    """Gradients of `scalar_messages` by harmonics and distance, for the edges of receivers begin..end.
-
-    Arguments: offsets, ends, rows, functions, weights, upstream and d_functions as in `gradients`, and `first`.
-    """
-    edges, sizes = EdgeTable(table), block_sizes(table, True)
-    names = dict.fromkeys("offsets ends rows functions weights".split(), 0)
-    w = Writer(name, shape, names | {"upstream": len(sizes.output), "d_functions": 0})
-    slots = w.scratch(len(edges.terms), shape.scalar)
-    with w.loop("%begin", "%end") as n:
-        upstream = w.rows("%upstream", n, sizes.output)
-        with w.loop(w.integer("%offsets", n), w.integer("%ends", n)) as e:
+    """Gradients of `scalar_messages` by harmonics and distance, for the edges of receivers begin..end."""
+    edges = EdgeTable(table)
+    given = [*_receiving("rows"), *_radial(table, shape, degree), *Operands(table, shape).output("upstream", "nodes")]
+    w = Writer(name, shape, Signature(given, _by_functions(table, first=first)))
+    slots = w.scratch(len(edges.terms), Scalar)
+    with w.loop(w.begin, w.end) as n:
+        upstream = w.rows("upstream", n)
+        with w.loop(w.integer("offsets", n), w.integer("ends", n)) as e:
             edge = Edge(w, edges, degree, e)
             write_couplings(w, edges, edge.functions, slots)
             totals = _edge_gradients(w, edges, edge, slots, upstream, None, None)
-            _store_totals(w, totals, w.scalars("%d_functions", e, table.n_second + 1), first)
+            _store_totals(w, totals, w.row("d_functions", e), first)
     return w
 
 
 def _edge_gradients(
-    w: Writer, edges: EdgeTable, edge: Edge, slots: str, upstream: Rows, state: Rows | None, d_state: Rows | None
-) -> list[str]:
+    w: Writer,
+    edges: EdgeTable,
+    edge: Edge,
+    slots: ScalarPointer,
+    upstream: Rows,
+    state: Rows | None,
+    d_state: Rows | None,
+) -> list[Vector]:
     """Vectors whose sums over channels are the gradients by each harmonic and the distance; adds to d_state.
 
     Paths of one degree of the harmonics go together, so that few sums are held at a time.
     """
     table, shape = edges.table, w.shape
-    d_harmonics: list[str] = []
+    d_harmonics: list[Vector] = []
     d_distance = w.zero()
     for number, irrep in enumerate(table.second_irreps):
-        start = [(shape.vector, w.zero())] * irrep.dimension + [(shape.vector, d_distance)]
-        with w.carrying("0", str(shape.channels), start, step=shape.width) as loop:
+        start = [w.zero()] * irrep.dimension + [d_distance]
+        with w.carrying(0, shape.channels, start, step=shape.width) as loop:
             totals: Sums = dict(enumerate(loop.values, start=len(d_harmonics)))
             paths = [n for n, path in enumerate(table.paths) if path.second == number]
             _path_gradients(w, edges, edge, paths, (slots, loop.index), (upstream, state, d_state), totals)
@@ -255,7 +271,7 @@ def _path_gradients(
     edges: EdgeTable,
     edge: Edge,
     paths: list[int],
-    place: tuple[str, str],
+    place: tuple[ScalarPointer, Index],
     rows: tuple[Rows, Rows | None, Rows | None],
     totals: Sums,
 ) -> None:
@@ -266,10 +282,10 @@ def _path_gradients(
     d_values: Sums = {}
     for path in paths:
         weight, slope = edge.weight(path, k), edge.slope(path, k)
-        pulls = load_some(w, upstream, edges.outputs[path], k)
-        d_weight: str | None = None
+        cotangents = load_some(w, upstream, edges.outputs[path], k)
+        d_weight: Vector | None = None
         for a, pairs in edges.groups[path].items():
-            pulled = pull_back(w, slots, pairs, pulls)
+            pulled = pull_back(w, slots, pairs, cotangents)
             if state is None:
                 d_weight, weighted = pulled, weight
             else:
@@ -277,22 +293,22 @@ def _path_gradients(
                 d_values[a] = w.fused(pulled, weight, d_values.get(a))
                 d_weight = w.fused(pulled, value, d_weight)
                 weighted = w.multiply(value, weight)
-            pull_harmonics(w, edges, pairs, pulls, weighted, totals)
+            pull_harmonics(w, edges, pairs, cotangents, weighted, totals)
         assert d_weight is not None
         totals[distance] = w.fused(d_weight, slope, totals[distance])
     if d_state is not None:
         add_to_rows(w, d_state, d_values, k)
 
 
-def _store_totals(w: Writer, totals: Sequence[str], row: str, first: bool) -> None:
+def _store_totals(w: Writer, totals: Sequence[Vector], row: ScalarPointer, first: bool) -> None:
     """Store in, or add to, a row the sum over each of some vectors."""
     width = w.shape.width
     whole = len(totals) - len(totals) % width if width > 1 else 0
     for start in range(0, whole, width):
-        pointer = w.scalar_at(row, start)
-        found = w.totals(totals[start : start + width])
-        w.store(found if first else w.add(found, w.load(pointer)), pointer)
+        pointer = w.offset(row, start)
+        sums = w.totals(totals[start : start + width])
+        w.store(sums if first else w.add(sums, w.load(pointer)), pointer)
     for number in range(whole, len(totals)):
-        pointer = w.scalar_at(row, number)
+        pointer = w.offset(row, number)
         total = w.total(totals[number])
-        w.store_scalar(total if first else w.add(total, w.load_scalar(pointer), w.shape.scalar), pointer)
+        w.store_scalar(total if first else w.add(total, w.load_scalar(pointer)), pointer)

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ase_nbody.kernels.cpu import compiled, thread_pool
-from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.llvm_writer import Writer
+from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.signature import ADD, WRITE, Signature, numbers
 
 VECTOR_BYTES = 64
 
@@ -132,11 +134,12 @@ def _run(kernel: Callable[..., None], rows: int, threads: int, arrays: list[Tens
 def _repeated_multiply_adds(shape: Shape) -> str:
     """All channels of a row are kept in registers through the unrolled part."""
     rounds = UNROLLED * VECTOR_BYTES * 8 // (shape.channels * shape.bits)
-    w = Writer("kernel", shape, {"sums": 0, "constants": 0})
-    factor, addend = (w.broadcast(w.load_scalar(w.scalar_at("%constants", i))) for i in range(2))
-    with w.loop("%begin", "%end") as thread:
-        row = w.scalars("%sums", thread, shape.channels)
-        with w.loop("0", str(REPEATS)):
+    signature = Signature(numbers("sums", "rows", shape.channels, ADD), numbers("constants", "one", 2))
+    w = Writer("kernel", shape, signature)
+    factor, addend = (w.broadcast(w.load_scalar(w.offset(w.numbers("constants"), i))) for i in range(2))
+    with w.loop(w.begin, w.end) as thread:
+        row = w.row("sums", thread)
+        with w.loop(0, REPEATS):
             places = [w.vector_at(row, i) for i in range(shape.channels // shape.width)]
             sums = [w.load(place) for place in places]
             for _ in range(rounds):
@@ -147,11 +150,12 @@ def _repeated_multiply_adds(shape: Shape) -> str:
 
 
 def _streaming_copy(shape: Shape) -> str:
-    w = Writer("kernel", shape, {"source": 0, "target": 0})
+    source, target = numbers("source", "rows", shape.channels), numbers("target", "rows", shape.channels, WRITE)
+    w = Writer("kernel", shape, Signature(source, target))
     alignment = shape.width * shape.bits // 8
-    with w.loop("%begin", "%end") as row:
-        source, target = (w.scalars(name, row, shape.channels) for name in ("%source", "%target"))
+    with w.loop(w.begin, w.end) as n:
+        row, copy = w.row("source", n), w.row("target", n)
         for number in range(shape.channels // shape.width):
-            value, place = w.load(w.vector_at(source, number)), w.vector_at(target, number)
+            value, place = w.load(w.vector_at(row, number)), w.vector_at(copy, number)
             w.lines.append(f"  store {shape.vector} {value}, ptr {place}, align {alignment}, !nontemporal !0")
     return w.text() + "!0 = !{i32 1}\n"

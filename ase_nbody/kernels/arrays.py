@@ -1,0 +1,155 @@
+"""The table of a program's arrays: each declared once; what phases do with them is noted as they are written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ase_nbody.kernels.signature import READ, WRITE, Access, Array, ArrayType, Counted, Source
+from ase_nbody.kernels.values import IndexPointer, ScalarPointer
+
+
+def index_arrays(names: str, rows: Counted, source: Source) -> list[Array]:
+    """Arrays of int64, one for each row, by their names with blanks between."""
+    return [Array(name, ArrayType(IndexPointer, rows), source) for name in names.split()]
+
+
+def number_array(name: str, rows: Counted, length: int, source: Source) -> Array:
+    """An array of so many numbers in each row."""
+    return Array(name, ArrayType(ScalarPointer, rows, length), source)
+
+
+def state_arrays(name: str, lengths: Sequence[int]) -> list[Array]:
+    """Arrays name0, name1, ... of a state that phases hand to each other, with so many numbers for each node."""
+    return [number_array(f"{name}{i}", "nodes", length, "workspace") for i, length in enumerate(lengths)]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a kernel that a phase calls does with an array."""
+
+    phase: str
+    kernel: str
+    access: Access
+
+
+class ArrayTable:
+    """Arrays by their names, and their uses in the order in which phases run.
+
+    Args:
+        arrays: all that phases may use.
+
+    Raises:
+        ValueError: two arrays have one name.
+    """
+
+    def __init__(self, arrays: Iterable[Array]) -> None:
+        self._arrays: dict[str, Array] = {}
+        for array in arrays:
+            if array.name in self._arrays:
+                raise ValueError(f"array '{array.name}' is declared twice: give one of them another name")
+            self._arrays[array.name] = array
+        self.numbers: dict[str, int] = {}
+        """Places in the table of addresses, in the order of first use."""
+        self._uses: dict[Array, list[Use]] = defaultdict(list)
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter(self._arrays.values())
+
+    def find(self, name: str, user: str) -> Array:
+        """The array of a name, for a phase that will use it.
+
+        Raises:
+            ValueError: none is declared.
+        """
+        if name not in self._arrays:
+            raise ValueError(f"{user} uses array '{name}', which is not declared; there are {', '.join(self._arrays)}")
+        self.numbers.setdefault(name, len(self.numbers))
+        return self._arrays[name]
+
+    def state(self, name: str, user: str) -> list[Array]:
+        """The arrays name0, name1, ... of a state."""
+        found = [self.find(f"{name}0", user)]
+        while f"{name}{len(found)}" in self._arrays:
+            found.append(self.find(f"{name}{len(found)}", user))
+        return found
+
+    def note(self, array: Array, phase: str, kernel: str, access: Access) -> None:
+        """Note what a kernel does with an array, in the order of the program.
+
+        Raises:
+            ValueError: it reads what nobody has written, writes what has been written, or writes what is given.
+        """
+        where, before = f"{phase}: kernel {kernel} {access.value} array '{array.name}'", self._uses[array]
+        if array.source in ("graph", "weights"):
+            if access is not READ:
+                raise ValueError(f"{where}, which comes from the {array.source}: only read it")
+        elif access is WRITE and before:
+            last = before[-1]
+            raise ValueError(
+                f"{where}, but kernel {last.kernel} of {last.phase} {last.access.value} it before: add to it, or use "
+                "another array"
+            )
+        elif access is not WRITE and not before and array.source != "sum":
+            raise ValueError(f"{where} before any kernel writes it: write it first, in this phase or an earlier one")
+        before.append(Use(phase, kernel, access))
+
+    def check(self) -> None:
+        """Check that every array is used.
+
+        Raises:
+            ValueError: one is not.
+        """
+        for array in self:
+            if array.name not in self.numbers:
+                raise ValueError(f"no phase uses array '{array.name}' of {array.type}: do not declare it")
+
+    def sizes(self, counts: Mapping[str, int], *sources: Source) -> dict[str, int]:
+        """Numbers in the arrays of some sources, or of all, whose rows are counted.
+
+        Args:
+            counts: of rows, by what they are of.
+            sources: who provides the arrays.
+        """
+        arrays = (a for a in self if a.type.rows in counts and (not sources or a.source in sources))
+        return {a.name: counts[a.type.rows] * a.type.length for a in arrays}
+
+    def dtype(self, name: str, of_numbers: torch.dtype) -> torch.dtype:
+        """Dtype of an array in a program whose numbers have the one given."""
+        return of_numbers if self._arrays[name].type.pointer is ScalarPointer else torch.int64
+
+    def check_tensors(self, tensors: Mapping[str, Tensor], counts: Mapping[str, int], of_numbers: torch.dtype) -> None:
+        """Check the tensors that are to be used as arrays.
+
+        Args:
+            tensors: by the names of arrays; they may hold more rows than are counted.
+            counts: of rows, by what they are of.
+            of_numbers: dtype of the program.
+
+        Raises:
+            ValueError: one is missing, not contiguous, too short or of another dtype.
+        """
+        for name in self.numbers:
+            array, tensor = self._arrays[name], tensors.get(name)
+            if tensor is None:
+                raise ValueError(f"array '{name}' ({array.source}) of {array.type} is missing: provide it")
+            wanted = of_numbers if array.type.pointer is ScalarPointer else torch.int64
+            least = counts.get(array.type.rows, 0) * array.type.length
+            if tensor.dtype is not wanted or tensor.numel() < least or not tensor.is_contiguous():
+                raise ValueError(
+                    f"array '{name}' ({array.source}) has shape {tuple(tensor.shape)}, strides {tensor.stride()} and "
+                    f"{tensor.dtype}; {array.type} in contiguous {wanted} are wanted, {least} at least"
+                )
+
+    def __str__(self) -> str:
+        """One line for each array: name, type, source, and the phases that write, add to and read it."""
+        lines = []
+        for array in self:
+            by = {access: dict.fromkeys(u.phase for u in self._uses[array] if u.access is access) for access in Access}
+            uses = [f"{access.value.removesuffix(' to')} {', '.join(by[access])}" for access in by if by[access]]
+            lines.append(f"{array.name:<18} {array.type!s:<32} {array.source:<10} {'; '.join(uses)}".rstrip())
+        return "\n".join(lines)
