@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,8 +28,7 @@ def state_arrays(name: str, lengths: Sequence[int]) -> list[Array]:
     return [number_array(f"{name}{i}", "nodes", length, "workspace") for i, length in enumerate(lengths)]
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """What a kernel that a phase calls does with an array."""
 
     phase: str
@@ -55,7 +54,7 @@ class ArrayTable:
             self._arrays[array.name] = array
         self.numbers: dict[str, int] = {}
         """Places in the table of addresses, in the order of first use."""
-        self._uses: dict[Array, list[Use]] = defaultdict(list)
+        self._uses: dict[str, list[Use]] = defaultdict(list)
 
     def __iter__(self) -> Iterator[Array]:
         return iter(self._arrays.values())
@@ -84,18 +83,18 @@ class ArrayTable:
         Raises:
             ValueError: it reads what nobody has written, writes what has been written, or writes what is given.
         """
-        where, before = f"{phase}: kernel {kernel} {access.value} array '{array.name}'", self._uses[array]
+        before = self._uses[array.name]
+        wrong = None
         if array.source in ("graph", "weights"):
             if access is not READ:
-                raise ValueError(f"{where}, which comes from the {array.source}: only read it")
+                wrong = f", which comes from the {array.source}: only read it"
         elif access is WRITE and before:
-            last = before[-1]
-            raise ValueError(
-                f"{where}, but kernel {last.kernel} of {last.phase} {last.access.value} it before: add to it, or use "
-                "another array"
-            )
+            use = before[-1]
+            wrong = f", but kernel {use.kernel} of {use.phase} {use.access.value} it before: add to it, or use another"
         elif access is not WRITE and not before and array.source != "sum":
-            raise ValueError(f"{where} before any kernel writes it: write it first, in this phase or an earlier one")
+            wrong = " before any kernel writes it: write it first, in this phase or an earlier one"
+        if wrong:
+            raise ValueError(f"{phase}: kernel {kernel} {access.value} array '{array.name}'{wrong}")
         before.append(Use(phase, kernel, access))
 
     def check(self) -> None:
@@ -149,7 +148,9 @@ class ArrayTable:
         """One line for each array: name, type, source, and the phases that write, add to and read it."""
         lines = []
         for array in self:
-            by = {access: dict.fromkeys(u.phase for u in self._uses[array] if u.access is access) for access in Access}
-            uses = [f"{access.value.removesuffix(' to')} {', '.join(by[access])}" for access in by if by[access]]
+            uses = []
+            for access in Access:
+                phases = dict.fromkeys(use.phase for use in self._uses[array.name] if use.access is access)
+                uses += [f"{access.value.removesuffix(' to')} {', '.join(phases)}"] * bool(phases)
             lines.append(f"{array.name:<18} {array.type!s:<32} {array.source:<10} {'; '.join(uses)}".rstrip())
         return "\n".join(lines)

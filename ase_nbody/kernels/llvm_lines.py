@@ -43,7 +43,7 @@ class Lines:
         self._types = types
         self._block = "entry"
         self._names = 0
-        self._turns: list[int | None] = []  # of the loops around, where known
+        self._unknown_loops, self._turns = 0, 1  # of the loops around: how many have an unknown length, turns of others
 
     @contextmanager
     def loop(self, first: Index | int, last: Index | int, step: int = 1) -> Iterator[Index]:
@@ -70,12 +70,15 @@ class Lines:
         self.lines += [f"body{n}:"]
         self._block = f"body{n}"
         loop = Loop(Index(f"%i{n}"), names)
-        known = isinstance(first, int) and isinstance(last, int)
-        self._turns.append((int(last) - int(first)) // step if known else None)
+        around = self._unknown_loops, self._turns
+        if isinstance(first, int) and isinstance(last, int):
+            self._turns *= (last - first) // step
+        else:
+            self._unknown_loops += 1
         yield loop
-        self._turns.pop()
+        self._unknown_loops, self._turns = around
         self.lines += [f"  %next{n} = add i64 %i{n}, {step}", f"  br label %head{n}", f"exit{n}:"]
-        self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self._block} ]"
+        self.lines[slot] = f"  %i{n} = phi i64 [ {first!s}, %{before} ], [ %next{n}, %{self._block} ]"
         for i, (value, after) in enumerate(zip(initial, loop.next, strict=True)):
             kind = self._type(value, after)
             self.lines[slot + 1 + i] = f"  {names[i]} = phi {kind} [ {value}, %{before} ], [ {after}, %{self._block} ]"
@@ -94,23 +97,23 @@ class Lines:
 
     def plus(self, a: Index, b: Index | int) -> Index:
         """Sum a + b."""
-        return self._new(Index, f"add i64 {a}, {b}")
+        return self._new(Index, f"add i64 {a!s}, {b!s}")
 
     def minus(self, a: Index | int, b: Index | int) -> Index:
         """Difference a - b."""
-        return self._new(Index, f"sub i64 {a}, {b}")
+        return self._new(Index, f"sub i64 {a!s}, {b!s}")
 
     def times(self, a: Index, b: Index | int) -> Index:
         """Product a b."""
-        return self._new(Index, f"mul i64 {a}, {b}")
+        return self._new(Index, f"mul i64 {a!s}, {b!s}")
 
     def less(self, a: Index, b: Index | int) -> Flag:
         """Whether a < b."""
-        return self._new(Flag, f"icmp slt i64 {a}, {b}")
+        return self._new(Flag, f"icmp slt i64 {a!s}, {b!s}")
 
     def at_least(self, a: Index, b: Index | int) -> Flag:
         """Whether a >= b."""
-        return self._new(Flag, f"icmp sge i64 {a}, {b}")
+        return self._new(Flag, f"icmp sge i64 {a!s}, {b!s}")
 
     def smaller(self, a: Index, b: Index | int) -> Index:
         """The smaller of two."""
@@ -118,7 +121,7 @@ class Lines:
 
     def either(self, condition: Flag, a: Index | int, b: Index | int) -> Index:
         """Where a condition holds a, otherwise b."""
-        return self._new(Index, f"select i1 {condition}, i64 {a}, i64 {b}")
+        return self._new(Index, f"select i1 {condition}, i64 {a!s}, i64 {b!s}")
 
     def expression(self, kind: type[AnyValue], text: str) -> AnyValue:
         """A value of an expression for which there is no method; `kind` is believed."""
@@ -126,20 +129,17 @@ class Lines:
 
     def _new(self, kind: type[AnyValue], expression: str) -> AnyValue:
         self._names += 1
-        name = kind(f"%v{self._names}")
+        name = f"%v{self._names}"
         self.lines.append(f"  {name} = {expression}")
-        return name
+        return kind(name)
 
-    def _check(self, value: Value, kind: type[Value]) -> None:
-        if type(value) is not kind:
-            raise ValueError(f"{self.name}: {described(value)} came where a {kind.kind} is wanted")
+    def _refused(self, value: Value, kind: type[Value]) -> ValueError:
+        return ValueError(f"{self.name}: {described(value)} came where a {kind.kind} is wanted")
 
-    def _type(self, *values: Value) -> str:
-        """LLVM's type of numbers or vectors, which must be of one kind."""
-        kind = type(values[0])
-        for value in values:
-            if type(value) is not kind:
-                raise ValueError(f"{self.name}: {described(value)} came together with {described(values[0])}")
-        if kind not in self._types:
-            raise ValueError(f"{self.name}: {described(values[0])} came where numbers or vectors are wanted")
+    def _type(self, a: Value, b: Value) -> str:
+        """LLVM's type of two numbers or two vectors."""
+        kind = type(a)
+        if kind is not type(b) or kind not in self._types:
+            came = f"{described(a)} came with {described(b)}"
+            raise ValueError(f"{self.name}: {came} where two numbers or two vectors are wanted")
         return self._types[kind]

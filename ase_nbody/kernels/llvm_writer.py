@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -72,7 +71,8 @@ class Writer(Lines):
         ]
         self.declarations = [reduction]
         self.multiplications: dict[int, float] = defaultdict(float)
-        self._align = shape.bits // 8
+        self._scalar, self._vector, self._align = shape.scalar, shape.vector, shape.bits // 8
+        self._width, self._channels = shape.width, shape.channels
 
     def text(self) -> str:
         """The finished function."""
@@ -98,20 +98,20 @@ class Writer(Lines):
     def integer(self, argument: str, index: Index) -> Index:
         """Element of an argument of indices."""
         array = self._argument(argument, IndexPointer)
-        place = self._new(IndexPointer, f"getelementptr i64, ptr {array}, i64 {index}")
-        return self._new(Index, f"load i64, ptr {place}")
+        place = self._new(IndexPointer, f"getelementptr i64, ptr {array!s}, i64 {index!s}")
+        return self._new(Index, f"load i64, ptr {place!s}")
 
     def store_integer(self, value: Index | int, argument: str, index: Index) -> None:
         """Write an element of an argument of indices."""
         array = self._argument(argument, IndexPointer)
-        place = self._new(IndexPointer, f"getelementptr i64, ptr {array}, i64 {index}")
-        self.lines.append(f"  store i64 {value}, ptr {place}")
+        place = self._new(IndexPointer, f"getelementptr i64, ptr {array!s}, i64 {index!s}")
+        self.lines.append(f"  store i64 {value!s}, ptr {place!s}")
 
     def pointer(self, argument: str, number: int, kind: type[Pointer]) -> Pointer:
         """Element of an argument of pointers, which points at what it is said to."""
         array = self._argument(argument, PointerPointer)
-        place = self._new(PointerPointer, f"getelementptr ptr, ptr {array}, i64 {number}")
-        return self._new(kind, f"load ptr, ptr {place}")
+        place = self._new(PointerPointer, f"getelementptr ptr, ptr {array!s}, i64 {number}")
+        return self._new(kind, f"load ptr, ptr {place!s}")
 
     def _declared(self, argument: str) -> Argument:
         if argument not in self.signature.arguments:
@@ -130,8 +130,8 @@ class Writer(Lines):
     @contextmanager
     def channels(self) -> Iterator[Index]:
         """Loop over vectors of channels, giving the first channel of each."""
-        with self.loop(0, self.shape.channels // self.shape.width) as number:
-            yield self.times(number, self.shape.width)
+        with self.loop(0, self.shape.channels // self._width) as number:
+            yield self.times(number, self._width)
 
     @contextmanager
     def edges(self, offsets: str, node: Index) -> Iterator[Index]:
@@ -147,39 +147,47 @@ class Writer(Lines):
     def at(self, rows: Rows, component: int, channel: Index) -> ScalarPointer:
         """Pointer to the vector of a component that begins at a channel."""
         pointer, within = rows.find(component)
-        return self.offset(self.offset(pointer, channel), within * self.shape.channels)
+        return self.offset(self.offset(pointer, channel), within * self._channels)
 
     def offset(self, pointer: ScalarPointer, index: Index | int) -> ScalarPointer:
         """Pointer to the number `index` places on."""
-        self._check(pointer, ScalarPointer)
-        return self._new(ScalarPointer, f"getelementptr {self._types[Scalar]}, ptr {pointer}, i64 {index}")
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        return self._new(ScalarPointer, f"getelementptr {self._scalar}, ptr {pointer!s}, i64 {index!s}")
 
     def vector_at(self, slots: ScalarPointer, number: int) -> ScalarPointer:
         """Pointer to a vector in scratch space."""
-        self._check(slots, ScalarPointer)
-        return self._new(ScalarPointer, f"getelementptr {self._types[Vector]}, ptr {slots}, i64 {number}")
+        if type(slots) is not ScalarPointer:
+            raise self._refused(slots, ScalarPointer)
+        return self._new(ScalarPointer, f"getelementptr {self._vector}, ptr {slots!s}, i64 {number}")
 
     def load(self, pointer: ScalarPointer) -> Vector:
         """Vector at a pointer."""
-        self._check(pointer, ScalarPointer)
-        return self._new(Vector, f"load {self._types[Vector]}, ptr {pointer}, align {self._align}")
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        return self._new(Vector, f"load {self._vector}, ptr {pointer!s}, align {self._align}")
 
     def store(self, value: Vector, pointer: ScalarPointer) -> None:
         """Write a vector."""
-        self._check(value, Vector)
-        self._check(pointer, ScalarPointer)
-        self.lines.append(f"  store {self._types[Vector]} {value}, ptr {pointer}, align {self._align}")
+        if type(value) is not Vector:
+            raise self._refused(value, Vector)
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        self.lines.append(f"  store {self._vector} {value!s}, ptr {pointer!s}, align {self._align}")
 
     def load_scalar(self, pointer: ScalarPointer) -> Scalar:
         """Number at a pointer."""
-        self._check(pointer, ScalarPointer)
-        return self._new(Scalar, f"load {self._types[Scalar]}, ptr {pointer}")
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        return self._new(Scalar, f"load {self._scalar}, ptr {pointer!s}")
 
     def store_scalar(self, value: Scalar, pointer: ScalarPointer) -> None:
         """Write a number."""
-        self._check(value, Scalar)
-        self._check(pointer, ScalarPointer)
-        self.lines.append(f"  store {self._types[Scalar]} {value}, ptr {pointer}")
+        if type(value) is not Scalar:
+            raise self._refused(value, Scalar)
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        self.lines.append(f"  store {self._scalar} {value!s}, ptr {pointer!s}")
 
     def scratch(self, count: int, kind: type[Scalar] | type[Vector]) -> ScalarPointer:
         """Space for `count` numbers or vectors on the stack."""
@@ -192,8 +200,8 @@ class Writer(Lines):
 
     def vector(self, value: float) -> Vector:
         """A constant vector of one number."""
-        number = f"{self._types[Scalar]} {self.scalar(value)}"
-        return Vector(f"<{', '.join([number] * self.shape.width)}>")
+        number = f"{self._scalar} {self.scalar(value)}"
+        return Vector(f"<{', '.join([number] * self._width)}>")
 
     def zero(self) -> Vector:
         """Vector of zeros."""
@@ -201,22 +209,20 @@ class Writer(Lines):
 
     def broadcast(self, scalar: Scalar) -> Vector:
         """Vector of one number."""
-        self._check(scalar, Scalar)
-        kind, width = self._types[Vector], self.shape.width
-        first = self._new(Vector, f"insertelement {kind} poison, {self._types[Scalar]} {scalar}, i64 0")
-        return self._new(Vector, f"shufflevector {kind} {first}, {kind} poison, <{width} x i32> zeroinitializer")
+        if type(scalar) is not Scalar:
+            raise self._refused(scalar, Scalar)
+        kind, width = self._vector, self._width
+        first = self._new(Vector, f"insertelement {kind} poison, {self._scalar} {scalar!s}, i64 0")
+        return self._new(Vector, f"shufflevector {kind} {first!s}, {kind} poison, <{width} x i32> zeroinitializer")
 
     def multiply(self, a: Number, b: Number) -> Number:
         """Product a b."""
-        kind = self._type(a, b)
-        known = [turns for turns in self._turns if turns is not None]
-        count = 1 if type(a) is Scalar else self.shape.width
-        self.multiplications[len(self._turns) - len(known)] += float(count * math.prod(known))
-        return self._new(type(a), f"fmul {_FAST} {kind} {a}, {b}")
+        self.multiplications[self._unknown_loops] += float((self._width if type(a) is Vector else 1) * self._turns)
+        return self._new(type(a), f"fmul {_FAST} {self._type(a, b)} {a!s}, {b!s}")
 
     def add(self, a: Number, b: Number) -> Number:
         """Sum a + b."""
-        return self._new(type(a), f"fadd {_FAST} {self._type(a, b)} {a}, {b}")
+        return self._new(type(a), f"fadd {_FAST} {self._type(a, b)} {a!s}, {b!s}")
 
     def fused(self, a: Number, b: Number, c: Number | None) -> Number:
         """The value a b + c, or a b where there is no c yet."""
@@ -225,52 +231,54 @@ class Writer(Lines):
 
     def subtract(self, a: Number, b: Number) -> Number:
         """Difference a - b."""
-        return self._new(type(a), f"fsub {self._type(a, b)} {a}, {b}")
+        return self._new(type(a), f"fsub {self._type(a, b)} {a!s}, {b!s}")
 
     def divide(self, a: Number, b: Number) -> Number:
         """Quotient a / b."""
-        return self._new(type(a), f"fdiv {self._type(a, b)} {a}, {b}")
+        return self._new(type(a), f"fdiv {self._type(a, b)} {a!s}, {b!s}")
 
     def negative(self, a: Number) -> Number:
         """Minus a."""
-        return self._new(type(a), f"fneg {self._type(a)} {a}")
+        return self._new(type(a), f"fneg {self._type(a, a)} {a!s}")
 
     def intrinsic(self, function: str, *arguments: Number) -> Number:
         """LLVM's function of this name, such as sqrt, of numbers or of each number of vectors."""
-        kind = self._type(*arguments)
-        lanes = "" if type(arguments[0]) is Scalar else f"v{self.shape.width}"
+        kind = self._type(arguments[0], arguments[-1])
+        lanes = "" if type(arguments[0]) is Scalar else f"v{self._width}"
         name = f"llvm.{function}.{lanes}f{self.shape.bits}"
         declaration = f"declare {kind} @{name}({', '.join([kind] * len(arguments))})"
         if declaration not in self.declarations:
             self.declarations.append(declaration)
-        return self._new(type(arguments[0]), f"call {kind} @{name}({', '.join(f'{kind} {a}' for a in arguments)})")
+        return self._new(type(arguments[0]), f"call {kind} @{name}({', '.join(f'{kind} {a!s}' for a in arguments)})")
 
     def truncated(self, a: Scalar) -> Index:
         """A number without its fraction."""
-        self._check(a, Scalar)
-        return self._new(Index, f"fptosi {self._types[Scalar]} {a} to i64")
+        if type(a) is not Scalar:
+            raise self._refused(a, Scalar)
+        return self._new(Index, f"fptosi {self._scalar} {a!s} to i64")
 
     def number(self, a: Index) -> Scalar:
         """A whole number as a floating-point number."""
-        return self._new(Scalar, f"sitofp i64 {a} to {self._types[Scalar]}")
+        return self._new(Scalar, f"sitofp i64 {a!s} to {self._scalar}")
 
     def below(self, a: Scalar, b: Scalar) -> Flag:
         """Whether a < b."""
-        self._check(a, Scalar)
-        return self._new(Flag, f"fcmp olt {self._type(a, b)} {a}, {b}")
+        if type(a) is not Scalar:
+            raise self._refused(a, Scalar)
+        return self._new(Flag, f"fcmp olt {self._type(a, b)} {a!s}, {b!s}")
 
     def total(self, vector: Vector) -> Scalar:
         """Sum over a vector."""
-        scalar, kind = self._types[Scalar], self._type(vector, self.zero())
+        scalar, kind = self._scalar, self._type(vector, self.zero())
         start = self.scalar(0.0)
-        return self._new(Scalar, f"call {_FAST} {scalar} @{self.shape.reduction}({scalar} {start}, {kind} {vector})")
+        return self._new(Scalar, f"call {_FAST} {scalar} @{self.shape.reduction}({scalar} {start}, {kind} {vector!s})")
 
     def totals(self, vectors: Sequence[Vector]) -> Vector:
         """Vector of the sums over each of as many vectors as a vector has numbers, or fewer.
 
         Half of the vectors' numbers are added to the other half and two such halves share a vector, until one is left.
         """
-        width = self.shape.width
+        width = self._width
         left = [*vectors, *[self.zero()] * (width - len(vectors))]
         block = width
         while len(left) > 1:
@@ -287,4 +295,4 @@ class Writer(Lines):
     def _shuffled(self, a: Vector, b: Vector, lanes: Sequence[int]) -> Vector:
         chosen = ", ".join(f"i32 {lane}" for lane in lanes)
         kind = self._type(a, b)
-        return self._new(Vector, f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{chosen}>")
+        return self._new(Vector, f"shufflevector {kind} {a!s}, {kind} {b!s}, <{len(lanes)} x i32> <{chosen}>")

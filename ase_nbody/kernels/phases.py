@@ -104,6 +104,7 @@ class PhaseWriter(Writer):
         self.module = module
         self.scratch_size = 0  # numbers
         self.arrays: set[str] = set()
+        self._array_at: dict[Pointer, Array] = {}
         self.first = self.last = self.count = Index("")
 
     @contextmanager
@@ -119,7 +120,7 @@ class PhaseWriter(Writer):
         """Pointer to an array from node 0 on."""
         array = self.module.arrays.find(name, self.name)
         self.arrays.add(name)
-        return _of(array, self.pointer("arrays", self.module.arrays.numbers[name], array.type.pointer))
+        return self._of(array, self.pointer("arrays", self.module.arrays.numbers[name], array.type.pointer))
 
     def wholes(self, *names: str, **arguments: str) -> dict[str, Pointer]:
         """Pointers to arrays for arguments of their names, and for arguments of the names given."""
@@ -132,14 +133,16 @@ class PhaseWriter(Writer):
         start = self.times(self.first, kind.length)
         whole = self.whole(name)
         unit = "i64" if kind.pointer is IndexPointer else self.shape.scalar
-        return _of(whole.array, self.expression(kind.pointer, f"getelementptr {unit}, ptr {whole}, i64 {start}"))
+        return self._of(
+            self._array_at[whole], self.expression(kind.pointer, f"getelementptr {unit}, ptr {whole}, i64 {start}")
+        )
 
     def weights(self, name: str, rows: int, columns: int) -> ScalarPointer:
         """Pointer to a matrix."""
         whole = self.whole("weights")
         assert isinstance(whole, ScalarPointer)
         array = Array(name, ArrayType(ScalarPointer, "matrix rows", columns), "weights")
-        return _of(array, self.offset(whole, self.module.matrix(name, rows * columns)))
+        return self._of(array, self.offset(whole, self.module.matrix(name, rows * columns)))
 
     def state(self, name: str) -> State:
         """A state kept in arrays name0, name1, ..."""
@@ -154,19 +157,19 @@ class PhaseWriter(Writer):
         pointers: list[Pointer] = []
         for i, length in enumerate(c * self.shape.channels for c in components):
             array = Array(f"{name}{i} of {self.name}", ArrayType(ScalarPointer, "nodes", length), "scratch")
-            pointers.append(_of(array, self.offset(self.numbers("scratch"), self.scratch_size)))
+            pointers.append(self._of(array, self.offset(self.numbers("scratch"), self.scratch_size)))
             self.scratch_size += length * BLOCK
         return self._state(pointers)
 
     def _state(self, pointers: Sequence[Pointer]) -> State:
         rows = [pointer for pointer in pointers if isinstance(pointer, ScalarPointer)]
-        return State(rows, [pointer.array.type.length for pointer in rows if pointer.array is not None])
+        return State(rows, [self._array_at[pointer].type.length for pointer in rows])
 
     def from_node_zero(self, state: State) -> list[ScalarPointer]:
         """Pointers to where node 0 of a state of the block would stand, for functions that count from there."""
         back = self.minus(0, self.first)
         return [
-            _of(p.array, self.offset(p, self.times(back, n)))
+            self._of(self._array_at[p], self.offset(p, self.times(back, n)))
             for p, n in zip(state.pointers, state.lengths, strict=True)
         ]
 
@@ -222,15 +225,12 @@ class PhaseWriter(Writer):
         end: Index | int,
         given: Mapping[str, Pointer | Sequence[Pointer]],
     ) -> None:
-        pointers = function.signature.pointers(function.name, given)
+        pointers = function.signature.pointers(function.name, given, self._array_at)
         for (argument, _, _), pointer in zip(function.signature.flat, pointers, strict=True):
-            if pointer.array is not None:
-                self.module.arrays.note(pointer.array, self.name, function.name, argument.access)
+            self.module.arrays.note(self._array_at[pointer], self.name, function.name, argument.access)
         arguments = "".join(f", ptr {p}" for p in pointers)
         self.lines.append(f"  call void @{function.name}(i64 {begin}, i64 {end}{arguments})")
 
-
-def _of(array: Array | None, pointer: AnyPointer) -> AnyPointer:
-    """The pointer, which from now on knows whose rows it points at."""
-    pointer.array = array
-    return pointer
+    def _of(self, array: Array, pointer: AnyPointer) -> AnyPointer:
+        self._array_at[pointer] = array
+        return pointer

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ase_nbody.kernels.values import IndexPointer, Pointer, PointerPointer, ScalarPointer, Value
 
@@ -43,8 +42,7 @@ class Access(Enum):
 READ, WRITE, ADD = Access
 
 
-@dataclass(frozen=True)
-class ArrayType:
+class ArrayType(NamedTuple):
     """What an array holds.
 
     Attributes:
@@ -62,12 +60,12 @@ class ArrayType:
 
     def takes(self, other: ArrayType) -> bool:
         """Whether an array of another type serves: it is the same, or its rows hold rows of any kind."""
-        same = self.rows == other.rows and self.length == other.length
-        return self.pointer is other.pointer and (same or (self.rows == "rows" and other.length % self.length == 0))
+        if self.rows == "rows":
+            return self.pointer is other.pointer and other.length % self.length == 0
+        return self == other
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(NamedTuple):
     """An array of a program.
 
     Attributes:
@@ -82,8 +80,7 @@ class Array:
     source: Source
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """An argument of a kernel: one pointer, or one to each block of a state.
 
     Attributes:
@@ -170,11 +167,18 @@ class Signature:
             ordered += several
         return ordered
 
-    def pointers(self, kernel: str, given: Mapping[str, Pointer | Sequence[Pointer]]) -> list[Pointer]:
+    def pointers(
+        self, kernel: str, given: Mapping[str, Pointer | Sequence[Pointer]], arrays: Mapping[Pointer, Array]
+    ) -> list[Pointer]:
         """The same for pointers of a calling function, whose types are checked too.
 
+        Args:
+            kernel: name for messages.
+            given: by the names of arguments.
+            arrays: that pointers point at.
+
         Raises:
-            ValueError: as `bound`, or a value is no such pointer, or points at an array of another type.
+            ValueError: as `bound`, or a value is no such pointer, or points at no array or at one of another type.
         """
         ordered = self.bound(kernel, given)
         for (_, name, wanted), value in zip(self.flat, ordered, strict=True):
@@ -182,11 +186,10 @@ class Signature:
                 raise ValueError(
                     f"{kernel}: argument '{name}' is {described(value)}, but a {wanted.pointer.kind} is wanted"
                 )
-            array = value.array
-            if array is not None and not wanted.takes(array.type):
-                raise ValueError(
-                    f"{kernel}: argument '{name}' is array '{array.name}' of {array.type}, but {wanted} are wanted"
-                )
+            array = arrays.get(value)
+            if array is None or not wanted.takes(array.type):
+                came = f"array '{array.name}' of {array.type}" if array else f"{described(value)} of no array"
+                raise ValueError(f"{kernel}: argument '{name}' is {came}, but {wanted} are wanted")
         return ordered
 
     def _difference(self, kernel: str, given: Iterable[str]) -> str:

@@ -1,15 +1,13 @@
 """Names of the values of an LLVM function, a type for each kind of value, so that none is taken for another.
 
 A value is the text that stands for it in the function, such as "%v7", and cannot be changed. mypy tells the kinds
-apart, and `Writer` refuses a wrong one when the text is written.
+apart, and `Writer` refuses a wrong one when the text is written. Within a line values are written {value!s}: Python
+formats {value} of such a type three times slower.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
-
-if TYPE_CHECKING:
-    from ase_nbody.kernels.signature import Array
+from typing import ClassVar, TypeVar
 
 
 class Value(str):
@@ -48,31 +46,30 @@ class Flag(Value):
 
 
 class Pointer(Value):
-    """An address.
+    """An address."""
 
-    Attributes:
-        array: whose first row of the nodes or edges at hand it points at, where it is known.
-    """
-
+    __slots__ = ()
     kind = "pointer"
-    array: Array | None = None
 
 
 class ScalarPointer(Pointer):
     """Address of floating-point numbers, alone or as vectors."""
 
+    __slots__ = ()
     kind = "pointer to numbers"
 
 
 class IndexPointer(Pointer):
     """Address of whole numbers, int64."""
 
+    __slots__ = ()
     kind = "pointer to indices"
 
 
 class PointerPointer(Pointer):
     """Address of addresses."""
 
+    __slots__ = ()
     kind = "pointer to pointers"
 
 
