@@ -77,7 +77,7 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
     n_types = len(settings.elements)
     grid = _grid(network, gates)
     shape = Shape(torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes())
-    levels = tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
+    levels = level_codes(network)
     made = program(levels, shape, grid, settings.max_degree_edges, n_types)
     pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
     starts = torch.full((n_types**2,), -1)
@@ -90,6 +90,12 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
         arrays[f"table{number}"] = table.to(dtype).contiguous()
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
     return Loaded(Versions(network), present, made, arrays)
+
+
+def level_codes(network: NBodyNetwork) -> tuple[LevelCode, ...]:
+    """What the code of each level depends on."""
+    gates = [cast("Gate", gate) for gate in network.gates]
+    return tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
 
 
 def _grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.signature import READ, WRITE, Access, Array, ArrayType, Counted, Source
+from ase_nbody.kernels.signature import ADD, READ, WRITE, Access, Array, ArrayType, Counted, Source
 from ase_nbody.kernels.values import IndexPointer, ScalarPointer
 
 
@@ -149,7 +149,7 @@ class ArrayTable:
         lines = []
         for array in self:
             uses = []
-            for access in Access:
+            for access in (WRITE, ADD, READ):
                 phases = dict.fromkeys(use.phase for use in self._uses[array.name] if use.access is access)
                 uses += [f"{access.value.removesuffix(' to')} {', '.join(phases)}"] * bool(phases)
             lines.append(f"{array.name:<18} {array.type!s:<32} {array.source:<10} {'; '.join(uses)}".rstrip())
