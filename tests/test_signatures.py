@@ -18,10 +18,10 @@ from ase_nbody.graph import batch_graphs
 from ase_nbody.kernels import cpu, cpu_code, natural_irreps, product_table
 from ase_nbody.kernels.arrays import index_arrays, number_array, state_arrays
 from ase_nbody.kernels.geometry_code import EdgeRow
-from ase_nbody.kernels.llvm_writer import Writer
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.phases import Module, PhaseWriter
 from ase_nbody.kernels.programs import Program
-from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.signature import ADD, WRITE, Array, Signature, blocks, indices, numbers
 from ase_nbody.kernels.splines import Grid
 from ase_nbody.kernels.tables import ProductTable
@@ -30,19 +30,19 @@ from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict, trainable_prediction
 from ase_nbody.timings import Timings
 
-SHAPE = Shape(64, 4, True)
+SETTINGS = KernelSettings(64, 4, True)
 TABLE = product_table(natural_irreps(1), natural_irreps(1), natural_irreps(1))
 GIVEN = [*index_arrays("types", "nodes", "graph"), number_array("rows", "nodes", 4, "graph")]
 GIVEN += [number_array("functions", "edges", 6, "graph"), number_array("vectors", "types", 4, "weights")]
 MADE = [number_array("middle", "nodes", 4, "workspace"), number_array("out", "nodes", 4, "result")]
 
 
-def scaled(access: Any = WRITE) -> Callable[[str], Writer]:
+def scaled(access: Any = WRITE) -> Callable[[str], Builder]:
     """Rows times the vector of their type, stored in or added to out."""
 
-    def write(name: str) -> Writer:
+    def write(name: str) -> Builder:
         given = [*indices("types", "nodes"), *numbers("vectors", "types", 4), *numbers("rows", "nodes", 4)]
-        w = Writer(name, SHAPE, Signature(given, numbers("out", "nodes", 4, access)))
+        w = Builder(name, SETTINGS, Signature(given, numbers("out", "nodes", 4, access)))
         with w.loop(w.begin, w.end) as n:
             row, out, vector = w.row("rows", n), w.row("out", n), w.row("vectors", w.integer("types", n))
             with w.channels() as k:
@@ -60,7 +60,7 @@ def call(w: PhaseWriter, source: str, target: str, access: Any = WRITE, /, **oth
 
 
 def two_phases(arrays: list[Array] = [*GIVEN[:2], GIVEN[3], *MADE], order: tuple[int, int] = (0, 1)) -> Module:  # noqa: B006
-    module = Module(SHAPE, arrays)
+    module = Module(SETTINGS, arrays)
     phases = (("first", "rows", "middle"), ("second", "middle", "out"))
     for name, source, target in (phases[i] for i in order):
         with module.phase(name) as w:
@@ -72,7 +72,7 @@ def two_phases(arrays: list[Array] = [*GIVEN[:2], GIVEN[3], *MADE], order: tuple
 
 
 def test_a_vector_is_not_taken_for_a_pointer_nor_a_number_for_a_vector() -> None:
-    w = Writer("kernel", SHAPE, Signature(numbers("rows", "nodes", 4), indices("types", "nodes")))
+    w = Builder("kernel", SETTINGS, Signature(numbers("rows", "nodes", 4), indices("types", "nodes")))
     pointer, vector, scalar = w.numbers("rows"), w.vector(1.0), w.scalar(1.0)
     wrong: list[tuple[Callable[[], object], str]] = [
         (lambda: w.load(vector), "kernel: the vector <.*> came where a pointer to numbers is wanted"),  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_a_vector_is_not_taken_for_a_pointer_nor_a_number_for_a_vector() -> None
 
 
 def test_arguments_are_asked_for_by_the_names_and_types_that_were_declared() -> None:
-    w = Writer("kernel", SHAPE, Signature(numbers("rows", "nodes", 4), indices("types", "nodes")))
+    w = Builder("kernel", SETTINGS, Signature(numbers("rows", "nodes", 4), indices("types", "nodes")))
     with pytest.raises(ValueError, match="kernel has no argument 'row': declare it, or use one of rows, types"):
         w.row("row", Index("%n"))
     with pytest.raises(
@@ -101,7 +101,7 @@ def test_arguments_are_asked_for_by_the_names_and_types_that_were_declared() -> 
 
 
 def test_loops_carry_values_of_one_kind() -> None:
-    w = Writer("kernel", SHAPE, Signature(numbers("rows", "nodes", 4)))
+    w = Builder("kernel", SETTINGS, Signature(numbers("rows", "nodes", 4)))
     with pytest.raises(ValueError, match="two numbers or two vectors"), w.carrying(0, 4, [w.scalar(0.0)]) as loop:
         loop.next = [w.vector(0.0)]  # type: ignore[list-item]
 
@@ -120,7 +120,7 @@ def test_signatures_say_which_argument_is_missing_or_too_many() -> None:
 
 
 def test_swapped_dropped_and_wrong_arguments_of_a_call() -> None:
-    module = Module(SHAPE, [*GIVEN, *MADE])
+    module = Module(SETTINGS, [*GIVEN, *MADE])
     with module.phase("first") as w:
         with pytest.raises(
             ValueError, match=r"'vectors' is array 'rows' of numbers \(nodes, 4\), but numbers \(types, 4\)"
@@ -129,6 +129,8 @@ def test_swapped_dropped_and_wrong_arguments_of_a_call() -> None:
         with pytest.raises(
             ValueError, match=r"'rows' is the pointer to indices %v[0-9]+, but a pointer to numbers is wanted"
         ):
+            call(w, "rows", "out", rows=w.block_of("types"))
+        with pytest.raises(ValueError, match=r"'types' is the pointer to numbers %v[0-9]+, but a pointer to indices"):
             call(w, "rows", "out", rows=w.block_of("types"), types=w.block_of("rows"))
         with pytest.raises(ValueError, match=r"'vectors' is array 'functions' of numbers \(edges, 6\)"):
             call(w, "rows", "out", vectors=w.whole("functions"))
@@ -147,7 +149,7 @@ def test_swapped_dropped_and_wrong_arguments_of_a_call() -> None:
 
 def test_matrices_have_one_size_and_states_the_numbers_of_whole_rows() -> None:
     arrays = [number_array("weights", "matrix rows", 1, "weights"), *state_arrays("state", [8]), *MADE]
-    module = Module(SHAPE, arrays)
+    module = Module(SETTINGS, arrays)
     with module.phase("mix") as w:
         left, out = w.state("state"), w.temporary("mixed", [2])
         with pytest.raises(ValueError, match=r"matmul_0: argument 'left' is array 'state0' of numbers \(nodes, 8\)"):
@@ -200,7 +202,7 @@ def test_arrays_written_twice_or_added_to_before_they_are_written() -> None:
         ValueError, match="writes array 'middle', but kernel scaled_0 of first writes it before: add to"
     ):
         two_phases(order=(0, 0))
-    module = Module(SHAPE, [*GIVEN, *MADE, number_array("energies", "nodes", 4, "sum")])
+    module = Module(SETTINGS, [*GIVEN, *MADE, number_array("energies", "nodes", 4, "sum")])
     with module.phase("first") as w:
         with pytest.raises(ValueError, match="first: kernel scaled_0 adds to array 'out' before any kernel writes it"):
             call(w, "rows", "out", ADD)
@@ -247,9 +249,9 @@ def test_tensors_for_the_arrays_of_a_program() -> None:
 def test_levels_of_networks_written_in_a_wrong_order(settings: dict[str, object]) -> None:
     network = potential(torch.float64, **settings).network
     levels, grid = level_codes(network), Grid(3.5, 8, 3)
-    shape = Shape(64, network.settings.channels, True)
+    kernel_settings = KernelSettings(64, network.settings.channels, True)
     row = EdgeRow((network.settings.max_degree_edges + 1) ** 2, 3)
-    module = Module(shape, program_arrays(levels, shape.channels, row))
+    module = Module(kernel_settings, program_arrays(levels, kernel_settings.channels, row))
     with module.phase("last") as w, pytest.raises(ValueError, match="reads array 'ends' before any kernel writes it"):
         LevelWriter(levels[-1], w, grid).up()
 
@@ -295,7 +297,7 @@ def test_tensors_dropped_added_or_of_a_wrong_kind() -> None:
 
 
 def test_shapes_of_tensors() -> None:
-    signature = cpu_code.messages(TABLE, Shape(64, 4)).signature
+    signature = cpu_code.messages(TABLE, KernelSettings(64, 4)).signature
     cpu.check_shapes("messages", signature, arguments())
     swapped = arguments()
     swapped["states"], swapped["summed"] = swapped["summed"], swapped["states"]
@@ -325,7 +327,7 @@ def test_shapes_are_right_wherever_kernels_are_run(
         *,
         blocked: bool = False,
     ) -> None:
-        w = code(table, Shape(64, like.shape[2], blocked))
+        w = code(table, KernelSettings(64, like.shape[2], blocked))
         cpu.check_shapes(w.name, w.signature, given)
         checked.add(w.name)
         run(code, table, nodes, work, like, given, blocked=blocked)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_nbody.kernels import Irreps, ProductTable, edge_code, geometry_code, node_code
-from ase_nbody.kernels.llvm_writer import Writer
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.phases import PhaseWriter, State
 from ase_nbody.kernels.splines import Grid
 from ase_nbody.kernels.values import ScalarPointer
@@ -65,7 +65,7 @@ class LevelWriter:
         self.level = level
         self.grid = grid
         self.w = w
-        self.shape = w.shape
+        self.settings = w.settings
         self.number = level.number
 
     def kept(self, name: str, sizes: Sequence[int]) -> State:
@@ -76,7 +76,7 @@ class LevelWriter:
         """Functions of the edges of the block's receivers."""
         w = self.w
         function = w.module.function(
-            "geometry", 0, lambda n: geometry_code.geometry(n, self.shape, self.grid, steps, n_types)
+            "geometry", 0, lambda n: geometry_code.geometry(n, self.settings, self.grid, steps, n_types)
         )
         w.call(function, w.first, w.last, **w.wholes(*function.signature.arguments))
 
@@ -108,14 +108,14 @@ class LevelWriter:
         edges = w.wholes("offsets", "ends", "rows", "functions", weights=f"table{number}")
         if number == 0:
             function = w.module.function(
-                "scalar_messages", table, lambda n: edge_code.scalar_messages(n, table, self.shape, self.grid.degree)
+                "scalar_messages", table, lambda n: edge_code.scalar_messages(n, table, self.settings, self.grid.degree)
             )
             w.call(function, w.first, w.last, **edges, out=w.from_node_zero(factor))
             return
         fragments = w.temporary("fragments", components_of(table))
         below = w.whole_state(f"states{number - 1}_")
         function = w.module.function(
-            "messages", table, lambda n: edge_code.messages(n, table, self.shape, self.grid.degree)
+            "messages", table, lambda n: edge_code.messages(n, table, self.settings, self.grid.degree)
         )
         children, out = w.whole("children"), w.from_node_zero(fragments)
         w.call(function, w.first, w.last, **edges, children=children, states=below, out=out)
@@ -165,7 +165,7 @@ class LevelWriter:
         if level.triples is not None:
             self.triples_back(d_factor, d_pairs)
         function = w.module.function(
-            "square_gradients", table, lambda n: node_code.square_gradients(n, table, self.shape)
+            "square_gradients", table, lambda n: node_code.square_gradients(n, table, self.settings)
         )
         states = {"factor": self.factor.pointers, "upstream": d_pairs.pointers, "d_factor": d_factor.pointers}
         w.call(function, 0, w.count, **states)
@@ -182,7 +182,7 @@ class LevelWriter:
         self.back("mix_triples", d_triples, table.output_irreps)
         d_pair_factor = w.temporary("d_pair_factor", components(table.first_irreps))
         function = w.module.function(
-            "product_gradients", table, lambda n: node_code.product_gradients(n, table, self.shape)
+            "product_gradients", table, lambda n: node_code.product_gradients(n, table, self.settings)
         )
         factors = {"first": self.pair_factor.pointers, "second": self.factor.pointers}
         d_factors = {"d_first": d_pair_factor.pointers, "d_second": d_factor.pointers}
@@ -210,13 +210,13 @@ class LevelWriter:
         function = w.module.function(
             "scalar_gradients",
             table,
-            lambda n: edge_code.scalar_gradients(n, table, self.shape, self.grid.degree, first=first),
+            lambda n: edge_code.scalar_gradients(n, table, self.settings, self.grid.degree, first=first),
         )
         upstream = w.from_node_zero(d_factor)
         edges = w.wholes("offsets", "ends", "rows", "functions", weights="table0")
         w.call(function, w.first, w.last, **edges, **w.wholes("d_functions"), upstream=upstream)
         function = w.module.function(
-            "vector_gradients", 0, lambda n: geometry_code.vector_gradients(n, self.shape, self.grid.degree, steps)
+            "vector_gradients", 0, lambda n: geometry_code.vector_gradients(n, self.settings, self.grid.degree, steps)
         )
         w.call(function, w.first, w.last, **w.wholes(*function.signature.arguments))
 
@@ -227,7 +227,7 @@ class LevelWriter:
         function = w.module.function(
             "gradients",
             (table, first, add),
-            lambda n: edge_code.gradients(n, table, self.shape, self.grid.degree, first=first, add_to_states=add),
+            lambda n: edge_code.gradients(n, table, self.settings, self.grid.degree, first=first, add_to_states=add),
         )
         states = {"states": w.whole_state(f"states{number - 1}_"), "upstream": w.whole_state(f"upstream{number}_")}
         d_states = w.whole_state(f"d_states{number - 1}_")
@@ -238,7 +238,7 @@ class LevelWriter:
     def product(self, table: ProductTable, first: State, second: State, out: State) -> None:
         """Products of two states."""
         w = self.w
-        function = w.module.function("products", table, lambda n: node_code.products(n, table, self.shape))
+        function = w.module.function("products", table, lambda n: node_code.products(n, table, self.settings))
         w.call(function, 0, w.count, first=first.pointers, second=second.pointers, product=out.pointers)
 
     def mix(
@@ -270,13 +270,13 @@ class LevelWriter:
         for pointer, length in zip(state.pointers, state.lengths, strict=True):
             self.w.call(self._zeros(length), 0, self.w.count, out=pointer)
 
-    def _zeros(self, length: int) -> Writer:
-        return self.w.module.function("zeros", length, lambda n: node_code.zeros(n, self.shape, length))
+    def _zeros(self, length: int) -> Builder:
+        return self.w.module.function("zeros", length, lambda n: node_code.zeros(n, self.settings, length))
 
     def dot(self, name: str, rows: ScalarPointer, length: int) -> None:
         """Add to the energies the rows times the vectors of their types."""
         w = self.w
-        function = w.module.function("dots", length, lambda n: node_code.dots(n, self.shape, length))
+        function = w.module.function("dots", length, lambda n: node_code.dots(n, self.settings, length))
         vectors = w.whole(f"{name}{self.number}_vectors")
         types, energies = w.block_of("types"), w.block_of("energies")
         w.call(function, 0, w.count, types=types, rows=rows, vectors=vectors, out=energies)
@@ -284,7 +284,9 @@ class LevelWriter:
     def add_rows_of_types(self, name: str, out: ScalarPointer, length: int) -> None:
         """Add the vector of each node's type."""
         w = self.w
-        function = w.module.function("rows_of_types", length, lambda n: node_code.rows_of_types(n, self.shape, length))
+        function = w.module.function(
+            "rows_of_types", length, lambda n: node_code.rows_of_types(n, self.settings, length)
+        )
         types, vectors = w.block_of("types"), w.whole(f"{name}{self.number}_vectors")
         w.call(function, 0, w.count, types=types, vectors=vectors, out=out)
 
@@ -293,8 +295,8 @@ class LevelWriter:
         w = self.w
         types, vectors = w.block_of("types"), w.whole(f"own_scale{self.number}_vectors")
         for rows, target, length in zip(state.pointers, out.pointers, state.lengths, strict=True):
-            function = self._scaled(length // self.shape.channels)
+            function = self._scaled(length // self.settings.channels)
             w.call(function, 0, w.count, types=types, vectors=vectors, rows=rows, out=target)
 
-    def _scaled(self, count: int) -> Writer:
-        return self.w.module.function("scaled", count, lambda n: node_code.scaled_by_type(n, self.shape, count))
+    def _scaled(self, count: int) -> Builder:
+        return self.w.module.function("scaled", count, lambda n: node_code.scaled_by_type(n, self.settings, count))

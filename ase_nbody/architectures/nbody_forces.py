@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Work
+from ase_nbody.architectures.nbody_gates import GatedNetwork, NBodySettings
 from ase_nbody.architectures.nbody_weights import Loaded, load
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.programs import Program
 from ase_nbody.timings import Timings
-
-if TYPE_CHECKING:
-    from ase_nbody.architectures.nbody import NBodyNetwork, NBodySettings
 
 
 def serves(settings: NBodySettings) -> bool:
@@ -43,7 +40,7 @@ class NBodyForces:
     def __reduce__(self) -> tuple[type[NBodyForces], tuple[()]]:
         return NBodyForces, ()
 
-    def __call__(self, network: NBodyNetwork, graph: Graph, timings: Timings) -> Gradients:
+    def __call__(self, network: GatedNetwork, graph: Graph, timings: Timings) -> Gradients:
         """Energies and gradients of a graph.
 
         Args:
@@ -61,7 +58,7 @@ class NBodyForces:
             with self._lock:
                 self._spare.append(workspace)
 
-    def work(self, network: NBodyNetwork, graph: Graph) -> dict[str, Work]:
+    def work(self, network: GatedNetwork, graph: Graph) -> dict[str, Work]:
         """What each phase does for a graph without edges beyond the cutoff."""
         types = network.type_of_number[graph.atomic_numbers]
         loaded = self._current(network, types, Timings())
@@ -75,7 +72,7 @@ class NBodyForces:
             for phase, does in program.phases.items()
         }
 
-    def _current(self, network: NBodyNetwork, types: Tensor, timings: Timings) -> Loaded:
+    def _current(self, network: GatedNetwork, types: Tensor, timings: Timings) -> Loaded:
         """Program and weights; made anew where they are out of date."""
         with self._lock:
             found, present = self._loaded, frozenset(types.tolist())

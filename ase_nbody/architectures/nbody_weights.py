@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,19 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.architectures.nbody_code import LevelCode
+from ase_nbody.architectures.nbody_gates import Gate, GatedNetwork
 from ase_nbody.architectures.nbody_program import program
 from ase_nbody.kernels import Irrep
 from ase_nbody.kernels.cpu import vector_bytes
+from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.programs import Program
-from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.splines import Functions, Grid, fitted_grid, interpolate
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.gates import LearnedAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
-
-if TYPE_CHECKING:
-    from ase_nbody.architectures.nbody import Gate, NBodyNetwork
 
 TABLES = {torch.float32: (3, 1e-6), torch.float64: (7, 1e-10)}
 """Degree of the splines, and their largest error relative to the largest value."""
@@ -70,15 +68,17 @@ class Loaded:
     arrays: dict[str, Tensor]
 
 
-def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
+def load(network: GatedNetwork, present: frozenset[int]) -> Loaded:
     """Folded weights and tables for pairs of the elements that are present."""
     settings, dtype = network.settings, network.embedding.dtype
     gates = [cast("Gate", gate) for gate in network.gates]
     n_types = len(settings.elements)
     grid = _grid(network, gates)
-    shape = Shape(torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes())
+    kernel_settings = KernelSettings(
+        torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes()
+    )
     levels = level_codes(network)
-    made = program(levels, shape, grid, settings.max_degree_edges, n_types)
+    made = program(levels, kernel_settings, grid, settings.max_degree_edges, n_types)
     pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
     starts = torch.full((n_types**2,), -1)
     starts[pairs] = torch.arange(len(pairs)) * grid.rows
@@ -92,13 +92,13 @@ def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
     return Loaded(Versions(network), present, made, arrays)
 
 
-def level_codes(network: NBodyNetwork) -> tuple[LevelCode, ...]:
+def level_codes(network: GatedNetwork) -> tuple[LevelCode, ...]:
     """What the code of each level depends on."""
     gates = [cast("Gate", gate) for gate in network.gates]
     return tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
 
 
-def _grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:
+def _grid(network: GatedNetwork, gates: list[Gate]) -> Grid:
     """A grid fine enough for all pairs of elements, so that results do not depend on which have been met."""
     pairs, power = range(len(network.settings.elements) ** 2), network.settings.envelope_power
     layers = [
@@ -149,7 +149,7 @@ def _hidden_layer(radial: LearnedRadial, pairs: list[int], envelope_power: int) 
     return hidden
 
 
-def _table(network: NBodyNetwork, gate: Gate, number: int, splines: Tensor, pairs: list[int]) -> Tensor:
+def _table(network: GatedNetwork, gate: Gate, number: int, splines: Tensor, pairs: list[int]) -> Tensor:
     """Coefficients of the radial weights, (pairs, rows, paths C), from those of the hidden layers (pairs, rows, H)."""
     last = _radial(gate).last.double() * gate.average_neighbours**-0.5
     if number > 0:
@@ -183,7 +183,7 @@ def _mixings(gate: Gate) -> dict[str, Mixing]:
     return found
 
 
-def _vectors(network: NBodyNetwork, gates: list[Gate]) -> dict[str, Tensor]:
+def _vectors(network: GatedNetwork, gates: list[Gate]) -> dict[str, Tensor]:
     """What has one vector per element: readouts, folded with the mixing at the last level, and the own part."""
     found = {}
     for number, gate in enumerate(gates):

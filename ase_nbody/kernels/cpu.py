@@ -24,13 +24,13 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.llvm_writer import Writer
-from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import Signature
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import IndexPointer, ScalarPointer
 
-Code = Callable[[ProductTable, Shape], Writer]
+Code = Callable[[ProductTable, KernelSettings], Builder]
 Arguments = Mapping[str, Tensor | list[Tensor]]
 
 SMALLEST_SHARE = 1_000_000
@@ -178,7 +178,7 @@ def check_shapes(kernel: str, signature: Signature, arguments: Arguments) -> Non
 
 @cache
 def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int, blocked: bool) -> Kernel:
-    w = code(table, Shape(torch.finfo(dtype).bits, channels, blocked))
+    w = code(table, KernelSettings(torch.finfo(dtype).bits, channels, blocked))
     functions = compiled(w.text(), [w.name], len(w.signature.flat))
     return Kernel(w.name, w.signature, dtype, functions[w.name])
 

@@ -9,88 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from ase_nbody.kernels.llvm_writer import Rows, Writer
-from ase_nbody.kernels.shape import Shape
-from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Counted, Signature, blocks, indices, numbers
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.kernels.operands import RECEIVING, SENDING, Operands
+from ase_nbody.kernels.signature import WRITE, Signature
 from ase_nbody.kernels.tables import ProductTable, entries
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
 
 Sums = dict[int, Vector | None]  # of some components; None where nothing is added yet
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Components of each block of the factors and of the output, and of the radial weights."""
-
-    first: tuple[int, ...]
-    second: tuple[int, ...]
-    output: tuple[int, ...]
-    radial: tuple[int, ...]
-
-
-def block_sizes(table: ProductTable, blocked: bool) -> Sizes:
-    """One block per irrep, or one block for all."""
-    if not blocked:
-        return Sizes((table.n_first,), (table.n_second,), (table.n_output,), (table.n_paths,))
-    outputs = zip(table.output_irreps, table.output_multiplicities, strict=True)
-    return Sizes(
-        tuple(irrep.dimension for irrep in table.first_irreps),
-        tuple(irrep.dimension for irrep in table.second_irreps),
-        tuple(irrep.dimension * paths for irrep, paths in outputs),
-        (table.n_paths,),
-    )
-
-
-class Operands:
-    """Arguments of the kernels of one product table.
-
-    Args:
-        table: product of the states of nodes, or of states and harmonics.
-        shape: of the kernel.
-    """
-
-    def __init__(self, table: ProductTable, shape: Shape) -> None:
-        self.table, self.channels = table, shape.channels
-        self.sizes = block_sizes(table, shape.blocked)
-
-    def first(self, names: str, rows: Counted, access: Access = READ) -> list[Argument]:
-        """States that are the first factor, or have its shape."""
-        return blocks(names, rows, [n * self.channels for n in self.sizes.first], access)
-
-    def second(self, names: str, rows: Counted, access: Access = READ) -> list[Argument]:
-        """States that are the second factor."""
-        return blocks(names, rows, [n * self.channels for n in self.sizes.second], access)
-
-    def output(self, names: str, rows: Counted, access: Access = READ) -> list[Argument]:
-        """What the product makes."""
-        return blocks(names, rows, [n * self.channels for n in self.sizes.output], access)
-
-    def radial(self, names: str, access: Access = READ) -> list[Argument]:
-        """Radial weights of edges."""
-        return blocks(names, "edges", [n * self.channels for n in self.sizes.radial], access)
-
-    def harmonics(self, names: str, access: Access = READ) -> list[Argument]:
-        """Harmonics of edges."""
-        return numbers(names, "edges", self.table.n_second, access)
-
-    def edges(self, tangents: str = "") -> list[Argument]:
-        """States of the children, harmonics and radial weights, or their tangents, whose names begin with t_."""
-        states, radial = self.first(f"{tangents}states", "senders"), self.radial(f"{tangents}radial")
-        return [*states, *self.harmonics(f"{tangents}harmonics"), *radial]
-
-    def edge_gradients(self) -> list[Argument]:
-        """Gradients by these three."""
-        states, radial = self.first("d_states", "senders", WRITE), self.radial("d_radial", WRITE)
-        return [*states, *self.harmonics("d_harmonics", WRITE), *radial]
-
-
-RECEIVING = [*indices("offsets", "receiver bounds"), *indices("senders", "edges")]
-"""Of kernels over the edges of receivers."""
-
-SENDING = [*indices("offsets", "sender bounds"), *indices("order receivers", "edges")]
-"""Of kernels over the edges of senders."""
 
 
 class EdgeTable:
@@ -124,7 +51,7 @@ class EdgeTable:
         return found
 
 
-def write_couplings(w: Writer, edges: EdgeTable, harmonics: ScalarPointer, slots: ScalarPointer) -> None:
+def write_couplings(w: Builder, edges: EdgeTable, harmonics: ScalarPointer, slots: ScalarPointer) -> None:
     """Write the couplings of one edge to the stack."""
     values = [w.load_scalar(w.offset(harmonics, b)) for b in range(edges.table.n_second)]
     for coupling, terms in edges.terms.items():
@@ -135,22 +62,22 @@ def write_couplings(w: Writer, edges: EdgeTable, harmonics: ScalarPointer, slots
         w.store_scalar(total, w.offset(slots, coupling))
 
 
-def load_coupling(w: Writer, slots: ScalarPointer, coupling: int) -> Vector:
+def load_coupling(w: Builder, slots: ScalarPointer, coupling: int) -> Vector:
     """One coupling of the edge at hand, for all channels."""
     return w.broadcast(w.load_scalar(w.offset(slots, coupling)))
 
 
-def load_components(w: Writer, row: Rows, k: Index) -> list[Vector]:
+def load_components(w: Builder, row: Rows, k: Index) -> list[Vector]:
     """All components of a node, for the channels from k on."""
     return [w.load(w.at(row, component, k)) for component in range(sum(row.sizes))]
 
 
-def load_some(w: Writer, row: Rows, components: Iterable[int], k: Index) -> dict[int, Vector]:
+def load_some(w: Builder, row: Rows, components: Iterable[int], k: Index) -> dict[int, Vector]:
     """Some components of a node by their numbers, likewise."""
     return {component: w.load(w.at(row, component, k)) for component in components}
 
 
-def weighted_sum(w: Writer, terms: Iterable[tuple[Vector, float]]) -> Vector:
+def weighted_sum(w: Builder, terms: Iterable[tuple[Vector, float]]) -> Vector:
     """Sum of vectors times constant numbers."""
     total: Vector | None = None
     for value, weight in terms:
@@ -159,19 +86,19 @@ def weighted_sum(w: Writer, terms: Iterable[tuple[Vector, float]]) -> Vector:
     return total
 
 
-def clear_rows(w: Writer, rows: Rows) -> None:
+def clear_rows(w: Builder, rows: Rows) -> None:
     """Write zeros to all components of a node."""
     with w.channels() as k:
         for component in range(sum(rows.sizes)):
             w.store(w.zero(), w.at(rows, component, k))
 
 
-def messages(table: ProductTable, shape: Shape) -> Writer:
+def messages(table: ProductTable, settings: KernelSettings) -> Builder:
     """dS/dG: messages summed over the children of each receiver."""
     edges = EdgeTable(table)
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     signature = Signature(RECEIVING, has.edges(), has.output("summed", "receivers", WRITE))
-    w = Writer("messages", shape, signature)
+    w = Builder("messages", settings, signature)
     slots = w.scratch(len(edges.terms), Scalar)
     with w.loop(w.begin, w.end) as n:
         out = w.rows("summed", n)
@@ -192,12 +119,12 @@ def messages(table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def tangent_messages(table: ProductTable, shape: Shape) -> Writer:
+def tangent_messages(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     signature = Signature(RECEIVING, has.edges(), has.edges("t_"), has.output("summed", "receivers", WRITE))
-    w = Writer("tangent_messages", shape, signature)
+    w = Builder("tangent_messages", settings, signature)
     slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
     with w.loop(w.begin, w.end) as n:
         out = w.rows("summed", n)
@@ -223,7 +150,7 @@ def tangent_messages(table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def add_to_rows(w: Writer, row: Rows, sums: Sums, k: Index) -> None:
+def add_to_rows(w: Builder, row: Rows, sums: Sums, k: Index) -> None:
     """Add a vector of channels to each component of a node that has one."""
     for component, total in sums.items():
         if total is not None:
@@ -231,12 +158,12 @@ def add_to_rows(w: Writer, row: Rows, sums: Sums, k: Index) -> None:
             w.store(w.add(w.load(pointer), total), pointer)
 
 
-def gradients(table: ProductTable, shape: Shape) -> Writer:
+def gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
     edges = EdgeTable(table)
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     signature = Signature(SENDING, has.edges(), has.output("upstream", "receivers"), has.edge_gradients())
-    w = Writer("gradients", shape, signature)
+    w = Builder("gradients", settings, signature)
     slots = w.scratch(len(edges.terms), Scalar)
     totals = w.scratch(table.n_second, Vector)
     with w.loop(w.begin, w.end) as s:
@@ -269,12 +196,12 @@ def gradients(table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def tangent_gradients(table: ProductTable, shape: Shape) -> Writer:
+def tangent_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of `gradients` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     given = [*has.edges(), *has.output("upstream", "receivers"), *has.edges("t_")]
-    w = Writer("tangent_gradients", shape, Signature(SENDING, given, has.edge_gradients()))
+    w = Builder("tangent_gradients", settings, Signature(SENDING, given, has.edge_gradients()))
     slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
     totals = w.scratch(table.n_second, Vector)
     with w.loop(w.begin, w.end) as s:
@@ -309,7 +236,7 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def pull_back(w: Writer, slots: ScalarPointer, pairs: list[tuple[int, int]], cotangents: dict[int, Vector]) -> Vector:
+def pull_back(w: Builder, slots: ScalarPointer, pairs: list[tuple[int, int]], cotangents: dict[int, Vector]) -> Vector:
     """Cotangents of the outputs pulled back through the couplings of one component."""
     total: Vector | None = None
     for coupling, output in pairs:
@@ -319,7 +246,7 @@ def pull_back(w: Writer, slots: ScalarPointer, pairs: list[tuple[int, int]], cot
 
 
 def pull_harmonics(
-    w: Writer,
+    w: Builder,
     edges: EdgeTable,
     pairs: list[tuple[int, int]],
     cotangents: dict[int, Vector],
@@ -332,17 +259,17 @@ def pull_harmonics(
         totals[b] = w.fused(weighted, inner, totals[b])
 
 
-def _clear_totals(w: Writer, totals: ScalarPointer, count: int) -> None:
+def _clear_totals(w: Builder, totals: ScalarPointer, count: int) -> None:
     for b in range(count):
         w.store(w.zero(), w.vector_at(totals, b))
 
 
-def _accumulate_totals(w: Writer, totals: ScalarPointer, sums: Sums) -> None:
+def _accumulate_totals(w: Builder, totals: ScalarPointer, sums: Sums) -> None:
     for b, total in sums.items():
         if total is not None:
             w.store(w.add(w.load(w.vector_at(totals, b)), total), w.vector_at(totals, b))
 
 
-def _store_totals(w: Writer, totals: ScalarPointer, row: ScalarPointer, count: int) -> None:
+def _store_totals(w: Builder, totals: ScalarPointer, row: ScalarPointer, count: int) -> None:
     for b in range(count):
         w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.offset(row, b))

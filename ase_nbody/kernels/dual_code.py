@@ -7,9 +7,7 @@ gradient by x, the change, is the change of the pull along them.
 from __future__ import annotations
 
 from ase_nbody.kernels.cpu_code import (
-    SENDING,
     EdgeTable,
-    Operands,
     Sums,
     add_to_rows,
     clear_rows,
@@ -18,7 +16,9 @@ from ase_nbody.kernels.cpu_code import (
     pull_back,
     write_couplings,
 )
-from ase_nbody.kernels.llvm_writer import Writer
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
+from ase_nbody.kernels.operands import SENDING, Operands
 from ase_nbody.kernels.product_code import (
     factor_arguments,
     factor_rows,
@@ -27,20 +27,19 @@ from ase_nbody.kernels.product_code import (
     pulled_pairs,
     write_product_gradients,
 )
-from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.signature import ADD, WRITE, Signature
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Scalar, Vector
 
 
-def changes(table: ProductTable, shape: Shape) -> Writer:
+def changes(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of dS/dpsi and dS/dR along a tangent of all four arguments, for the edges of each sender."""
     edges = EdgeTable(table)
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     given = [*has.edges(), *has.output("upstream", "receivers")]
     given += [*has.edges("t_"), *has.output("t_upstream", "receivers")]
     results = [*has.first("d_states", "senders", WRITE), *has.radial("d_radial", WRITE)]
-    w = Writer("changes", shape, Signature(SENDING, given, results))
+    w = Builder("changes", settings, Signature(SENDING, given, results))
     slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
     with w.loop(w.begin, w.end) as s:
         state, t_state, d_state = (w.rows(r, s) for r in ("states", "t_states", "d_states"))
@@ -72,22 +71,22 @@ def changes(table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def added_product_gradients(table: ProductTable, shape: Shape) -> Writer:
+def added_product_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """Gradients of `products` with respect to both factors, added to what is there; the two may be one array."""
-    upstream = Operands(table, shape).output("upstream", "nodes")
-    results = factor_arguments(table, shape, "d_", ADD)
-    w = Writer("added_product_gradients", shape, Signature(factor_arguments(table, shape), upstream, results))
+    upstream = Operands(table, settings).output("upstream", "nodes")
+    results = factor_arguments(table, settings, "d_", ADD)
+    w = Builder("added_product_gradients", settings, Signature(factor_arguments(table, settings), upstream, results))
     write_product_gradients(w, table, add_to_rows)
     return w
 
 
-def added_product_changes(table: ProductTable, shape: Shape) -> Writer:
+def added_product_changes(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of the gradients of `products` along a tangent of factors and upstream gradient, added likewise."""
-    has = Operands(table, shape)
-    values = [*factor_arguments(table, shape), *has.output("upstream", "nodes")]
-    tangents = [*factor_arguments(table, shape, "t_"), *has.output("t_upstream", "nodes")]
-    results = factor_arguments(table, shape, "d_", ADD)
-    w = Writer("added_product_changes", shape, Signature(values, tangents, results))
+    has = Operands(table, settings)
+    values = [*factor_arguments(table, settings), *has.output("upstream", "nodes")]
+    tangents = [*factor_arguments(table, settings, "t_"), *has.output("t_upstream", "nodes")]
+    results = factor_arguments(table, settings, "d_", ADD)
+    w = Builder("added_product_changes", settings, Signature(values, tangents, results))
     with w.loop(w.begin, w.end) as n:
         factors, t_factors, d_factors = (factor_rows(w, n, prefix) for prefix in ("", "t_", "d_"))
         upstreams = [w.rows(r, n) for r in ("upstream", "t_upstream")]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
-    Operands,
     Sums,
     add_to_rows,
     clear_rows,
@@ -22,8 +21,9 @@ from ase_nbody.kernels.cpu_code import (
     write_couplings,
 )
 from ase_nbody.kernels.geometry_code import EdgeRow
-from ase_nbody.kernels.llvm_writer import Rows, Writer
-from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.signature import ADD, WRITE, Argument, Signature, indices, numbers
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
@@ -34,10 +34,10 @@ def _receiving(*more: str) -> list[Argument]:
     return [*indices("offsets", "node bounds"), *indices("ends", "nodes"), *indices(" ".join(more), "edges")]
 
 
-def _radial(table: ProductTable, shape: Shape, degree: int) -> list[Argument]:
+def _radial(table: ProductTable, settings: KernelSettings, degree: int) -> list[Argument]:
     """What the radial weights of edges are made of: functions of their distances and tables of coefficients."""
     functions = numbers("functions", "edges", EdgeRow(table.n_second, degree).length)
-    return [*functions, *numbers("weights", "table rows", table.n_paths * shape.channels)]
+    return [*functions, *numbers("weights", "table rows", table.n_paths * settings.channels)]
 
 
 def _by_functions(table: ProductTable, *, first: bool) -> list[Argument]:
@@ -55,10 +55,10 @@ class Edge:
         e: number of the edge.
     """
 
-    def __init__(self, w: Writer, edges: EdgeTable, degree: int, e: Index) -> None:
+    def __init__(self, w: Builder, edges: EdgeTable, degree: int, e: Index) -> None:
         self.w = w
         self.row = EdgeRow(edges.table.n_second, degree)
-        self.width = edges.table.n_paths * w.shape.channels
+        self.width = edges.table.n_paths * w.settings.channels
         self.functions = w.row("functions", e)
         self.table = w.row("weights", w.integer("rows", e))
 
@@ -75,20 +75,20 @@ class Edge:
         total: Vector | None = None
         start = w.offset(self.table, k)
         for j in range(self.row.degree + 1):
-            weights = w.load(w.offset(start, j * self.width + path * w.shape.channels))
+            weights = w.load(w.offset(start, j * self.width + path * w.settings.channels))
             total = w.fused(w.broadcast(w.load_scalar(w.offset(self.functions, first + j))), weights, total)
         assert total is not None
         return total
 
 
-def scalar_messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Writer:
+def scalar_messages(name: str, table: ProductTable, settings: KernelSettings, degree: int) -> Builder:
     """Sums over the edges of receivers begin..end where the scalar state of a child is part of its radial weights.
 
     Channels are the outer loop, so the sums of a receiver stay in registers.
     """
     edges = EdgeTable(table)
-    sums = Operands(table, shape).output("out", "nodes", WRITE)
-    w = Writer(name, shape, Signature(_receiving("rows"), _radial(table, shape, degree), sums))
+    sums = Operands(table, settings).output("out", "nodes", WRITE)
+    w = Builder(name, settings, Signature(_receiving("rows"), _radial(table, settings, degree), sums))
     with w.loop(w.begin, w.end) as n:
         out = w.rows("out", n)
         first, last = w.integer("offsets", n), w.integer("ends", n)
@@ -106,7 +106,7 @@ def scalar_messages(name: str, table: ProductTable, shape: Shape, degree: int) -
     return w
 
 
-def _coupled(w: Writer, edges: EdgeTable, harmonics: ScalarPointer, coupling: int) -> Scalar:
+def _coupled(w: Builder, edges: EdgeTable, harmonics: ScalarPointer, coupling: int) -> Scalar:
     """One coupling of an edge, sum_b c[a, b, o] Y[b]."""
     total: Scalar | None = None
     for b, value in edges.terms[coupling]:
@@ -119,12 +119,12 @@ def _coupled(w: Writer, edges: EdgeTable, harmonics: ScalarPointer, coupling: in
     return total
 
 
-def messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Writer:
+def messages(name: str, table: ProductTable, settings: KernelSettings, degree: int) -> Builder:
     """Sums over the edges of receivers begin..end of radial weight times state times harmonics."""
-    edges, has = EdgeTable(table), Operands(table, shape)
+    edges, has = EdgeTable(table), Operands(table, settings)
     states, out = has.first("states", "nodes"), has.output("out", "nodes", WRITE)
-    given = [*_receiving("children", "rows"), *_radial(table, shape, degree)]
-    w = Writer(name, shape, Signature(given, states, out))
+    given = [*_receiving("children", "rows"), *_radial(table, settings, degree)]
+    w = Builder(name, settings, Signature(given, states, out))
     couplings = len(edges.terms)
     slots = w.scratch(couplings * EDGES_AT_ONCE, Scalar)
     with w.loop(w.begin, w.end) as n:
@@ -137,7 +137,7 @@ def messages(name: str, table: ProductTable, shape: Shape, degree: int) -> Write
                 place = w.scalars(slots, w.minus(e, first), couplings)
                 write_couplings(w, edges, w.row("functions", e), place)
             with w.channels() as k:
-                for paths in _groups_of_paths(table, shape):
+                for paths in _groups_of_paths(table, settings):
                     _sum_over_edges(w, edges, degree, paths, (first, last, slots), sums, k)
     return w
 
@@ -146,9 +146,9 @@ EDGES_AT_ONCE = 32
 """Edges whose couplings are kept at a time, so that the sums of some paths over them stay in registers."""
 
 
-def _groups_of_paths(table: ProductTable, shape: Shape) -> list[list[int]]:
+def _groups_of_paths(table: ProductTable, settings: KernelSettings) -> list[list[int]]:
     """Paths in groups whose outputs fit in registers beside the factors."""
-    most = shape.registers - 8
+    most = settings.registers - 8
     groups: list[list[int]] = []
     room = 0
     for number, path in enumerate(table.paths):
@@ -161,7 +161,7 @@ def _groups_of_paths(table: ProductTable, shape: Shape) -> list[list[int]]:
 
 
 def _sum_over_edges(
-    w: Writer,
+    w: Builder,
     edges: EdgeTable,
     degree: int,
     paths: list[int],
@@ -189,22 +189,24 @@ def _sum_over_edges(
         w.store(total, pointer)
 
 
-def gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool, add_to_states: bool) -> Writer:
+def gradients(
+    name: str, table: ProductTable, settings: KernelSettings, degree: int, *, first: bool, add_to_states: bool
+) -> Builder:
     """Gradients by states, harmonics and distance, for the edges of senders begin..end.
 
     Args:
         name: of the function.
         table: of the messages.
-        shape: dtype and channels.
+        settings: dtype and channels.
         degree: of the splines.
         first: store d_functions; otherwise add to them.
         add_to_states: add to d_states; otherwise store them.
     """
-    edges, has = EdgeTable(table), Operands(table, shape)
+    edges, has = EdgeTable(table), Operands(table, settings)
     lists = [*indices("offsets", "node bounds"), *indices("order receivers slots rows", "edges")]
-    given = [*_radial(table, shape, degree), *has.first("states", "nodes"), *has.output("upstream", "nodes")]
+    given = [*_radial(table, settings, degree), *has.first("states", "nodes"), *has.output("upstream", "nodes")]
     d_states = has.first("d_states", "nodes", ADD if add_to_states else WRITE)
-    w = Writer(name, shape, Signature(lists, given, d_states, _by_functions(table, first=first)))
+    w = Builder(name, settings, Signature(lists, given, d_states, _by_functions(table, first=first)))
     slots = w.scratch(len(edges.terms), Scalar)
     with w.loop(w.begin, w.end) as s:
         state, d_state = (w.rows(r, s) for r in ("states", "d_states"))
@@ -222,11 +224,15 @@ def gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, firs
     return w
 
 
-def scalar_gradients(name: str, table: ProductTable, shape: Shape, degree: int, *, first: bool) -> Writer:
+def scalar_gradients(name: str, table: ProductTable, settings: KernelSettings, degree: int, *, first: bool) -> Builder:
     """Gradients of `scalar_messages` by harmonics and distance, for the edges of receivers begin..end."""
     edges = EdgeTable(table)
-    given = [*_receiving("rows"), *_radial(table, shape, degree), *Operands(table, shape).output("upstream", "nodes")]
-    w = Writer(name, shape, Signature(given, _by_functions(table, first=first)))
+    given = [
+        *_receiving("rows"),
+        *_radial(table, settings, degree),
+        *Operands(table, settings).output("upstream", "nodes"),
+    ]
+    w = Builder(name, settings, Signature(given, _by_functions(table, first=first)))
     slots = w.scratch(len(edges.terms), Scalar)
     with w.loop(w.begin, w.end) as n:
         upstream = w.rows("upstream", n)
@@ -239,7 +245,7 @@ def scalar_gradients(name: str, table: ProductTable, shape: Shape, degree: int, 
 
 
 def _edge_gradients(
-    w: Writer,
+    w: Builder,
     edges: EdgeTable,
     edge: Edge,
     slots: ScalarPointer,
@@ -251,12 +257,12 @@ def _edge_gradients(
 
     Paths of one degree of the harmonics go together, so that few sums are held at a time.
     """
-    table, shape = edges.table, w.shape
+    table, settings = edges.table, w.settings
     d_harmonics: list[Vector] = []
     d_distance = w.zero()
     for number, irrep in enumerate(table.second_irreps):
         start = [w.zero()] * irrep.dimension + [d_distance]
-        with w.carrying(0, shape.channels, start, step=shape.width) as loop:
+        with w.carrying(0, settings.channels, start, step=settings.width) as loop:
             totals: Sums = dict(enumerate(loop.values, start=len(d_harmonics)))
             paths = [n for n, path in enumerate(table.paths) if path.second == number]
             _path_gradients(w, edges, edge, paths, (slots, loop.index), (upstream, state, d_state), totals)
@@ -267,7 +273,7 @@ def _edge_gradients(
 
 
 def _path_gradients(
-    w: Writer,
+    w: Builder,
     edges: EdgeTable,
     edge: Edge,
     paths: list[int],
@@ -300,9 +306,9 @@ def _path_gradients(
         add_to_rows(w, d_state, d_values, k)
 
 
-def _store_totals(w: Writer, totals: Sequence[Vector], row: ScalarPointer, first: bool) -> None:
+def _store_totals(w: Builder, totals: Sequence[Vector], row: ScalarPointer, first: bool) -> None:
     """Store in, or add to, a row the sum over each of some vectors."""
-    width = w.shape.width
+    width = w.settings.width
     whole = len(totals) - len(totals) % width if width > 1 else 0
     for start in range(0, whole, width):
         pointer = w.offset(row, start)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_nbody.kernels.llvm_writer import Writer
-from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
 from ase_nbody.kernels.splines import Grid, basis_polynomials
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer
@@ -52,12 +52,14 @@ class EdgeRow:
         return self.unit + 4
 
 
-def geometry(name: str, shape: Shape, grid: Grid, steps: Sequence[NDArray[np.float64]], n_types: int) -> Writer:
+def geometry(
+    name: str, settings: KernelSettings, grid: Grid, steps: Sequence[NDArray[np.float64]], n_types: int
+) -> Builder:
     """Distances, harmonics and spline values of the edges of receivers begin..end.
 
     Args:
         name: of the function.
-        shape: dtype.
+        settings: dtype.
         grid: of the splines.
         steps: from harmonics of one degree and a unit vector to the next degree, see math.harmonics.
         n_types: elements of the network.
@@ -74,7 +76,7 @@ def geometry(name: str, shape: Shape, grid: Grid, steps: Sequence[NDArray[np.flo
     edges = [*numbers("shifts", "edges", 3), *indices("offsets", "node bounds"), *indices("senders", "edges")]
     written = [*indices("ends", "nodes", WRITE), *indices("slots children rows", "edges", WRITE)]
     functions = numbers("functions", "edges", row.length, WRITE)
-    w = Writer(name, shape, Signature(atoms, edges, indices("tables", "type pairs"), written, functions))
+    w = Builder(name, settings, Signature(atoms, edges, indices("tables", "type pairs"), written, functions))
     with w.loop(w.begin, w.end) as n:
         own = w.row("positions", n)
         cell = w.row("cells", w.integer("structure", n))
@@ -100,7 +102,7 @@ def geometry(name: str, shape: Shape, grid: Grid, steps: Sequence[NDArray[np.flo
 
 
 def _edge_vector(
-    w: Writer, own: ScalarPointer, other: ScalarPointer, cell: ScalarPointer, shift: ScalarPointer
+    w: Builder, own: ScalarPointer, other: ScalarPointer, cell: ScalarPointer, shift: ScalarPointer
 ) -> list[Scalar]:
     """r_sender - r_receiver + shift @ cell."""
     shifts = [w.load_scalar(w.offset(shift, i)) for i in range(3)]
@@ -114,7 +116,7 @@ def _edge_vector(
     return vector
 
 
-def _dot(w: Writer, a: Sequence[Scalar], b: Sequence[Scalar]) -> Scalar:
+def _dot(w: Builder, a: Sequence[Scalar], b: Sequence[Scalar]) -> Scalar:
     total: Scalar | None = None
     for x, y in zip(a, b, strict=True):
         total = w.fused(x, y, total)
@@ -123,7 +125,7 @@ def _dot(w: Writer, a: Sequence[Scalar], b: Sequence[Scalar]) -> Scalar:
 
 
 def _distance_functions(
-    w: Writer, grid: Grid, squared: Scalar, vector: list[Scalar], row: EdgeRow, out: ScalarPointer
+    w: Builder, grid: Grid, squared: Scalar, vector: list[Scalar], row: EdgeRow, out: ScalarPointer
 ) -> Index:
     """Store unit vector, distance and splines of an edge; give its interval."""
     distance = w.intrinsic("sqrt", squared)
@@ -143,7 +145,7 @@ def _distance_functions(
     return interval
 
 
-def _polynomial(w: Writer, powers: Sequence[float], t: Scalar) -> Scalar:
+def _polynomial(w: Builder, powers: Sequence[float], t: Scalar) -> Scalar:
     """Horner's rule, lowest power first."""
     total = w.scalar(powers[-1])
     for power in reversed(powers[:-1]):
@@ -151,7 +153,7 @@ def _polynomial(w: Writer, powers: Sequence[float], t: Scalar) -> Scalar:
     return total
 
 
-def _harmonics(w: Writer, steps: Sequence[NDArray[np.float64]], row: EdgeRow, out: ScalarPointer) -> None:
+def _harmonics(w: Builder, steps: Sequence[NDArray[np.float64]], row: EdgeRow, out: ScalarPointer) -> None:
     """Store all harmonics, each degree from the one below."""
     units = [w.load_scalar(w.offset(out, row.unit + x)) for x in range(3)]
     below = [w.scalar(1.0)]
@@ -163,7 +165,7 @@ def _harmonics(w: Writer, steps: Sequence[NDArray[np.float64]], row: EdgeRow, ou
             w.store_scalar(value, w.offset(out, degree**2 + m))
 
 
-def _combination(w: Writer, coefficients: Sequence[float], values: Sequence[Scalar]) -> Scalar:
+def _combination(w: Builder, coefficients: Sequence[float], values: Sequence[Scalar]) -> Scalar:
     total: Scalar | None = None
     for coefficient, value in zip(coefficients, values, strict=True):
         if coefficient != 0.0:
@@ -171,7 +173,7 @@ def _combination(w: Writer, coefficients: Sequence[float], values: Sequence[Scal
     return w.scalar(0.0) if total is None else total
 
 
-def vector_gradients(name: str, shape: Shape, degree: int, steps: Sequence[NDArray[np.float64]]) -> Writer:
+def vector_gradients(name: str, settings: KernelSettings, degree: int, steps: Sequence[NDArray[np.float64]]) -> Builder:
     """Gradients by the vectors of the edges of receivers begin..end, and their sums over each receiver.
 
     `d_positions` are minus the sums over a receiver's edges, `d_strains` the sums of gradient times vector.
@@ -180,7 +182,7 @@ def vector_gradients(name: str, shape: Shape, degree: int, steps: Sequence[NDArr
     given = [*indices("offsets", "node bounds"), *indices("ends", "nodes"), *numbers("functions", "edges", row.length)]
     d_edges = [*numbers("d_functions", "edges", row.harmonics + 1), *numbers("d_vectors", "edges", 3, WRITE)]
     d_nodes = [*numbers("d_positions", "nodes", 3, WRITE), *numbers("d_strains", "nodes", 9, WRITE)]
-    w = Writer(name, shape, Signature(given, d_edges, d_nodes))
+    w = Builder(name, settings, Signature(given, d_edges, d_nodes))
     with w.loop(w.begin, w.end) as n:
         start = [w.scalar(0.0)] * 12
         with w.carrying(w.integer("offsets", n), w.integer("ends", n), start) as loop:
@@ -202,7 +204,11 @@ def vector_gradients(name: str, shape: Shape, degree: int, steps: Sequence[NDArr
 
 
 def _vector_gradient(
-    w: Writer, steps: Sequence[NDArray[np.float64]], row: EdgeRow, functions: ScalarPointer, cotangents: ScalarPointer
+    w: Builder,
+    steps: Sequence[NDArray[np.float64]],
+    row: EdgeRow,
+    functions: ScalarPointer,
+    cotangents: ScalarPointer,
 ) -> tuple[list[Scalar], list[Scalar]]:
     """Gradient by an edge's vector, and the vector."""
     values = [w.load_scalar(w.offset(functions, b)) for b in range(row.harmonics)]
@@ -227,11 +233,11 @@ def _vector_gradient(
     return gradient, [w.multiply(u, distance) for u in units]
 
 
-def sender_gradients(name: str, shape: Shape) -> Writer:
+def sender_gradients(name: str, settings: KernelSettings) -> Builder:
     """Add the gradients by the vectors of the edges of senders begin..end to those by the senders' positions."""
     lists = [*indices("offsets", "node bounds"), *indices("order slots", "edges")]
     d_positions = numbers("d_positions", "nodes", 3, ADD)
-    w = Writer(name, shape, Signature(lists, numbers("d_vectors", "edges", 3), d_positions))
+    w = Builder(name, settings, Signature(lists, numbers("d_vectors", "edges", 3), d_positions))
     with w.loop(w.begin, w.end) as s:
         out = w.row("d_positions", s)
         with w.edges("offsets", s) as i:

@@ -27,7 +27,7 @@ class Loop(Generic[Number]):
 
 
 class Lines:
-    """What `Writer` builds on.
+    """What `Builder` builds on.
 
     Args:
         name: of the function.

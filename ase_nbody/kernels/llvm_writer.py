@@ -1,4 +1,4 @@
-"""Writer: the text of an LLVM function, with vectors of channels and counted loops."""
+"""Builder: the text of an LLVM function, with vectors of channels and counted loops."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_lines import Lines
-from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.signature import Argument, Signature, described
 from ase_nbody.kernels.values import (
     AnyValue,
@@ -43,12 +43,12 @@ class Rows:
         raise IndexError(component)
 
 
-class Writer(Lines):
+class Builder(Lines):
     """Lines of one LLVM function, with fresh names and counted loops.
 
     Args:
         name: of the function.
-        shape: its numbers.
+        settings: its numbers.
         signature: its arguments after begin and end.
 
     Attributes:
@@ -60,19 +60,19 @@ class Writer(Lines):
     begin = Index("%begin")
     end = Index("%end")
 
-    def __init__(self, name: str, shape: Shape, signature: Signature) -> None:
-        super().__init__(name, {Scalar: shape.scalar, Vector: shape.vector})
-        self.shape, self.signature = shape, signature
+    def __init__(self, name: str, settings: KernelSettings, signature: Signature) -> None:
+        super().__init__(name, {Scalar: settings.scalar, Vector: settings.vector})
+        self.settings, self.signature = settings, signature
         self._pointers = {name: kind.pointer(f"%{name}") for _, name, kind in signature.flat}
-        reduction = f"declare {shape.scalar} @{shape.reduction}({shape.scalar}, {shape.vector})"
+        reduction = f"declare {settings.scalar} @{settings.reduction}({settings.scalar}, {settings.vector})"
         self.lines = [
             f"define void @{name}(i64 %begin, i64 %end, {', '.join(f'ptr {p}' for p in self._pointers.values())}) {{",
             "entry:",
         ]
         self.declarations = [reduction]
         self.multiplications: dict[int, float] = defaultdict(float)
-        self._scalar, self._vector, self._align = shape.scalar, shape.vector, shape.bits // 8
-        self._width, self._channels = shape.width, shape.channels
+        self._scalar, self._vector, self._align = settings.scalar, settings.vector, settings.bits // 8
+        self._width, self._channels = settings.width, settings.channels
 
     def text(self) -> str:
         """The finished function."""
@@ -93,7 +93,7 @@ class Writer(Lines):
             self.scalars(self._argument(name, ScalarPointer), index, kind.length)
             for name, kind in zip(declared.pointers, declared.types, strict=True)
         ]
-        return Rows(pointers, tuple(kind.length // self.shape.channels for kind in declared.types))
+        return Rows(pointers, tuple(kind.length // self.settings.channels for kind in declared.types))
 
     def integer(self, argument: str, index: Index) -> Index:
         """Element of an argument of indices."""
@@ -130,7 +130,7 @@ class Writer(Lines):
     @contextmanager
     def channels(self) -> Iterator[Index]:
         """Loop over vectors of channels, giving the first channel of each."""
-        with self.loop(0, self.shape.channels // self._width) as number:
+        with self.loop(0, self.settings.channels // self._width) as number:
             yield self.times(number, self._width)
 
     @contextmanager
@@ -195,7 +195,7 @@ class Writer(Lines):
 
     def scalar(self, value: float) -> Scalar:
         """A constant number."""
-        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.shape.bits == 32 else value
+        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.settings.bits == 32 else value
         return Scalar(f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}")
 
     def vector(self, value: float) -> Vector:
@@ -245,7 +245,7 @@ class Writer(Lines):
         """LLVM's function of this name, such as sqrt, of numbers or of each number of vectors."""
         kind = self._type(arguments[0], arguments[-1])
         lanes = "" if type(arguments[0]) is Scalar else f"v{self._width}"
-        name = f"llvm.{function}.{lanes}f{self.shape.bits}"
+        name = f"llvm.{function}.{lanes}f{self.settings.bits}"
         declaration = f"declare {kind} @{name}({', '.join([kind] * len(arguments))})"
         if declaration not in self.declarations:
             self.declarations.append(declaration)
@@ -271,7 +271,9 @@ class Writer(Lines):
         """Sum over a vector."""
         scalar, kind = self._scalar, self._type(vector, self.zero())
         start = self.scalar(0.0)
-        return self._new(Scalar, f"call {_FAST} {scalar} @{self.shape.reduction}({scalar} {start}, {kind} {vector!s})")
+        return self._new(
+            Scalar, f"call {_FAST} {scalar} @{self.settings.reduction}({scalar} {start}, {kind} {vector!s})"
+        )
 
     def totals(self, vectors: Sequence[Vector]) -> Vector:
         """Vector of the sums over each of as many vectors as a vector has numbers, or fewer.

@@ -5,8 +5,10 @@ States come as one array per irrep, (N, (2l+1) paths, C).
 
 from __future__ import annotations
 
-from ase_nbody.kernels.cpu_code import Operands, Sums, load_components
-from ase_nbody.kernels.llvm_writer import Rows, Writer
+from ase_nbody.kernels.cpu_code import Sums, load_components
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.product_code import (
     add_factor_gradients,
     factor_arguments,
@@ -15,24 +17,23 @@ from ase_nbody.kernels.product_code import (
     store_sums,
     write_products,
 )
-from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
 from ase_nbody.kernels.tables import ProductTable
 
 
-def products(name: str, table: ProductTable, shape: Shape) -> Writer:
+def products(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
     """Products of the states of nodes begin..end."""
-    product = Operands(table, shape).output("product", "nodes", WRITE)
-    w = Writer(name, shape, Signature(factor_arguments(table, shape), product))
+    product = Operands(table, settings).output("product", "nodes", WRITE)
+    w = Builder(name, settings, Signature(factor_arguments(table, settings), product))
     write_products(w, table)
     return w
 
 
-def product_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
+def product_gradients(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
     """Gradients of `products` for nodes begin..end."""
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     results = [*has.first("d_first", "nodes", WRITE), *has.second("d_second", "nodes", ADD)]
-    w = Writer(name, shape, Signature(factor_arguments(table, shape), has.output("upstream", "nodes"), results))
+    w = Builder(name, settings, Signature(factor_arguments(table, settings), has.output("upstream", "nodes"), results))
     with w.loop(w.begin, w.end) as n:
         factors, d_factors = factor_rows(w, n), factor_rows(w, n, "d_")
         upstream = w.rows("upstream", n)
@@ -45,11 +46,11 @@ def product_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def square_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
+def square_gradients(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
     """Gradients of the product of a state with itself for nodes begin..end."""
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     given = [*has.first("factor", "nodes"), *has.output("upstream", "nodes")]
-    w = Writer(name, shape, Signature(given, has.first("d_factor", "nodes", ADD)))
+    w = Builder(name, settings, Signature(given, has.first("d_factor", "nodes", ADD)))
     with w.loop(w.begin, w.end) as n:
         factor, d_factor = w.rows("factor", n), w.rows("d_factor", n)
         upstream = w.rows("upstream", n)
@@ -60,14 +61,14 @@ def square_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def dots(name: str, shape: Shape, length: int) -> Writer:
+def dots(name: str, settings: KernelSettings, length: int) -> Builder:
     """Add to `out` the scalar product of each row with the vector of its type, for nodes begin..end."""
     given = [*indices("types", "nodes"), *numbers("rows", "nodes", length), *numbers("vectors", "types", length)]
-    w = Writer(name, shape, Signature(given, numbers("out", "nodes", 1, ADD)))
+    w = Builder(name, settings, Signature(given, numbers("out", "nodes", 1, ADD)))
     with w.loop(w.begin, w.end) as n:
         row = w.row("rows", n)
         vector = w.row("vectors", w.integer("types", n))
-        with w.carrying(0, length, [w.zero()], step=shape.width) as loop:
+        with w.carrying(0, length, [w.zero()], step=settings.width) as loop:
             left, right = (w.load(w.offset(p, loop.index)) for p in (row, vector))
             loop.next = [w.fused(left, right, loop.values[0])]
         pointer = w.offset(w.numbers("out"), n)
@@ -75,25 +76,25 @@ def dots(name: str, shape: Shape, length: int) -> Writer:
     return w
 
 
-def rows_of_types(name: str, shape: Shape, length: int) -> Writer:
+def rows_of_types(name: str, settings: KernelSettings, length: int) -> Builder:
     """Add to each row of `out` the vector of its type, for nodes begin..end."""
     given = [*indices("types", "nodes"), *numbers("vectors", "types", length)]
-    w = Writer(name, shape, Signature(given, numbers("out", "nodes", length, ADD)))
+    w = Builder(name, settings, Signature(given, numbers("out", "nodes", length, ADD)))
     with w.loop(w.begin, w.end) as n:
         row, vector = w.row("out", n), w.row("vectors", w.integer("types", n))
-        with w.loop(0, length, step=shape.width) as k:
+        with w.loop(0, length, step=settings.width) as k:
             pointer = w.offset(row, k)
             value = w.load(w.offset(vector, k))
             w.store(w.add(w.load(pointer), value), pointer)
     return w
 
 
-def scaled_by_type(name: str, shape: Shape, components: int) -> Writer:
+def scaled_by_type(name: str, settings: KernelSettings, components: int) -> Builder:
     """Store in `out` the rows of components times the vector of each node's type, for nodes begin..end."""
-    length = components * shape.channels
-    given = [*indices("types", "nodes"), *numbers("vectors", "types", shape.channels)]
+    length = components * settings.channels
+    given = [*indices("types", "nodes"), *numbers("vectors", "types", settings.channels)]
     rows_and_out = [*numbers("rows", "nodes", length), *numbers("out", "nodes", length, WRITE)]
-    w = Writer(name, shape, Signature(given, rows_and_out))
+    w = Builder(name, settings, Signature(given, rows_and_out))
     with w.loop(w.begin, w.end) as n:
         vector = w.row("vectors", w.integer("types", n))
         rows, out = (Rows([w.row(argument, n)], (components,)) for argument in ("rows", "out"))
@@ -104,11 +105,11 @@ def scaled_by_type(name: str, shape: Shape, components: int) -> Writer:
     return w
 
 
-def zeros(name: str, shape: Shape, length: int) -> Writer:
+def zeros(name: str, settings: KernelSettings, length: int) -> Builder:
     """Store zeros in the rows of nodes begin..end."""
-    w = Writer(name, shape, Signature(numbers("out", "nodes", length, WRITE)))
+    w = Builder(name, settings, Signature(numbers("out", "nodes", length, WRITE)))
     with w.loop(w.begin, w.end) as n:
         row = w.row("out", n)
-        with w.loop(0, length, step=shape.width) as k:
+        with w.loop(0, length, step=settings.width) as k:
             w.store(w.zero(), w.offset(row, k))
     return w

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ase_nbody.kernels.arrays import ArrayTable
-from ase_nbody.kernels.llvm_writer import Writer
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.shape import Shape
 from ase_nbody.kernels.signature import READ, Argument, Array, ArrayType, Signature, numbers
 from ase_nbody.kernels.team_code import team
 from ase_nbody.kernels.values import AnyPointer, Index, IndexPointer, Pointer, PointerPointer, ScalarPointer
@@ -22,20 +22,20 @@ class Module:
     """Functions written so far, the arrays that phases use, and the sizes of their scratch space.
 
     Args:
-        shape: dtype, channels and vectors of all states.
+        settings: dtype, channels and vectors of all states.
         arrays: that phases may use; the matrices are parts of one called "weights".
     """
 
-    def __init__(self, shape: Shape, arrays: Iterable[Array]) -> None:
-        self.shape = shape
+    def __init__(self, settings: KernelSettings, arrays: Iterable[Array]) -> None:
+        self.settings = settings
         self.arrays = ArrayTable(arrays)
         self.matrices: dict[str, range] = {}
         self.phases: dict[str, PhaseWriter] = {}
         self.scratch = 0
-        self._written: dict[tuple[str, Hashable], Writer] = {}
-        self._functions: dict[str, Writer] = {}
+        self._written: dict[tuple[str, Hashable], Builder] = {}
+        self._functions: dict[str, Builder] = {}
 
-    def function(self, kind: str, key: Hashable, write: Callable[[str], Writer]) -> Writer:
+    def function(self, kind: str, key: Hashable, write: Callable[[str], Builder]) -> Builder:
         """The function of a kind for a key, which is written the first time."""
         if (kind, key) not in self._written:
             w = self._written[kind, key] = write(f"{kind}_{len(self._written)}")
@@ -90,7 +90,7 @@ class State:
     lengths: list[int]
 
 
-class PhaseWriter(Writer):
+class PhaseWriter(Builder):
     """Writes a phase block by block: `first` to `last` are its nodes, `count` of them.
 
     Args:
@@ -100,7 +100,7 @@ class PhaseWriter(Writer):
 
     def __init__(self, module: Module, name: str) -> None:
         arrays = [Argument("arrays", (ArrayType(PointerPointer, "rows"),), READ)]
-        super().__init__(name, module.shape, Signature(arrays, numbers("scratch", "rows")))
+        super().__init__(name, module.settings, Signature(arrays, numbers("scratch", "rows")))
         self.module = module
         self.scratch_size = 0  # numbers
         self.arrays: set[str] = set()
@@ -132,7 +132,7 @@ class PhaseWriter(Writer):
         kind = self.module.arrays.find(name, self.name).type
         start = self.times(self.first, kind.length)
         whole = self.whole(name)
-        unit = "i64" if kind.pointer is IndexPointer else self.shape.scalar
+        unit = "i64" if kind.pointer is IndexPointer else self.settings.scalar
         return self._of(
             self._array_at[whole], self.expression(kind.pointer, f"getelementptr {unit}, ptr {whole}, i64 {start}")
         )
@@ -155,7 +155,7 @@ class PhaseWriter(Writer):
     def temporary(self, name: str, components: Sequence[int]) -> State:
         """A state of the block in scratch space."""
         pointers: list[Pointer] = []
-        for i, length in enumerate(c * self.shape.channels for c in components):
+        for i, length in enumerate(c * self.settings.channels for c in components):
             array = Array(f"{name}{i} of {self.name}", ArrayType(ScalarPointer, "nodes", length), "scratch")
             pointers.append(self._of(array, self.offset(self.numbers("scratch"), self.scratch_size)))
             self.scratch_size += length * BLOCK
@@ -195,13 +195,13 @@ class PhaseWriter(Writer):
         function = self.module.function(
             "matmul",
             (inner, columns, accumulate),
-            lambda n: matmul(n, self.shape, inner, columns, accumulate=accumulate),
+            lambda n: matmul(n, self.settings, inner, columns, accumulate=accumulate),
         )
         self._call(function, 0, self.times(self.count, rows), {"left": left, "right": right, "out": out})
         self.multiplications[1] += rows * inner * columns
 
     def call(
-        self, function: Writer, begin: Index | int, end: Index | int, /, **given: Pointer | Sequence[Pointer]
+        self, function: Builder, begin: Index | int, end: Index | int, /, **given: Pointer | Sequence[Pointer]
     ) -> None:
         """Call another function of the module, note what it does with arrays, and count its work.
 
@@ -220,7 +220,7 @@ class PhaseWriter(Writer):
 
     def _call(
         self,
-        function: Writer,
+        function: Builder,
         begin: Index | int,
         end: Index | int,
         given: Mapping[str, Pointer | Sequence[Pointer]],

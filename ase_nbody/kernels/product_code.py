@@ -6,26 +6,32 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
-from ase_nbody.kernels.cpu_code import Operands, Sums, load_components, load_some, weighted_sum
-from ase_nbody.kernels.llvm_writer import Rows, Writer
-from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.cpu_code import Sums, load_components, load_some, weighted_sum
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Signature
 from ase_nbody.kernels.tables import Entry, ProductTable, entries
 from ase_nbody.kernels.values import Index, Vector
 
 
-def products(table: ProductTable, shape: Shape) -> Writer:
+def products(table: ProductTable, settings: KernelSettings) -> Builder:
     """Channel-wise product of the states of each node."""
-    signature = Signature(factor_arguments(table, shape), Operands(table, shape).output("product", "nodes", WRITE))
-    w = Writer("products", shape, signature)
+    signature = Signature(
+        factor_arguments(table, settings), Operands(table, settings).output("product", "nodes", WRITE)
+    )
+    w = Builder("products", settings, signature)
     write_products(w, table)
     return w
 
 
-def product_tangents(table: ProductTable, shape: Shape) -> Writer:
+def product_tangents(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of `products` along a tangent of both factors."""
-    tangents, result = factor_arguments(table, shape, "t_"), Operands(table, shape).output("product", "nodes", WRITE)
-    w = Writer("product_tangents", shape, Signature(factor_arguments(table, shape), tangents, result))
+    tangents, result = (
+        factor_arguments(table, settings, "t_"),
+        Operands(table, settings).output("product", "nodes", WRITE),
+    )
+    w = Builder("product_tangents", settings, Signature(factor_arguments(table, settings), tangents, result))
     with w.loop(w.begin, w.end) as n:
         factors, t_factors = factor_rows(w, n), factor_rows(w, n, "t_")
         product = w.rows("product", n)
@@ -38,16 +44,16 @@ def product_tangents(table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def product_gradients(table: ProductTable, shape: Shape) -> Writer:
+def product_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """Gradients of `products` with respect to both factors."""
-    upstream = Operands(table, shape).output("upstream", "nodes")
-    results = factor_arguments(table, shape, "d_", WRITE)
-    w = Writer("product_gradients", shape, Signature(factor_arguments(table, shape), upstream, results))
+    upstream = Operands(table, settings).output("upstream", "nodes")
+    results = factor_arguments(table, settings, "d_", WRITE)
+    w = Builder("product_gradients", settings, Signature(factor_arguments(table, settings), upstream, results))
     write_product_gradients(w, table, store_sums)
     return w
 
 
-def write_products(w: Writer, table: ProductTable) -> None:
+def write_products(w: Builder, table: ProductTable) -> None:
     """Write the loop over nodes of a function of first, second and product."""
     with w.loop(w.begin, w.end) as n:
         factors, product = factor_rows(w, n), w.rows("product", n)
@@ -57,7 +63,7 @@ def write_products(w: Writer, table: ProductTable) -> None:
 
 
 def write_product_gradients(
-    w: Writer, table: ProductTable, finish: Callable[[Writer, Rows, Sums, Index], None]
+    w: Builder, table: ProductTable, finish: Callable[[Builder, Rows, Sums, Index], None]
 ) -> None:
     """Write the loop over nodes of a function of first, second, upstream, d_first and d_second.
 
@@ -76,18 +82,20 @@ def write_product_gradients(
                 finish(w, row, totals, k)
 
 
-def factor_arguments(table: ProductTable, shape: Shape, prefix: str = "", access: Access = READ) -> list[Argument]:
+def factor_arguments(
+    table: ProductTable, settings: KernelSettings, prefix: str = "", access: Access = READ
+) -> list[Argument]:
     """Arguments that are both factors, or have their shape and names that begin with a prefix."""
-    has = Operands(table, shape)
+    has = Operands(table, settings)
     return [*has.first(f"{prefix}first", "nodes", access), *has.second(f"{prefix}second", "nodes", access)]
 
 
-def factor_rows(w: Writer, n: Index, prefix: str = "") -> tuple[Rows, Rows]:
+def factor_rows(w: Builder, n: Index, prefix: str = "") -> tuple[Rows, Rows]:
     """Rows of a node in both factors, or in what has their shape."""
     return w.rows(f"{prefix}first", n), w.rows(f"{prefix}second", n)
 
 
-def load_factors(w: Writer, factors: tuple[Rows, Rows], k: Index) -> tuple[list[Vector], list[Vector]]:
+def load_factors(w: Builder, factors: tuple[Rows, Rows], k: Index) -> tuple[list[Vector], list[Vector]]:
     """All components of a node in both factors, for the channels from k on."""
     return load_components(w, factors[0], k), load_components(w, factors[1], k)
 
@@ -97,14 +105,14 @@ def no_sums(table: ProductTable) -> tuple[Sums, Sums]:
     return dict.fromkeys(range(table.n_first)), dict.fromkeys(range(table.n_second))
 
 
-def store_sums(w: Writer, row: Rows, sums: Sums, k: Index) -> None:
+def store_sums(w: Builder, row: Rows, sums: Sums, k: Index) -> None:
     """Store a vector of channels in each component of a node, zeros where nothing was added."""
     for component, total in sums.items():
         w.store(total or w.zero(), w.at(row, component, k))
 
 
 def add_factor_gradients(
-    w: Writer, table: ProductTable, factors: tuple[Rows, Rows], upstream: Rows, sums: tuple[Sums, Sums], k: Index
+    w: Builder, table: ProductTable, factors: tuple[Rows, Rows], upstream: Rows, sums: tuple[Sums, Sums], k: Index
 ) -> None:
     """Add the gradients with respect to both factors to sums, which may be the same for both."""
     left, right = load_factors(w, factors, k)
@@ -115,7 +123,7 @@ def add_factor_gradients(
 
 
 def pulled_pairs(
-    w: Writer, table: ProductTable, upstreams: Sequence[Rows], k: Index
+    w: Builder, table: ProductTable, upstreams: Sequence[Rows], k: Index
 ) -> Iterator[tuple[int, int, list[Vector]]]:
     """Upstream gradients pulled back to each product of a component a and a component b of the factors.
 
@@ -136,7 +144,7 @@ def pulled_pairs(
         )
 
 
-def _store_products(w: Writer, table: ProductTable, row: Rows, k: Index, pair: Callable[[int, int], Vector]) -> None:
+def _store_products(w: Builder, table: ProductTable, row: Rows, k: Index, pair: Callable[[int, int], Vector]) -> None:
     """Store every output component as a sum of coefficients times products of pairs, each pair written once."""
     written = cache(pair)
     for output, terms in _by_output(table).items():

@@ -58,7 +58,7 @@ class Program:
     """
 
     def __init__(self, module: Module) -> None:
-        self.dtype = torch.float32 if module.shape.bits == 32 else torch.float64
+        self.dtype = torch.float32 if module.settings.bits == 32 else torch.float64
         self.phases = {
             name: PhaseWork(w.multiplications[1], w.multiplications[2], frozenset(w.arrays))
             for name, w in module.phases.items()

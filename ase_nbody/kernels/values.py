@@ -1,7 +1,7 @@
 """Names of the values of an LLVM function, a type for each kind of value, so that none is taken for another.
 
 A value is the text that stands for it in the function, such as "%v7", and cannot be changed. mypy tells the kinds
-apart, and `Writer` refuses a wrong one when the text is written. Within a line values are written {value!s}: Python
+apart, and `Builder` refuses a wrong one when the text is written. Within a line values are written {value!s}: Python
 formats {value} of such a type three times slower.
 """
 

@@ -7,8 +7,8 @@ from functools import cache
 import torch
 
 from ase_nbody.kernels.cpu import Code
-from ase_nbody.kernels.llvm_writer import Writer
-from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Signature, numbers
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Index, Vector
@@ -21,9 +21,9 @@ Term = tuple[int, int, int, float]  # component below, of the unit vector, of th
 def harmonics(max_degree: int) -> Code:
     """Kernel: harmonics (E, M) and lengths (E,) of vectors (E, 3)."""
 
-    def write(table: ProductTable, shape: Shape) -> Writer:
+    def write(table: ProductTable, settings: KernelSettings) -> Builder:
         results = [*_harmonics("harmonics", max_degree, WRITE), *numbers("distances", "edges", 1, WRITE)]
-        w = Writer("harmonics", shape, Signature(numbers("vectors", "edges", 3), results))
+        w = Builder("harmonics", settings, Signature(numbers("vectors", "edges", 3), results))
         with w.loop(w.begin, w.end) as e:
             units, length, _ = _units(w, e)
             w.store(length, w.row("distances", e))
@@ -37,9 +37,9 @@ def harmonics(max_degree: int) -> Code:
 def harmonic_tangents(max_degree: int) -> Code:
     """Kernel: change of harmonics and lengths along tangents of the vectors."""
 
-    def write(table: ProductTable, shape: Shape) -> Writer:
+    def write(table: ProductTable, settings: KernelSettings) -> Builder:
         results = [*_harmonics("t_harmonics", max_degree, WRITE), *numbers("t_distances", "edges", 1, WRITE)]
-        w = Writer("harmonic_tangents", shape, Signature(numbers("vectors t_vectors", "edges", 3), results))
+        w = Builder("harmonic_tangents", settings, Signature(numbers("vectors t_vectors", "edges", 3), results))
         with w.loop(w.begin, w.end) as e:
             units, _, inverse = _units(w, e)
             moved = _row(w, "t_vectors", e)
@@ -63,10 +63,10 @@ def harmonic_tangents(max_degree: int) -> Code:
 def harmonic_gradients(max_degree: int) -> Code:
     """Kernel: gradients by vectors from those by harmonics and lengths."""
 
-    def write(table: ProductTable, shape: Shape) -> Writer:
+    def write(table: ProductTable, settings: KernelSettings) -> Builder:
         upstream = [*_harmonics("d_harmonics", max_degree, READ), *numbers("d_distances", "edges")]
         signature = Signature(numbers("vectors", "edges", 3), upstream, numbers("d_vectors", "edges", 3, WRITE))
-        w = Writer("harmonic_gradients", shape, signature)
+        w = Builder("harmonic_gradients", settings, signature)
         with w.loop(w.begin, w.end) as e:
             units, _, inverse = _units(w, e)
             blocks = _blocks(w, units, max_degree)
@@ -103,7 +103,7 @@ def _terms(max_degree: int) -> list[list[Term]]:
     return terms
 
 
-def _units(w: Writer, e: Index) -> tuple[list[Vector], Vector, Vector]:
+def _units(w: Builder, e: Index) -> tuple[list[Vector], Vector, Vector]:
     """Unit vector, length and its inverse."""
     vector = _row(w, "vectors", e)
     square = _sum(w, [w.multiply(x, x) for x in vector])
@@ -112,7 +112,7 @@ def _units(w: Writer, e: Index) -> tuple[list[Vector], Vector, Vector]:
     return [w.multiply(x, inverse) for x in vector], length, inverse
 
 
-def _blocks(w: Writer, units: list[Vector], max_degree: int) -> list[list[Vector]]:
+def _blocks(w: Builder, units: list[Vector], max_degree: int) -> list[list[Vector]]:
     blocks = [[w.vector(1.0)]]
     for terms in _terms(max_degree):
         pairs = [[w.multiply(y, u) for u in units] for y in blocks[-1]]
@@ -120,7 +120,7 @@ def _blocks(w: Writer, units: list[Vector], max_degree: int) -> list[list[Vector
     return blocks
 
 
-def _next_block(w: Writer, terms: list[Term], pairs: list[list[Vector]]) -> list[Vector]:
+def _next_block(w: Builder, terms: list[Term], pairs: list[list[Vector]]) -> list[Vector]:
     """Components of a degree from products of those of the degree below and of the unit vector."""
     components: dict[int, Vector | None] = {}
     for a, x, o, value in terms:
@@ -128,18 +128,18 @@ def _next_block(w: Writer, terms: list[Term], pairs: list[list[Vector]]) -> list
     return [_known(components[o]) for o in sorted(components)]
 
 
-def _row(w: Writer, argument: str, e: Index) -> list[Vector]:
+def _row(w: Builder, argument: str, e: Index) -> list[Vector]:
     row = w.row(argument, e)
     return [w.load(w.offset(row, n)) for n in range(w.signature.arguments[argument].types[0].length)]
 
 
-def _store_row(w: Writer, argument: str, e: Index, values: list[Vector]) -> None:
+def _store_row(w: Builder, argument: str, e: Index, values: list[Vector]) -> None:
     row = w.row(argument, e)
     for n, value in enumerate(values):
         w.store(value, w.offset(row, n))
 
 
-def _sum(w: Writer, values: list[Vector]) -> Vector:
+def _sum(w: Builder, values: list[Vector]) -> Vector:
     total = values[0]
     for value in values[1:]:
         total = w.add(total, value)

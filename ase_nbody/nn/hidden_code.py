@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import cache
 
 from ase_nbody.kernels.cpu import Code
-from ase_nbody.kernels.llvm_writer import Writer
-from ase_nbody.kernels.shape import Shape
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import WRITE, Signature, indices, numbers
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Index, ScalarPointer, Value, Vector
@@ -28,17 +28,17 @@ Pair = tuple[list[Vector], list[Vector]]  # vectors of a row, and of its slopes
 def hidden_layers(n_bessel: int) -> Code:
     """Kernel: rows of the last hidden layer times the envelope, with slopes; what `hidden_gradients` needs is kept."""
 
-    def write(table: ProductTable, shape: Shape) -> Writer:
-        width = shape.channels
+    def write(table: ProductTable, settings: KernelSettings) -> Builder:
+        width = settings.channels
         basis = [*indices("types", "edges"), *numbers("bessel d_bessel", "edges", n_bessel)]
         first = [*numbers("first", "type pairs", n_bessel * width), *numbers("first_bias", "type pairs", width)]
         second = [*numbers("second", "matrix rows", width), *numbers("second_bias", "one", width)]
         layers = numbers("inputs d_inputs layer d_layer inner d_inner hidden d_hidden", "edges", width, WRITE)
         signature = Signature(basis, numbers("envelope d_envelope", "edges"), first, second, layers)
-        w = Writer("hidden_layers", shape, signature)
+        w = Builder("hidden_layers", settings, signature)
         with w.loop(w.begin, w.end) as e:
             kind = w.integer("types", e)
-            values, slopes = _vectors(w, w.row("first_bias", kind)), [w.zero()] * _count(shape)
+            values, slopes = _vectors(w, w.row("first_bias", kind)), [w.zero()] * _count(settings)
             matrix = w.row("first", kind)
             factors = [w.row(name, e) for name in ("bessel", "d_bessel")]
             for n in range(n_bessel):
@@ -48,7 +48,7 @@ def hidden_layers(n_bessel: int) -> Code:
                 slopes = [w.fused(slope, r, s) for r, s in zip(row, slopes, strict=True)]
             _store(w, e, ("inputs", "d_inputs"), (values, slopes))
             _store(w, e, ("layer", "d_layer"), _silu(w, (values, slopes)))
-            start = _vectors(w, w.numbers("second_bias")), [w.zero()] * _count(shape)
+            start = _vectors(w, w.numbers("second_bias")), [w.zero()] * _count(settings)
             inner = _times(w, e, ("layer", "d_layer"), "second", start)
             _store(w, e, ("inner", "d_inner"), inner)
             values, slopes = _silu(w, inner)
@@ -61,17 +61,17 @@ def hidden_layers(n_bessel: int) -> Code:
     return write
 
 
-def hidden_gradients(table: ProductTable, shape: Shape) -> Writer:
+def hidden_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """Kernel: gradients by the inputs of both layers.
 
     They come from the changes of the hidden layer, and from its pulls, which times the tangent of the distance are the
     gradients by its slopes. The matrix of the second layer comes transposed.
     """
-    width = shape.channels
+    width = settings.channels
     layers = numbers("changes pulls inputs d_inputs inner d_inner", "edges", width)
     results = numbers("to_inner d_to_inner to_inputs d_to_inputs", "edges", width, WRITE)
     given = [*numbers("envelope d_envelope t_distances", "edges"), *layers, *numbers("second", "matrix rows", width)]
-    w = Writer("hidden_gradients", shape, Signature(given, results))
+    w = Builder("hidden_gradients", settings, Signature(given, results))
     with w.loop(w.begin, w.end) as e:
         envelope, d_envelope, tangent = _by_edge(w, e, ("envelope", "d_envelope", "t_distances"))
         changes, pulls = _load(w, e, ("changes", "pulls"))
@@ -82,7 +82,7 @@ def hidden_gradients(table: ProductTable, shape: Shape) -> Writer:
         )
         upstream = _silu_gradients(w, _load(w, e, ("inner", "d_inner")), upstream)
         _store(w, e, ("to_inner", "d_to_inner"), upstream)
-        zeros = [w.zero()] * _count(shape)
+        zeros = [w.zero()] * _count(settings)
         upstream = _times(w, e, ("to_inner", "d_to_inner"), "second", (zeros, zeros))
         upstream = _silu_gradients(w, _load(w, e, ("inputs", "d_inputs")), upstream)
         _store(w, e, ("to_inputs", "d_to_inputs"), upstream)
@@ -93,18 +93,18 @@ def hidden_gradients(table: ProductTable, shape: Shape) -> Writer:
 def first_layer_gradients(n_bessel: int) -> Code:
     """Kernel: gradients by the first layer's matrix and bias of each type, from those by its inputs."""
 
-    def write(table: ProductTable, shape: Shape) -> Writer:
-        width = shape.channels
+    def write(table: ProductTable, settings: KernelSettings) -> Builder:
+        width = settings.channels
         lists = [*indices("offsets", "type bounds"), *indices("order", "edges")]
         given = [*numbers("bessel d_bessel", "edges", n_bessel), *numbers("to_inputs d_to_inputs", "edges", width)]
         d_first = numbers("d_first", "type pairs", n_bessel * width, WRITE)
         d_bias = numbers("d_bias", "type pairs", width, WRITE)
-        w = Writer("first_layer_gradients", shape, Signature(lists, given, d_first, d_bias))
+        w = Builder("first_layer_gradients", settings, Signature(lists, given, d_first, d_bias))
         with w.loop(w.begin, w.end) as kind:
             matrix, bias = w.row("d_first", kind), w.row("d_bias", kind)
             rows = [bias, *(w.offset(matrix, n * width) for n in range(n_bessel))]
             for row in rows:
-                _store_vectors(w, row, [w.zero()] * _count(shape))
+                _store_vectors(w, row, [w.zero()] * _count(settings))
             with w.edges("offsets", kind) as place:
                 e = w.integer("order", place)
                 values, slopes = _load(w, e, ("to_inputs", "d_to_inputs"))
@@ -119,37 +119,37 @@ def first_layer_gradients(n_bessel: int) -> Code:
     return write
 
 
-def _count(shape: Shape) -> int:
-    return shape.channels // shape.width
+def _count(settings: KernelSettings) -> int:
+    return settings.channels // settings.width
 
 
-def _vectors(w: Writer, row: ScalarPointer) -> list[Vector]:
-    return [w.load(w.offset(row, n * w.shape.width)) for n in range(_count(w.shape))]
+def _vectors(w: Builder, row: ScalarPointer) -> list[Vector]:
+    return [w.load(w.offset(row, n * w.settings.width)) for n in range(_count(w.settings))]
 
 
-def _by_edge(w: Writer, e: Index, names: Sequence[str]) -> list[Vector]:
+def _by_edge(w: Builder, e: Index, names: Sequence[str]) -> list[Vector]:
     """One number of an edge from each array, for the whole row."""
     return [w.broadcast(w.load_scalar(w.row(name, e))) for name in names]
 
 
-def _store_vectors(w: Writer, row: ScalarPointer, values: Sequence[Vector]) -> None:
+def _store_vectors(w: Builder, row: ScalarPointer, values: Sequence[Vector]) -> None:
     for n, value in enumerate(values):
-        w.store(value, w.offset(row, n * w.shape.width))
+        w.store(value, w.offset(row, n * w.settings.width))
 
 
-def _load(w: Writer, e: Index, names: tuple[str, str]) -> Pair:
+def _load(w: Builder, e: Index, names: tuple[str, str]) -> Pair:
     values, slopes = (_vectors(w, w.row(name, e)) for name in names)
     return values, slopes
 
 
-def _store(w: Writer, e: Index, names: tuple[str, str], pair: Pair) -> None:
+def _store(w: Builder, e: Index, names: tuple[str, str], pair: Pair) -> None:
     for name, values in zip(names, pair, strict=True):
         _store_vectors(w, w.row(name, e), values)
 
 
-def _times(w: Writer, e: Index, names: tuple[str, str], matrix: str, start: Pair) -> Pair:
+def _times(w: Builder, e: Index, names: tuple[str, str], matrix: str, start: Pair) -> Pair:
     """Rows of both arrays times a matrix (H, H), added to a start."""
-    count, width = _count(w.shape), w.shape.channels
+    count, width = _count(w.settings), w.settings.channels
     factors = [w.row(name, e) for name in names]
     with w.carrying(0, width, [value for vectors in start for value in vectors]) as loop:
         row = _vectors(w, w.row(matrix, loop.index))
@@ -160,7 +160,7 @@ def _times(w: Writer, e: Index, names: tuple[str, str], matrix: str, start: Pair
     return loop.values[:count], loop.values[count:]
 
 
-def _silu(w: Writer, inputs: Pair) -> Pair:
+def _silu(w: Builder, inputs: Pair) -> Pair:
     """The function x s(x), s the sigmoid, without its gain, and its slope s + x s (1 - s) times that of the input."""
     values, slopes = [], []
     for x, d_x in zip(*inputs, strict=True):
@@ -171,7 +171,7 @@ def _silu(w: Writer, inputs: Pair) -> Pair:
     return values, slopes
 
 
-def _silu_gradients(w: Writer, inputs: Pair, upstream: Pair) -> Pair:
+def _silu_gradients(w: Builder, inputs: Pair, upstream: Pair) -> Pair:
     """Gradients by the inputs and their slopes from those by the results of `_silu`."""
     values, slopes = [], []
     for x, d_x, by_value, by_slope in zip(*inputs, *upstream, strict=True):
@@ -186,17 +186,17 @@ def _silu_gradients(w: Writer, inputs: Pair, upstream: Pair) -> Pair:
     return values, slopes
 
 
-def _one_minus(w: Writer, value: Vector) -> Vector:
+def _one_minus(w: Builder, value: Vector) -> Vector:
     return w.fused(value, w.vector(-1.0), w.vector(1.0))
 
 
-def _sigmoid(w: Writer, x: Vector) -> Vector:
+def _sigmoid(w: Builder, x: Vector) -> Vector:
     return w.divide(w.vector(1.0), w.add(_exponential(w, w.multiply(x, w.vector(-1.0))), w.vector(1.0)))
 
 
-def _exponential(w: Writer, x: Vector) -> Vector:
+def _exponential(w: Builder, x: Vector) -> Vector:
     """exp(x) as 2^n exp(f) with |f| <= ln(2) / 2; beyond the largest number it stays at that number's."""
-    bits, kind = w.shape.bits, w.shape.vector
+    bits, kind = w.settings.bits, w.settings.vector
     x = w.intrinsic("minnum", x, w.vector(_LARGEST[bits]))
     x = w.intrinsic("maxnum", x, w.vector(-_LARGEST[bits]))
     n = w.intrinsic("floor", w.fused(x, w.vector(1.4426950408889634), w.vector(0.5)))
@@ -205,8 +205,8 @@ def _exponential(w: Writer, x: Vector) -> Vector:
     total = w.vector(1.0)
     for k in range(_TERMS[bits] - 1, 0, -1):
         total = w.fused(w.multiply(total, x), w.vector(1.0 / k), w.vector(1.0))
-    whole = f"<{w.shape.width} x i{bits}>"
-    mantissa, bias = (f"<{', '.join([f'i{bits} {c}'] * w.shape.width)}>" for c in _MANTISSA[bits])
+    whole = f"<{w.settings.width} x i{bits}>"
+    mantissa, bias = (f"<{', '.join([f'i{bits} {c}'] * w.settings.width)}>" for c in _MANTISSA[bits])
     exponent = w.expression(Value, f"fptosi {kind} {n} to {whole}")
     shifted = w.expression(Value, f"shl {whole} {w.expression(Value, f'add {whole} {exponent}, {bias}')}, {mantissa}")
     return w.multiply(total, w.expression(Vector, f"bitcast {whole} {shifted} to {kind}"))

@@ -1,4 +1,4 @@
-"""Shape: the numbers that a kernel is written out for."""
+"""KernelSettings: the numbers that a kernel is written out for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ VECTOR_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Shape:
+class KernelSettings:
     """Numbers that a kernel is written out for.
 
     Attributes:
