@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_nbody.kernels import Irreps, ProductTable, edge_code, geometry_code, node_code
-from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.phases import PhaseWriter, State
 from ase_nbody.kernels.splines import Grid
 from ase_nbody.kernels.values import ScalarPointer
@@ -268,10 +268,8 @@ class LevelWriter:
     def clear(self, state: State) -> None:
         """Zeros."""
         for pointer, length in zip(state.pointers, state.lengths, strict=True):
-            self.w.call(self._zeros(length), 0, self.w.count, out=pointer)
-
-    def _zeros(self, length: int) -> Builder:
-        return self.w.module.function("zeros", length, lambda n: node_code.zeros(n, self.settings, length))
+            write = partial(node_code.zeros, settings=self.settings, length=length)
+            self.w.call(self.w.module.function("zeros", length, write), 0, self.w.count, out=pointer)
 
     def dot(self, name: str, rows: ScalarPointer, length: int) -> None:
         """Add to the energies the rows times the vectors of their types."""
@@ -295,8 +293,7 @@ class LevelWriter:
         w = self.w
         types, vectors = w.block_of("types"), w.whole(f"own_scale{self.number}_vectors")
         for rows, target, length in zip(state.pointers, out.pointers, state.lengths, strict=True):
-            function = self._scaled(length // self.settings.channels)
+            count = length // self.settings.channels
+            write = partial(node_code.scaled_by_type, settings=self.settings, components=count)
+            function = w.module.function("scaled", count, write)
             w.call(function, 0, w.count, types=types, vectors=vectors, rows=rows, out=target)
-
-    def _scaled(self, count: int) -> Builder:
-        return self.w.module.function("scaled", count, lambda n: node_code.scaled_by_type(n, self.settings, count))

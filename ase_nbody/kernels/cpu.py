@@ -24,6 +24,7 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
+from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import Signature
@@ -101,6 +102,18 @@ class Nodes:
         wanted = torch.tensor([first + (last - first) * i // count for i in range(1, count)])
         inner = torch.searchsorted(self.offsets[self.begin : self.end], wanted) + self.begin
         return [self.begin, *inner.tolist(), self.end]
+
+
+def receivers(edges: EdgeList) -> tuple[Nodes, dict[str, Tensor]]:
+    """What kernels over the edges of receivers run over, and their arguments `operands.RECEIVING`."""
+    lists = {"offsets": edges.receiver_offsets, "senders": edges.senders}
+    return Nodes(0, edges.n_receivers, edges.receiver_offsets), lists
+
+
+def senders(edges: EdgeList) -> tuple[Nodes, dict[str, Tensor]]:
+    """The same of senders, and `operands.SENDING`."""
+    lists = {"offsets": edges.sender_offsets, "order": edges.sender_order, "receivers": edges.receivers}
+    return Nodes(0, edges.n_senders, edges.sender_offsets), lists
 
 
 def thread_pool(workers: int) -> ThreadPoolExecutor:

@@ -120,14 +120,11 @@ class Contraction:
         return {"t_states": states, "t_harmonics": harmonics, "t_radial": self.radial[TANGENTS]}
 
     def _receive(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
-        edges = self.batch.edges
-        nodes = cpu.Nodes(0, edges.n_receivers, edges.receiver_offsets)
-        self._run(code, nodes, {**arguments, "offsets": edges.receiver_offsets, "senders": edges.senders}, cost)
+        nodes, lists = cpu.receivers(self.batch.edges)
+        self._run(code, nodes, {**arguments, **lists}, cost)
 
     def _send(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
-        edges = self.batch.edges
-        nodes = cpu.Nodes(0, edges.n_senders, edges.sender_offsets)
-        lists = {"offsets": edges.sender_offsets, "order": edges.sender_order, "receivers": edges.receivers}
+        nodes, lists = cpu.senders(self.batch.edges)
         self._run(code, nodes, {**arguments, **lists}, cost)
 
     def _run(self, code: cpu.Code, nodes: cpu.Nodes, arguments: cpu.Arguments, cost: float) -> None:

@@ -20,7 +20,7 @@ from ase_nbody.kernels.cpu_code import (
     pull_harmonics,
     write_couplings,
 )
-from ase_nbody.kernels.geometry_code import EdgeRow
+from ase_nbody.kernels.edge_splines import Edge, radial_arguments
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder, Rows
 from ase_nbody.kernels.operands import Operands
@@ -34,51 +34,9 @@ def _receiving(*more: str) -> list[Argument]:
     return [*indices("offsets", "node bounds"), *indices("ends", "nodes"), *indices(" ".join(more), "edges")]
 
 
-def _radial(table: ProductTable, settings: KernelSettings, degree: int) -> list[Argument]:
-    """What the radial weights of edges are made of: functions of their distances and tables of coefficients."""
-    functions = numbers("functions", "edges", EdgeRow(table.n_second, degree).length)
-    return [*functions, *numbers("weights", "table rows", table.n_paths * settings.channels)]
-
-
 def _by_functions(table: ProductTable, *, first: bool) -> list[Argument]:
     """Gradients by the harmonics of edges, then by their distances."""
     return numbers("d_functions", "edges", table.n_second + 1, WRITE if first else ADD)
-
-
-class Edge:
-    """One edge within a kernel.
-
-    Args:
-        w: of the kernel.
-        edges: its table.
-        degree: of the splines.
-        e: number of the edge.
-    """
-
-    def __init__(self, w: Builder, edges: EdgeTable, degree: int, e: Index) -> None:
-        self.w = w
-        self.row = EdgeRow(edges.table.n_second, degree)
-        self.width = edges.table.n_paths * w.settings.channels
-        self.functions = w.row("functions", e)
-        self.table = w.row("weights", w.integer("rows", e))
-
-    def weight(self, path: int, k: Index) -> Vector:
-        """Radial weights of a path for the channels from k on."""
-        return self._spline(self.row.basis, path, k)
-
-    def slope(self, path: int, k: Index) -> Vector:
-        """Their slopes by the distance."""
-        return self._spline(self.row.slopes, path, k)
-
-    def _spline(self, first: int, path: int, k: Index) -> Vector:
-        w = self.w
-        total: Vector | None = None
-        start = w.offset(self.table, k)
-        for j in range(self.row.degree + 1):
-            weights = w.load(w.offset(start, j * self.width + path * w.settings.channels))
-            total = w.fused(w.broadcast(w.load_scalar(w.offset(self.functions, first + j))), weights, total)
-        assert total is not None
-        return total
 
 
 def scalar_messages(name: str, table: ProductTable, settings: KernelSettings, degree: int) -> Builder:
@@ -88,7 +46,7 @@ def scalar_messages(name: str, table: ProductTable, settings: KernelSettings, de
     """
     edges = EdgeTable(table)
     sums = Operands(table, settings).output("out", "nodes", WRITE)
-    w = Builder(name, settings, Signature(_receiving("rows"), _radial(table, settings, degree), sums))
+    w = Builder(name, settings, Signature(_receiving("rows"), radial_arguments(table, settings, degree), sums))
     with w.loop(w.begin, w.end) as n:
         out = w.rows("out", n)
         first, last = w.integer("offsets", n), w.integer("ends", n)
@@ -123,7 +81,7 @@ def messages(name: str, table: ProductTable, settings: KernelSettings, degree: i
     """Sums over the edges of receivers begin..end of radial weight times state times harmonics."""
     edges, has = EdgeTable(table), Operands(table, settings)
     states, out = has.first("states", "nodes"), has.output("out", "nodes", WRITE)
-    given = [*_receiving("children", "rows"), *_radial(table, settings, degree)]
+    given = [*_receiving("children", "rows"), *radial_arguments(table, settings, degree)]
     w = Builder(name, settings, Signature(given, states, out))
     couplings = len(edges.terms)
     slots = w.scratch(couplings * EDGES_AT_ONCE, Scalar)
@@ -204,7 +162,11 @@ def gradients(
     """
     edges, has = EdgeTable(table), Operands(table, settings)
     lists = [*indices("offsets", "node bounds"), *indices("order receivers slots rows", "edges")]
-    given = [*_radial(table, settings, degree), *has.first("states", "nodes"), *has.output("upstream", "nodes")]
+    given = [
+        *radial_arguments(table, settings, degree),
+        *has.first("states", "nodes"),
+        *has.output("upstream", "nodes"),
+    ]
     d_states = has.first("d_states", "nodes", ADD if add_to_states else WRITE)
     w = Builder(name, settings, Signature(lists, given, d_states, _by_functions(table, first=first)))
     slots = w.scratch(len(edges.terms), Scalar)
@@ -229,7 +191,7 @@ def scalar_gradients(name: str, table: ProductTable, settings: KernelSettings, d
     edges = EdgeTable(table)
     given = [
         *_receiving("rows"),
-        *_radial(table, settings, degree),
+        *radial_arguments(table, settings, degree),
         *Operands(table, settings).output("upstream", "nodes"),
     ]
     w = Builder(name, settings, Signature(given, _by_functions(table, first=first)))

@@ -90,22 +90,6 @@ def _contiguous(*tensors: Tensor) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
 
 
-def _receivers(edges: EdgeList) -> cpu.Nodes:
-    return cpu.Nodes(0, edges.n_receivers, edges.receiver_offsets)
-
-
-def _senders(edges: EdgeList) -> cpu.Nodes:
-    return cpu.Nodes(0, edges.n_senders, edges.sender_offsets)
-
-
-def _receiving(edges: EdgeList) -> dict[str, Tensor]:
-    return {"offsets": edges.receiver_offsets, "senders": edges.senders}
-
-
-def _sending(edges: EdgeList) -> dict[str, Tensor]:
-    return {"offsets": edges.sender_offsets, "order": edges.sender_order, "receivers": edges.receivers}
-
-
 def _edge_arguments(prefix: str, states: Tensor, harmonics: Tensor, radial: Tensor) -> dict[str, Tensor]:
     names = (f"{prefix}states", f"{prefix}harmonics", f"{prefix}radial")
     return dict(zip(names, _contiguous(states, harmonics, radial), strict=True))
@@ -127,9 +111,10 @@ class _Messages(Function):
         if of_device(states) == "cuda":
             return cuda.messages(_contiguous(states, harmonics, radial), edges, table)
         summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
-        arguments = {**_receiving(edges), **_edge_arguments("", states, harmonics, radial), "summed": summed}
+        nodes, lists = cpu.receivers(edges)
+        arguments = {**lists, **_edge_arguments("", states, harmonics, radial), "summed": summed}
         work = _edge_work(edges, table, states.shape[2])
-        cpu.run(cpu_code.messages, table, _receivers(edges), work, states, arguments)
+        cpu.run(cpu_code.messages, table, nodes, work, states, arguments)
         return summed
 
     @staticmethod
@@ -155,10 +140,11 @@ class _Gradients(Function):
         if of_device(states) == "cuda":
             return cuda.gradients(_contiguous(states, harmonics, radial), upstream.contiguous(), edges, table)
         d_states, d_harmonics, d_radial = results = _empty_like(states, harmonics, radial)
-        arguments = {**_sending(edges), **_edge_arguments("", states, harmonics, radial)}
+        nodes, lists = cpu.senders(edges)
+        arguments = {**lists, **_edge_arguments("", states, harmonics, radial)}
         arguments |= {"upstream": upstream.contiguous(), **_edge_arguments("d_", *results)}
         work = 2 * _edge_work(edges, table, states.shape[2])
-        cpu.run(cpu_code.gradients, table, _senders(edges), work, states, arguments)
+        cpu.run(cpu_code.gradients, table, nodes, work, states, arguments)
         return d_states, d_harmonics, d_radial
 
     @staticmethod
@@ -194,9 +180,10 @@ class _Tangents(Function):
         work = 3 * _edge_work(edges, table, states.shape[2])
         both = {**_edge_arguments("", *plain), **_edge_arguments("t_", *tangents)}
         d_both = {"upstream": upstream.contiguous(), **_edge_arguments("d_", *results[:3])}
-        cpu.run(cpu_code.tangent_gradients, table, _senders(edges), work, states, {**_sending(edges), **both, **d_both})
-        arguments = {**_receiving(edges), **both, "summed": results[3]}
-        cpu.run(cpu_code.tangent_messages, table, _receivers(edges), work, states, arguments)
+        nodes, lists = cpu.senders(edges)
+        cpu.run(cpu_code.tangent_gradients, table, nodes, work, states, {**lists, **both, **d_both})
+        nodes, lists = cpu.receivers(edges)
+        cpu.run(cpu_code.tangent_messages, table, nodes, work, states, {**lists, **both, "summed": results[3]})
         return tuple(results)
 
     @staticmethod
