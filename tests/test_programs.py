@@ -135,7 +135,7 @@ def test_phases_reach_every_node_once_in_any_number_of_shares(nodes: int, thread
     rows = torch.arange(4.0 * nodes, dtype=torch.float64).view(nodes, 4)
     for bounds in ([0, nodes], [0, nodes // 3, nodes // 2, nodes], np.linspace(0, nodes, 40).astype(int)):
         out = torch.full((nodes + 1, 4), -1.0, dtype=torch.float64)
-        addresses = program.addresses({"rows": rows, "out": out}, {"nodes": nodes})
+        addresses = program.addresses({"rows": rows, "out": out})
         program.run(addresses, {"double": np.array(bounds, dtype=np.int64)}, threads, Timings())
         assert torch.equal(out[:nodes], 2 * rows)
         assert bool((out[nodes] == -1).all())
@@ -145,7 +145,7 @@ def assert_doubles(program: Program, threads: int) -> None:
     rows = torch.rand(300, 4, dtype=torch.float64)
     out = torch.zeros_like(rows)
     bounds = {"double": np.arange(301, dtype=np.int64)}
-    program.run(program.addresses({"rows": rows, "out": out}, {"nodes": 300}), bounds, threads, Timings())
+    program.run(program.addresses({"rows": rows, "out": out}), bounds, threads, Timings())
     assert torch.equal(out, 2 * rows)
 
 

@@ -176,7 +176,7 @@ def test_a_program_of_phases_in_order_has_a_table() -> None:
         "vectors": torch.tensor([[2.0] * 4, [3.0] * 4]).double(),
     }
     made = {"middle": torch.zeros(28, dtype=torch.float64), **program.results({"nodes": 7})}
-    addresses = program.addresses(given | made, {"nodes": 7})
+    addresses = program.addresses(given | made)
     program.run(addresses, {name: np.array([0, 7]) for name in program.phases}, 1, Timings())
     factors = torch.tensor([4.0, 9.0] * 3 + [4.0], dtype=torch.float64)
     assert torch.equal(made["out"].view(7, 4), rows * factors.unsqueeze(1))
@@ -229,7 +229,8 @@ def test_tensors_for_the_arrays_of_a_program() -> None:
     program = Program(two_phases())
     zeros = {name: torch.zeros(3, 4, dtype=torch.float64) for name in ("rows", "vectors", "middle", "out")}
     right = {**zeros, "types": torch.zeros(3, dtype=torch.int64)}
-    program.addresses(right, {"nodes": 3})
+    program.check(right, "graph", {"nodes": 3})
+    program.check(right, "weights", {"nodes": 3})
     wrong = {
         "is missing: provide it": {"rows": None},
         r"has shape \(3, 4\), strides \(4, 1\) and torch.float32; numbers \(nodes, 4\) in contiguous": {
@@ -242,7 +243,11 @@ def test_tensors_for_the_arrays_of_a_program() -> None:
     for sentence, change in wrong.items():
         tensors = {name: tensor for name, tensor in (right | change).items() if tensor is not None}
         with pytest.raises(ValueError, match=sentence):
-            program.addresses(tensors, {"nodes": 3})
+            program.check(tensors, "graph", {"nodes": 3})
+    with pytest.raises(ValueError, match="arrays out, rows are missing: provide them"):
+        program.addresses({name: tensor for name, tensor in right.items() if name not in ("rows", "out")})
+    with pytest.raises(ValueError, match=r"array 'vectors' \(weights\) of numbers \(types, 4\) is missing"):
+        program.check({}, "weights", {})
 
 
 @pytest.mark.parametrize("settings", NETWORKS, ids=str)

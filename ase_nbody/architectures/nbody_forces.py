@@ -6,7 +6,6 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from threading import Lock
 
 import torch
@@ -87,9 +86,10 @@ class NBodyForces:
 
 def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace, timings: Timings) -> Gradients:
     program, counts = loaded.program, _counts(graph)
-    kept = workspace.arrays(program, counts)
-    arrays = {**loaded.arrays, **_graph_arrays(graph, types), **program.results(counts), **kept}
-    addresses = program.addresses(arrays, counts)
+    given = _graph_arrays(graph, types)
+    program.check(given, "graph", counts)
+    arrays = {**loaded.arrays, **given, **program.results(counts), **workspace.arrays(program, counts)}
+    addresses = program.addresses(arrays)
     threads = torch.get_num_threads()
     program.run(addresses, program.shares(graph.edges.receiver_offsets, threads), threads, timings)
     strains = arrays["d_strains"].view(-1, 3, 3)
@@ -112,13 +112,17 @@ class Workspace:
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
+        self._fits: tuple[Program, dict[str, int]] | None = None
 
-    def arrays(self, program: Program, counts: Mapping[str, int]) -> dict[str, Tensor]:
+    def arrays(self, program: Program, counts: dict[str, int]) -> dict[str, Tensor]:
         """Arrays of at least so many nodes and edges."""
+        if self._fits == (program, counts):
+            return self._kept
         for name, size in program.arrays.sizes(counts, "workspace").items():
             dtype = program.dtype_of(name)
             if name not in self._kept or self._kept[name].numel() < size or self._kept[name].dtype != dtype:
                 self._kept[name] = torch.empty(size + size // 8, dtype=dtype)
+        self._fits = program, counts
         return self._kept
 
 

@@ -89,6 +89,7 @@ def load(network: GatedNetwork, present: frozenset[int]) -> Loaded:
         table = _table(network, gate, number, splines.transpose(0, 1), pairs)
         arrays[f"table{number}"] = table.to(dtype).contiguous()
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
+    made.check(arrays, "weights", {"types": n_types, "type pairs": n_types**2})
     return Loaded(Versions(network), present, made, arrays)
 
 

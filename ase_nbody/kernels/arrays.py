@@ -54,6 +54,9 @@ class ArrayTable:
             self._arrays[array.name] = array
         self.numbers: dict[str, int] = {}
         """Places in the table of addresses, in the order of first use."""
+        self._by_source: dict[Source, list[Array]] = defaultdict(list)
+        for array in self:
+            self._by_source[array.source].append(array)
         self._uses: dict[str, list[Use]] = defaultdict(list)
 
     def __iter__(self) -> Iterator[Array]:
@@ -114,34 +117,38 @@ class ArrayTable:
             counts: of rows, by what they are of.
             sources: who provides the arrays.
         """
-        arrays = (a for a in self if a.type.rows in counts and (not sources or a.source in sources))
-        return {a.name: counts[a.type.rows] * a.type.length for a in arrays}
+        arrays = [array for source in sources or self._by_source for array in self._by_source[source]]
+        return {a.name: counts[a.type.rows] * a.type.length for a in arrays if a.type.rows in counts}
 
     def dtype(self, name: str, of_numbers: torch.dtype) -> torch.dtype:
         """Dtype of an array in a program whose numbers have the one given."""
         return of_numbers if self._arrays[name].type.pointer is ScalarPointer else torch.int64
 
-    def check_tensors(self, tensors: Mapping[str, Tensor], counts: Mapping[str, int], of_numbers: torch.dtype) -> None:
-        """Check the tensors that are to be used as arrays.
+    def check_tensors(
+        self, tensors: Mapping[str, Tensor], source: Source, counts: Mapping[str, int], of_numbers: torch.dtype
+    ) -> None:
+        """Check the tensors that are to be used as the arrays of one source.
 
         Args:
             tensors: by the names of arrays; they may hold more rows than are counted.
+            source: who provides them.
             counts: of rows, by what they are of.
             of_numbers: dtype of the program.
 
         Raises:
             ValueError: one is missing, not contiguous, too short or of another dtype.
         """
-        for name in self.numbers:
-            array, tensor = self._arrays[name], tensors.get(name)
+        for array in self._by_source[source]:
+            name, kind = array.name, array.type
+            tensor = tensors.get(name)
             if tensor is None:
-                raise ValueError(f"array '{name}' ({array.source}) of {array.type} is missing: provide it")
-            wanted = of_numbers if array.type.pointer is ScalarPointer else torch.int64
-            least = counts.get(array.type.rows, 0) * array.type.length
+                raise ValueError(f"array '{name}' ({source}) of {kind} is missing: provide it")
+            wanted = of_numbers if kind.pointer is ScalarPointer else torch.int64
+            least = counts.get(kind.rows, 0) * kind.length
             if tensor.dtype is not wanted or tensor.numel() < least or not tensor.is_contiguous():
                 raise ValueError(
-                    f"array '{name}' ({array.source}) has shape {tuple(tensor.shape)}, strides {tensor.stride()} and "
-                    f"{tensor.dtype}; {array.type} in contiguous {wanted} are wanted, {least} at least"
+                    f"array '{name}' ({source}) has shape {tuple(tensor.shape)}, strides {tensor.stride()} and "
+                    f"{tensor.dtype}; {kind} in contiguous {wanted} are wanted, {least} at least"
                 )
 
     def __str__(self) -> str:

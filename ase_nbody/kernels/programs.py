@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ase_nbody.kernels.cpu import compiled
 from ase_nbody.kernels.phases import Module
+from ase_nbody.kernels.signature import Source
 from ase_nbody.kernels.team import helpers, own
 from ase_nbody.kernels.team_code import WHOLE, control
 from ase_nbody.timings import Timings
@@ -63,8 +64,8 @@ class Program:
             name: PhaseWork(w.multiplications[1], w.multiplications[2], frozenset(w.arrays))
             for name, w in module.phases.items()
         }
+        module.arrays.check()
         self.arrays = module.arrays
-        self.arrays.check()
         self._matrices = dict(module.matrices)
         self._scratch_size = module.scratch
         shared = {name: f"shared_{name}" for name in module.phases}
@@ -98,17 +99,22 @@ class Program:
             name: torch.zeros(size, dtype=self.dtype) for name, size in self.arrays.sizes(counts, "sum").items()
         }
 
-    def addresses(self, tensors: Mapping[str, Tensor], counts: Mapping[str, int]) -> NDArray[np.int64]:
+    def check(self, tensors: Mapping[str, Tensor], source: Source, counts: Mapping[str, int]) -> None:
+        """Check that tensors can be used as the arrays of one source, see `ArrayTable.check_tensors`."""
+        self.arrays.check_tensors(tensors, source, counts, self.dtype)
+
+    def addresses(self, tensors: Mapping[str, Tensor]) -> NDArray[np.int64]:
         """Table of pointers to arrays, which must outlive its use.
 
         Args:
-            tensors: contiguous, by the names of the arrays; others are left out.
-            counts: nodes, edges and so on, for the smallest sizes of the arrays whose rows these are.
+            tensors: by the names of the arrays, as `check` wants them or from `results` and `Workspace`.
 
         Raises:
-            ValueError: an array is missing, not contiguous, too small or of another dtype.
+            ValueError: an array is missing.
         """
-        self.arrays.check_tensors(tensors, counts, self.dtype)
+        missing = self.arrays.numbers.keys() - tensors.keys()
+        if missing:
+            raise ValueError(f"arrays {', '.join(sorted(missing))} are missing: provide them")
         return np.array([tensors[name].data_ptr() for name in self.arrays.numbers], dtype=np.int64)
 
     def shares(self, offsets: Tensor, threads: int) -> dict[str, NDArray[np.int64]]:
