@@ -324,7 +324,7 @@ def test_more_than_one_thread_is_really_used(torch_threads, monkeypatch):
         shares.append((int(begin), int(end)))
 
     torch_threads(2)
-    compiled = cpu.Kernel("shares", Signature(indices("offsets", "receiver bounds")), torch.float32, kernel)
+    compiled = cpu.Kernel("shares", Signature(indices("offsets", "receiver bounds")), [torch.int64], kernel)
     monkeypatch.setattr(cpu, "_compiled", lambda *key: compiled)
     offsets = torch.tensor([0, 10, 11, 12, 20])
     nodes, arguments = cpu.Nodes(0, 4, offsets), {"offsets": offsets}

@@ -29,7 +29,7 @@ from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import Signature
 from ase_nbody.kernels.tables import ProductTable
-from ase_nbody.kernels.values import IndexPointer, ScalarPointer
+from ase_nbody.kernels.values import ScalarPointer
 
 Code = Callable[[ProductTable, KernelSettings], Builder]
 Arguments = Mapping[str, Tensor | list[Tensor]]
@@ -134,13 +134,13 @@ class Kernel:
     Attributes:
         name: for messages.
         signature: its arguments.
-        dtype: of its numbers.
+        dtypes: of the tensors, in the order of the signature's pointers.
         function: of begin, end and the addresses of the arguments.
     """
 
     name: str
     signature: Signature
-    dtype: torch.dtype
+    dtypes: list[torch.dtype]
     function: Callable[..., None]
 
     def addresses(self, arguments: Arguments) -> list[int]:
@@ -150,15 +150,16 @@ class Kernel:
             ValueError: an argument is missing, superfluous, not contiguous or of another dtype.
         """
         tensors: list[Tensor] = self.signature.bound(self.name, arguments)
-        dtypes = {ScalarPointer: self.dtype, IndexPointer: torch.int64}
-        for (_, name, kind), tensor in zip(self.signature.flat, tensors, strict=True):
-            if tensor.dtype is not dtypes[kind.pointer] or not tensor.is_contiguous():
-                strides = "contiguous" if tensor.is_contiguous() else "not contiguous"
-                raise ValueError(
-                    f"{self.name}: argument '{name}' is {tensor.dtype} and {strides}, but contiguous "
-                    f"{dtypes[kind.pointer]} is wanted"
-                )
-        return [tensor.data_ptr() for tensor in tensors]
+        if [t.dtype for t in tensors] != self.dtypes or not all(map(Tensor.is_contiguous, tensors)):
+            self._refuse(tensors)
+        return list(map(Tensor.data_ptr, tensors))
+
+    def _refuse(self, tensors: Sequence[Tensor]) -> None:
+        """Say which tensor is wrong."""
+        for (_, name, _), tensor, dtype in zip(self.signature.flat, tensors, self.dtypes, strict=True):
+            if tensor.dtype != dtype or not tensor.is_contiguous():
+                came = f"{tensor.dtype} and {'' if tensor.is_contiguous() else 'not '}contiguous"
+                raise ValueError(f"{self.name}: argument '{name}' is {came}, but contiguous {dtype} is wanted")
 
 
 def check_shapes(kernel: str, signature: Signature, arguments: Arguments) -> None:
@@ -193,7 +194,8 @@ def check_shapes(kernel: str, signature: Signature, arguments: Arguments) -> Non
 def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int, blocked: bool) -> Kernel:
     w = code(table, KernelSettings(torch.finfo(dtype).bits, channels, blocked))
     functions = compiled(w.text(), [w.name], len(w.signature.flat))
-    return Kernel(w.name, w.signature, dtype, functions[w.name])
+    dtypes = [dtype if kind.pointer is ScalarPointer else torch.int64 for _, _, kind in w.signature.flat]
+    return Kernel(w.name, w.signature, dtypes, functions[w.name])
 
 
 def compiled(text: str, names: Sequence[str], n_pointers: int) -> dict[str, Callable[..., None]]:

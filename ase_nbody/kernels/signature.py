@@ -138,6 +138,7 @@ class Signature:
     def __init__(self, *groups: Sequence[Argument]) -> None:
         self.arguments = {argument.name: argument for group in groups for argument in group}
         assert len(self.arguments) == sum(len(group) for group in groups)
+        self._counts = [(argument.name, len(argument.types)) for argument in self]
         self.flat = [(a, name, kind) for a in self for name, kind in zip(a.pointers, a.types, strict=True)]
 
     def __iter__(self) -> Iterator[Argument]:
@@ -153,18 +154,18 @@ class Signature:
         Raises:
             ValueError: an argument is missing, there is one too many, or a state has another number of blocks.
         """
-        if given.keys() != self.arguments.keys():
-            raise ValueError(self._difference(kernel, given.keys()))
         ordered: list[Any] = []
-        for argument in self:
-            value = given[argument.name]
-            several = list(value) if isinstance(value, (list, tuple)) else [value]
-            if len(several) != len(argument.types):
-                raise ValueError(
-                    f"{kernel}: argument '{argument.name}' has {len(several)} arrays, but {len(argument.types)} are "
-                    "wanted: give one for each irrep of the state"
-                )
-            ordered += several
+        for name, count in self._counts:
+            value = given.get(name)
+            several = type(value) is list
+            if value is None or (len(value) if several else 1) != count:  # type: ignore[arg-type]
+                raise ValueError(self._difference(kernel, given))
+            if several:
+                ordered += value  # type: ignore[arg-type]
+            else:
+                ordered.append(value)
+        if len(given) != len(self.arguments):
+            raise ValueError(self._difference(kernel, given))
         return ordered
 
     def pointers(
@@ -192,12 +193,17 @@ class Signature:
                 raise ValueError(f"{kernel}: argument '{name}' is {came}, but {wanted} are wanted")
         return ordered
 
-    def _difference(self, kernel: str, given: Iterable[str]) -> str:
+    def _difference(self, kernel: str, given: Mapping[str, object]) -> str:
         missing = [f"'{name}'" for name in self.arguments if name not in given]
         unknown = [f"'{name}'" for name in given if name not in self.arguments]
-        parts = [f"lacks its argument {', '.join(missing)}"] * bool(missing)
-        parts += [f"has no argument {', '.join(unknown)}"] * bool(unknown)
-        return f"{kernel} {' and '.join(parts)}; it takes {', '.join(self.arguments)}: call it with these"
+        if missing or unknown:
+            parts = [f"lacks its argument {', '.join(missing)}"] * bool(missing)
+            parts += [f"has no argument {', '.join(unknown)}"] * bool(unknown)
+            return f"{kernel} {' and '.join(parts)}; it takes {', '.join(self.arguments)}: call it with these"
+        counts = {name: len(value) if isinstance(value, list) else 1 for name, value in given.items()}
+        name, count = next((name, count) for name, count in self._counts if counts[name] != count)
+        wanted = f"{count} are wanted: give one for each irrep of the state"
+        return f"{kernel}: argument '{name}' has {counts[name]} arrays, but {wanted}"
 
 
 def described(value: object) -> str:
