@@ -346,5 +346,11 @@ def test_shapes_are_right_wherever_kernels_are_run(
     radial = {"hidden_layers", "hidden_gradients", "first_layer_gradients"}
     harmonics = {"harmonics", "harmonic_tangents", "harmonic_gradients"}
     contraction = {"messages", "tangent_messages", "gradients", "tangent_gradients", "changes"}
-    products = {"products", "product_tangents", "product_gradients", "added_product_gradients", "added_product_changes"}
+    products = {
+        "products",
+        "product_tangents",
+        "product_gradients",
+        "added_product_gradients",
+        "added_product_gradient_tangents",
+    }
     assert checked == radial | harmonics | contraction | products

@@ -74,11 +74,11 @@ class NBodyForces:
     def _current(self, network: GatedNetwork, types: Tensor, timings: Timings) -> Loaded:
         """Program and weights; made anew where they are out of date."""
         with self._lock:
-            found, present = self._loaded, frozenset(types.tolist())
-            if found is not None and found.parameters.unchanged():
-                if present <= found.types:
-                    return found
-                present |= found.types
+            loaded, present = self._loaded, frozenset(types.tolist())
+            if loaded is not None and loaded.parameters.unchanged():
+                if present <= loaded.types:
+                    return loaded
+                present |= loaded.types
             with timings.measure("tables"), torch.no_grad():
                 self._loaded = load(network, present)
             return self._loaded

@@ -78,19 +78,19 @@ def load(network: GatedNetwork, present: frozenset[int]) -> Loaded:
         torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes()
     )
     levels = level_codes(network)
-    made = program(levels, kernel_settings, grid, settings.max_degree_edges, n_types)
+    compiled = program(levels, kernel_settings, grid, settings.max_degree_edges, n_types)
     pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
     starts = torch.full((n_types**2,), -1)
     starts[pairs] = torch.arange(len(pairs)) * grid.rows
-    arrays = {"weights": made.weights(_matrices(gates)), "tables": starts, **_vectors(network, gates)}
+    arrays = {"weights": compiled.weights(_matrices(gates)), "tables": starts, **_vectors(network, gates)}
     for number, gate in enumerate(gates):
         layer = _hidden_layer(_radial(gate), pairs, settings.envelope_power)
         splines = torch.from_numpy(interpolate(layer, grid)).view(grid.rows, len(pairs), -1)
         table = _table(network, gate, number, splines.transpose(0, 1), pairs)
         arrays[f"table{number}"] = table.to(dtype).contiguous()
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
-    made.check(arrays, "weights", {"types": n_types, "type pairs": n_types**2})
-    return Loaded(Versions(network), present, made, arrays)
+    compiled.check(arrays, "weights", {"types": n_types, "type pairs": n_types**2})
+    return Loaded(Versions(network), present, compiled, arrays)
 
 
 def level_codes(network: GatedNetwork) -> tuple[LevelCode, ...]:
@@ -165,35 +165,35 @@ def _table(network: GatedNetwork, gate: Gate, number: int, splines: Tensor, pair
 
 def _matrices(gates: list[Gate]) -> dict[str, Tensor]:
     """Mixing matrices and their transposes by the names that the phases use."""
-    found = {}
+    matrices = {}
     for number, gate in enumerate(gates):
         for name, mixing in _mixings(gate).items():
             for irrep, weights in mixing.weights.items():
-                found[f"{name}{number}_{irrep}"] = weights.detach()
-                found[f"back_{name}{number}_{irrep}"] = weights.detach().T
-    return found
+                matrices[f"{name}{number}_{irrep}"] = weights.detach()
+                matrices[f"back_{name}{number}_{irrep}"] = weights.detach().T
+    return matrices
 
 
 def _mixings(gate: Gate) -> dict[str, Mixing]:
     many_body = gate.many_body
-    found = {"factor": many_body.factor, "linear": many_body.linear, "own": gate.own}
+    mixings = {"factor": many_body.factor, "linear": many_body.linear, "own": gate.own}
     if many_body.body_order >= 3:
-        found["mix_pairs"] = many_body.mix_pairs
+        mixings["mix_pairs"] = many_body.mix_pairs
     if many_body.body_order >= 4:
-        found |= {"pair_factor": many_body.pair_factor, "mix_triples": many_body.mix_triples}
-    return found
+        mixings |= {"pair_factor": many_body.pair_factor, "mix_triples": many_body.mix_triples}
+    return mixings
 
 
 def _vectors(network: GatedNetwork, gates: list[Gate]) -> dict[str, Tensor]:
     """What has one vector per element: readouts, folded with the mixing at the last level, and the own part."""
-    found = {}
+    vectors = {}
     for number, gate in enumerate(gates):
-        found[f"readout{number}_vectors"] = gate.readout.detach()
-        found[f"own_scale{number}_vectors"] = gate.own_scale.detach()
+        vectors[f"readout{number}_vectors"] = gate.readout.detach()
+        vectors[f"own_scale{number}_vectors"] = gate.own_scale.detach()
         scalar = str(SCALAR)
         for name, mixing in _mixings(gate).items():
             if scalar in mixing.weights and name not in ("own", "factor", "pair_factor"):
-                found[f"{name}{number}_vectors"] = (gate.readout @ mixing.weights[scalar].T).detach()
+                vectors[f"{name}{number}_vectors"] = (gate.readout @ mixing.weights[scalar].T).detach()
     scaled = network.embedding * gates[0].own_scale
-    found["own0_vectors"] = (scaled @ gates[0].own.weights[str(SCALAR)]).detach()
-    return found
+    vectors["own0_vectors"] = (scaled @ gates[0].own.weights[str(SCALAR)]).detach()
+    return vectors

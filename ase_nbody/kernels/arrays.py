@@ -75,10 +75,10 @@ class ArrayTable:
 
     def state(self, name: str, user: str) -> list[Array]:
         """The arrays name0, name1, ... of a state."""
-        found = [self.find(f"{name}0", user)]
-        while f"{name}{len(found)}" in self._arrays:
-            found.append(self.find(f"{name}{len(found)}", user))
-        return found
+        arrays = [self.find(f"{name}0", user)]
+        while f"{name}{len(arrays)}" in self._arrays:
+            arrays.append(self.find(f"{name}{len(arrays)}", user))
+        return arrays
 
     def note(self, array: Array, phase: str, kernel: str, access: Access) -> None:
         """Note what a kernel does with an array, in the order of the program.

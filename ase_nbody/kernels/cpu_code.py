@@ -44,11 +44,11 @@ class EdgeTable:
 
     def by_harmonic(self, pairs: list[tuple[int, int]]) -> dict[int, list[tuple[float, int]]]:
         """For each harmonic b the (coefficient, output) pairs among some couplings."""
-        found: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        harmonics: dict[int, list[tuple[float, int]]] = defaultdict(list)
         for coupling, output in pairs:
             for b, value in self.terms[coupling]:
-                found[b].append((value, output))
-        return found
+                harmonics[b].append((value, output))
+        return harmonics
 
 
 def write_couplings(w: Builder, edges: EdgeTable, harmonics: ScalarPointer, slots: ScalarPointer) -> None:

@@ -163,7 +163,7 @@ class NodeProduct:
             self._run(dual_code.added_product_gradients, arguments, 2.0)
         else:
             tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
-            self._run(dual_code.added_product_changes, {**arguments, **tangents}, 4.0)
+            self._run(dual_code.added_product_gradient_tangents, {**arguments, **tangents}, 4.0)
 
     def _values(self) -> dict[str, list[Tensor]]:
         return {"first": self.first.parts[VALUES], "second": self.second.parts[VALUES]}

@@ -80,13 +80,13 @@ def added_product_gradients(table: ProductTable, settings: KernelSettings) -> Bu
     return w
 
 
-def added_product_changes(table: ProductTable, settings: KernelSettings) -> Builder:
+def added_product_gradient_tangents(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of the gradients of `products` along a tangent of factors and upstream gradient, added likewise."""
     has = Operands(table, settings)
     values = [*factor_arguments(table, settings), *has.output("upstream", "nodes")]
     tangents = [*factor_arguments(table, settings, "t_"), *has.output("t_upstream", "nodes")]
     results = factor_arguments(table, settings, "d_", ADD)
-    w = Builder("added_product_changes", settings, Signature(values, tangents, results))
+    w = Builder("added_product_gradient_tangents", settings, Signature(values, tangents, results))
     with w.loop(w.begin, w.end) as n:
         factors, t_factors, d_factors = (factor_rows(w, n, prefix) for prefix in ("", "t_", "d_"))
         upstreams = [w.rows(r, n) for r in ("upstream", "t_upstream")]

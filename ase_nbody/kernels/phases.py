@@ -65,11 +65,11 @@ class Module:
 
     def texts(self) -> dict[str, str]:
         """Functions by their names."""
-        found = {}
+        texts = {}
         for name, w in self._functions.items():
             body = "\n".join([*w.lines, "  ret void", "}"])
-            found[name] = body if name in self.phases else body.replace("define void", "define internal void")
-        return found
+            texts[name] = body if name in self.phases else body.replace("define void", "define internal void")
+        return texts
 
     def text(self, functions: Mapping[str, str]) -> str:
         """The whole module of these functions."""
