@@ -24,6 +24,7 @@ from ase_nbody.kernels import (
     parse_irreps,
     product_table,
 )
+from ase_nbody.kernels.signature import Signature, indices
 from ase_nbody.kernels.tables import coefficients
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}  # of results of order one, relative to the largest
@@ -323,9 +324,11 @@ def test_more_than_one_thread_is_really_used(torch_threads, monkeypatch):
         shares.append((int(begin), int(end)))
 
     torch_threads(2)
-    monkeypatch.setattr(cpu, "_compiled", lambda *key: kernel)
+    compiled = cpu.Kernel("shares", Signature(indices("offsets", "receiver bounds")), [torch.int64], kernel)
+    monkeypatch.setattr(cpu, "_compiled", lambda *key: compiled)
     offsets = torch.tensor([0, 10, 11, 12, 20])
-    cpu.run(cpu_code.messages, TABLES["natural"], cpu.Nodes(0, 4, offsets), 1e9, torch.zeros(4, 1, 1), [offsets])
+    nodes, arguments = cpu.Nodes(0, 4, offsets), {"offsets": offsets}
+    cpu.run(cpu_code.messages, TABLES["natural"], nodes, 1e9, torch.zeros(4, 1, 1), arguments)
     assert sorted(shares) == [(0, 1), (1, 4)]
 
 

@@ -24,7 +24,7 @@ from ase_nbody.cli.nequip_import import Exported, exported_model, imported_poten
 from ase_nbody.graph import edge_vectors
 from ase_nbody.model_file import load_model
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.nn.nequip_layers import Gate
+from ase_nbody.nn.nequip_layers import GatedNonlinearity
 from ase_nbody.potential import Potential, predict
 
 SAME = 1e-12  # eV of 20, and of the largest force; seen 1e-14
@@ -328,11 +328,11 @@ def test_gates_keep_parity():
     irreps = state_irreps(NequipSettings(elements=("H",), max_degree=1, layers=4))[3]  # 0e+0o+1e+1o
     states, gates = torch.randn(5, 8, 3), torch.randn(5, 2, 3)
     inverted = torch.tensor([1, -1, 1, 1, 1, -1, -1, -1])[:, None]
-    gate = Gate(irreps)
+    gate = GatedNonlinearity(irreps)
     assert torch.allclose(gate(states * inverted, gates), gate(states, gates) * inverted, rtol=0, atol=1e-15)
 
 
 def test_gates_keep_the_variance_of_scalars():
     irreps = state_irreps(NequipSettings(elements=("H",), max_degree=1, layers=4))[3]
-    opened = Gate(irreps)(torch.randn(100_000, 8, 1), torch.randn(100_000, 2, 1))
+    opened = GatedNonlinearity(irreps)(torch.randn(100_000, 8, 1), torch.randn(100_000, 2, 1))
     assert torch.allclose(opened.square().mean(dim=(0, 2)), torch.ones(8), rtol=0, atol=0.05)

@@ -15,10 +15,14 @@ from nbody_networks import potential, rattled
 from test_nbody_forces import TOLERANCE, graph_of
 
 from ase_nbody.architectures import nbody_weights
+from ase_nbody.kernels.arrays import number_array
 from ase_nbody.kernels.cpu import compiled
-from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.programs import BLOCK, SHARES_PER_THREAD, Module, Program, shares_of
+from ase_nbody.kernels.phases import BLOCK, Module
+from ase_nbody.kernels.programs import SHARES_PER_THREAD, Program, shares_of
+from ase_nbody.kernels.signature import WRITE, Signature, numbers
 from ase_nbody.kernels.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
 from ase_nbody.kernels.team import Helper, helpers
 from ase_nbody.neighbours import neighbour_graph
@@ -74,7 +78,7 @@ def test_the_coarsest_grid_that_keeps_the_tolerance_is_taken() -> None:
 def test_matrix_products(
     bits: int, vector_bytes: int, inner: int, columns: int, channels: int, accumulate: bool
 ) -> None:
-    writer = matmul("kernel", Shape(bits, channels, True, vector_bytes), inner, columns, accumulate=accumulate)
+    writer = matmul("kernel", KernelSettings(bits, channels, True, vector_bytes), inner, columns, accumulate=accumulate)
     kernel = compiled(writer.text(), ["kernel"], 3)["kernel"]
     generator = torch.Generator().manual_seed(0)
     left, right, start = (
@@ -106,19 +110,21 @@ def test_machines_with_narrower_vectors_get_the_same_numbers(
 
 def doubling() -> Program:
     """One phase, out = 2 in, and what it calls."""
-    module = Module(Shape(64, 4, True))
+    arrays = [number_array("rows", "nodes", 4, "graph"), number_array("out", "nodes", 4, "result")]
+    module = Module(KernelSettings(64, 4, True), arrays)
 
-    def write(name: str) -> Writer:
-        w = Writer(name, module.shape, {"rows": 0, "out": 0})
-        with w.loop("%begin", "%end") as n:
-            row, out = w.scalars("%rows", n, 4), w.scalars("%out", n, 4)
+    def write(name: str) -> Builder:
+        signature = Signature(numbers("rows", "nodes", 4), numbers("out", "nodes", 4, WRITE))
+        w = Builder(name, module.settings, signature)
+        with w.loop(w.begin, w.end) as n:
+            row, out = w.row("rows", n), w.row("out", n)
             with w.channels() as k:
-                w.store(w.multiply(w.load(w.offset(row, k)), w.literal(2.0)), w.offset(out, k))
+                w.store(w.multiply(w.load(w.offset(row, k)), w.vector(2.0)), w.offset(out, k))
         return w
 
     with module.phase("double") as w:
-        name = module.function("twice", 0, write)
-        w.call(name, "0", w.count, [w.block_of("rows", 4), w.block_of("out", 4)])
+        function = module.function("twice", 0, write)
+        w.call(function, 0, w.count, rows=w.block_of("rows"), out=w.block_of("out"))
     return Program(module)
 
 

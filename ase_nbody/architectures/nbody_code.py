@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_nbody.kernels import Irreps, ProductTable, edge_code, geometry_code, node_code
-from ase_nbody.kernels.programs import PhaseWriter, State
+from ase_nbody.kernels.phases import PhaseWriter, State
 from ase_nbody.kernels.splines import Grid
+from ase_nbody.kernels.values import ScalarPointer
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def components(irreps: Irreps, multiplicities: Sequence[int] | None = None) -> l
     return [i.dimension * n for i, n in zip(irreps, counts, strict=True)]
 
 
-def _of_table(table: ProductTable) -> list[int]:
+def components_of(table: ProductTable) -> list[int]:
+    """Components of each irrep of a product, all paths."""
     return components(table.output_irreps, table.output_multiplicities)
 
 
@@ -62,21 +65,20 @@ class LevelWriter:
         self.level = level
         self.grid = grid
         self.w = w
-        self.shape = w.shape
+        self.settings = w.settings
         self.number = level.number
 
     def kept(self, name: str, sizes: Sequence[int]) -> State:
         """A state that the way back needs: an array, or of the block alone where the way back is in this phase."""
-        return self.w.temporary(sizes) if self.level.last else self.w.state(f"{name}{self.number}_", sizes)
+        return self.w.temporary(name, sizes) if self.level.last else self.w.state(f"{name}{self.number}_")
 
     def geometry(self, steps: Sequence[NDArray[np.float64]], n_types: int) -> None:
         """Functions of the edges of the block's receivers."""
         w = self.w
-        name = w.module.function(
-            "geometry", 0, lambda n: geometry_code.geometry(n, self.shape, self.grid, steps, n_types)
+        function = w.module.function(
+            "geometry", 0, lambda n: geometry_code.geometry(n, self.settings, self.grid, steps, n_types)
         )
-        names = "positions cells structure types shifts offsets senders tables ends slots children rows functions"
-        w.call(name, w.first, w.last, [w.whole(n) for n in names.split()])
+        w.call(function, w.first, w.last, **w.wholes(*function.signature.arguments))
 
     def up(self) -> None:
         """Messages, products, and states or energies."""
@@ -85,14 +87,14 @@ class LevelWriter:
         self.messages(factor)
         self.sources: list[tuple[str, State, Irreps]] = [("linear", factor, level.factor_irreps)]
         if level.pairs is not None:
-            pairs = w.temporary(_of_table(level.pairs))
-            self.product("pairs", level.pairs, factor, factor, pairs)
+            pairs = w.temporary("pairs", components_of(level.pairs))
+            self.product(level.pairs, factor, factor, pairs)
             self.sources.append(("mix_pairs", pairs, level.pairs.output_irreps))
         if level.pairs is not None and level.triples is not None:
             self.pair_factor = self.kept("pair_factor", components(level.triples.first_irreps))
             self.mix("pair_factor", pairs, level.pairs.output_irreps, self.pair_factor, level.triples.first_irreps)
-            triples = w.temporary(_of_table(level.triples))
-            self.product("triples", level.triples, self.pair_factor, factor, triples)
+            triples = w.temporary("triples", components_of(level.triples))
+            self.product(level.triples, self.pair_factor, factor, triples)
             self.sources.append(("mix_triples", triples, level.triples.output_irreps))
         if level.last:
             for name, source, irreps in self.sources:
@@ -103,26 +105,26 @@ class LevelWriter:
     def messages(self, factor: State) -> None:
         """Zeroth-order sums over the children, mixed."""
         w, table, number = self.w, self.level.messages, self.number
-        common = [w.whole(n) for n in ("offsets", "ends")]
-        edges = [w.whole(n) for n in ("rows", "functions", f"table{number}")]
+        edges = w.wholes("offsets", "ends", "rows", "functions", weights=f"table{number}")
         if number == 0:
-            name = w.module.function(
-                "scalar_messages", table, lambda n: edge_code.scalar_messages(n, table, self.shape, self.grid.degree)
+            function = w.module.function(
+                "scalar_messages", table, lambda n: edge_code.scalar_messages(n, table, self.settings, self.grid.degree)
             )
-            w.call(name, w.first, w.last, [*common, *edges, *w.from_node_zero(factor)])
+            w.call(function, w.first, w.last, **edges, out=w.from_node_zero(factor))
             return
-        fragments = w.temporary(_of_table(table))
-        below = [w.whole(f"states{number - 1}_{i}") for i in range(len(table.first_irreps))]
-        name = w.module.function(
-            "messages", table, lambda n: edge_code.messages(n, table, self.shape, self.grid.degree)
+        fragments = w.temporary("fragments", components_of(table))
+        below = w.whole_state(f"states{number - 1}_")
+        function = w.module.function(
+            "messages", table, lambda n: edge_code.messages(n, table, self.settings, self.grid.degree)
         )
-        w.call(name, w.first, w.last, [*common, w.whole("children"), *edges, *below, *w.from_node_zero(fragments)])
+        children, out = w.whole("children"), w.from_node_zero(fragments)
+        w.call(function, w.first, w.last, **edges, children=children, states=below, out=out)
         self.mix("factor", fragments, table.output_irreps, factor, self.level.factor_irreps)
 
     def make_states(self) -> None:
         """States from all sources, the energies in them, and the node's own part."""
         level, w = self.level, self.w
-        states = w.state(f"states{self.number}_", components(level.irreps_out))
+        states = w.state(f"states{self.number}_")
         self.clear(states)
         for name, source, irreps in self.sources:
             self.mix(name, source, irreps, states, level.irreps_out, accumulate=True)
@@ -131,8 +133,8 @@ class LevelWriter:
             self.add_rows_of_types("own", states.pointers[0], states.lengths[0])
             return
         irreps = level.messages.first_irreps
-        below = w.state(f"states{self.number - 1}_", components(irreps))
-        scaled = w.temporary(components(irreps))
+        below = w.state(f"states{self.number - 1}_")
+        scaled = w.temporary("scaled", components(irreps))
         self.scale(below, scaled)
         self.mix("own", scaled, irreps, states, level.irreps_out, accumulate=True)
 
@@ -145,10 +147,10 @@ class LevelWriter:
     def down(self) -> State:
         """Gradients by the mixed messages A, from d_states of the level, or from the energies for the last."""
         level, w = self.level, self.w
-        d_factor = w.temporary(components(level.factor_irreps))
+        d_factor = w.temporary("d_factor", components(level.factor_irreps))
         self.clear(d_factor)
         if not level.last:
-            self.d_states = w.state(f"d_states{self.number}_", components(level.irreps_out))
+            self.d_states = w.state(f"d_states{self.number}_")
             if self.number > 0:
                 self.own_back()
             self.add_rows_of_types("readout", self.d_states.pointers[0], self.d_states.lengths[0])
@@ -157,13 +159,16 @@ class LevelWriter:
         table = level.pairs
         if table is None:
             return d_factor
-        d_pairs = w.temporary(_of_table(table))
+        d_pairs = w.temporary("d_pairs", components_of(table))
         self.clear(d_pairs)
         self.back("mix_pairs", d_pairs, table.output_irreps)
         if level.triples is not None:
             self.triples_back(d_factor, d_pairs)
-        name = w.module.function("square_gradients", table, lambda n: node_code.square_gradients(n, table, self.shape))
-        w.call(name, "0", w.count, [*self.factor.pointers, *d_pairs.pointers, *d_factor.pointers])
+        function = w.module.function(
+            "square_gradients", table, lambda n: node_code.square_gradients(n, table, self.settings)
+        )
+        states = {"factor": self.factor.pointers, "upstream": d_pairs.pointers, "d_factor": d_factor.pointers}
+        w.call(function, 0, w.count, **states)
         return d_factor
 
     def triples_back(self, d_factor: State, d_pairs: State) -> None:
@@ -172,70 +177,69 @@ class LevelWriter:
         assert table is not None and level.pairs is not None
         if not level.last:
             self.pair_factor = self.kept("pair_factor", components(table.first_irreps))
-        d_triples = w.temporary(_of_table(table))
+        d_triples = w.temporary("d_triples", components_of(table))
         self.clear(d_triples)
         self.back("mix_triples", d_triples, table.output_irreps)
-        d_pair_factor = w.temporary(components(table.first_irreps))
-        name = w.module.function(
-            "product_gradients", table, lambda n: node_code.product_gradients(n, table, self.shape)
+        d_pair_factor = w.temporary("d_pair_factor", components(table.first_irreps))
+        function = w.module.function(
+            "product_gradients", table, lambda n: node_code.product_gradients(n, table, self.settings)
         )
-        given = [*self.pair_factor.pointers, *self.factor.pointers, *d_triples.pointers]
-        w.call(name, "0", w.count, [*given, *d_pair_factor.pointers, *d_factor.pointers])
+        factors = {"first": self.pair_factor.pointers, "second": self.factor.pointers}
+        d_factors = {"d_first": d_pair_factor.pointers, "d_second": d_factor.pointers}
+        w.call(function, 0, w.count, **factors, **d_factors, upstream=d_triples.pointers)
         self.mix_back("pair_factor", d_pair_factor, table.first_irreps, d_pairs, level.pairs.output_irreps)
 
     def own_back(self) -> None:
         """Gradients by the states below through the node's own part, to which those of the messages are added."""
         w, irreps = self.w, self.level.messages.first_irreps
-        d_scaled = w.temporary(components(irreps))
+        d_scaled = w.temporary("d_scaled", components(irreps))
         self.clear(d_scaled)
         self.mix_back("own", self.d_states, self.level.irreps_out, d_scaled, irreps)
-        self.scale(d_scaled, w.state(f"d_states{self.number - 1}_", components(irreps)))
+        self.scale(d_scaled, w.state(f"d_states{self.number - 1}_"))
 
     def messages_back(self, d_factor: State) -> None:
         """Gradients by the sums over children, for the phase over senders."""
         table = self.level.messages
-        upstream = self.w.state(f"upstream{self.number}_", _of_table(table))
+        upstream = self.w.state(f"upstream{self.number}_")
         self.clear(upstream)
         self.mix_back("factor", d_factor, self.level.factor_irreps, upstream, table.output_irreps)
 
     def edges_back(self, d_factor: State, steps: Sequence[NDArray[np.float64]], *, first: bool) -> None:
         """Of the first level: gradients by the functions of the edges, then by their vectors."""
         w, table = self.w, self.level.messages
-        name = w.module.function(
+        function = w.module.function(
             "scalar_gradients",
             table,
-            lambda n: edge_code.scalar_gradients(n, table, self.shape, self.grid.degree, first=first),
+            lambda n: edge_code.scalar_gradients(n, table, self.settings, self.grid.degree, first=first),
         )
-        names = "offsets ends rows functions table0".split()
         upstream = w.from_node_zero(d_factor)
-        w.call(name, w.first, w.last, [*(w.whole(n) for n in names), *upstream, w.whole("d_functions")])
-        name = w.module.function(
-            "vector_gradients", 0, lambda n: geometry_code.vector_gradients(n, self.shape, self.grid.degree, steps)
+        edges = w.wholes("offsets", "ends", "rows", "functions", weights="table0")
+        w.call(function, w.first, w.last, **edges, **w.wholes("d_functions"), upstream=upstream)
+        function = w.module.function(
+            "vector_gradients", 0, lambda n: geometry_code.vector_gradients(n, self.settings, self.grid.degree, steps)
         )
-        names = "offsets ends functions d_functions d_vectors d_positions d_strains".split()
-        w.call(name, w.first, w.last, [w.whole(n) for n in names])
+        w.call(function, w.first, w.last, **w.wholes(*function.signature.arguments))
 
     def senders(self, *, first: bool) -> None:
         """Gradients by the states below and by the functions of the edges; w runs over senders."""
         w, table, number = self.w, self.level.messages, self.number
         add = not self.level.last
-        name = w.module.function(
+        function = w.module.function(
             "gradients",
             (table, first, add),
-            lambda n: edge_code.gradients(n, table, self.shape, self.grid.degree, first=first, add_to_states=add),
+            lambda n: edge_code.gradients(n, table, self.settings, self.grid.degree, first=first, add_to_states=add),
         )
-        names = ("sender_offsets", "order", "receivers", "slots", "rows", "functions", f"table{number}")
-        states = [w.whole(f"states{number - 1}_{i}") for i in range(len(table.first_irreps))]
-        upstream = [w.whole(f"upstream{number}_{i}") for i in range(len(table.output_irreps))]
-        d_states = [w.whole(f"d_states{number - 1}_{i}") for i in range(len(table.first_irreps))]
-        pointers = [*(w.whole(n) for n in names), *states, *upstream, *d_states, w.whole("d_functions")]
-        w.call(name, w.first, w.last, pointers)
+        states = {"states": w.whole_state(f"states{number - 1}_"), "upstream": w.whole_state(f"upstream{number}_")}
+        d_states = w.whole_state(f"d_states{number - 1}_")
+        lists = w.wholes(offsets="sender_offsets") | w.wholes("order", "receivers", "slots", "rows")
+        edges = w.wholes("functions", weights=f"table{number}") | w.wholes("d_functions")
+        w.call(function, w.first, w.last, **lists, **edges, **states, d_states=d_states)
 
-    def product(self, name: str, table: ProductTable, first: State, second: State, out: State) -> None:
+    def product(self, table: ProductTable, first: State, second: State, out: State) -> None:
         """Products of two states."""
         w = self.w
-        name = w.module.function("products", table, lambda n: node_code.products(n, table, self.shape))
-        w.call(name, "0", w.count, [*first.pointers, *second.pointers, *out.pointers])
+        function = w.module.function("products", table, lambda n: node_code.products(n, table, self.settings))
+        w.call(function, 0, w.count, first=first.pointers, second=second.pointers, product=out.pointers)
 
     def mix(
         self, name: str, source: State, irreps: Irreps, out: State, irreps_out: Irreps, *, accumulate: bool = False
@@ -245,7 +249,7 @@ class LevelWriter:
             if irrep in irreps_out:
                 o = irreps_out.index(irrep)
                 sizes = (irrep.dimension, source.lengths[i] // irrep.dimension, out.lengths[o] // irrep.dimension)
-                weights = self.w.weights(f"{name}{self.number}_{irrep}", sizes[1] * sizes[2])
+                weights = self.w.weights(f"{name}{self.number}_{irrep}", *sizes[1:])
                 self.w.multiply_matrix(source.pointers[i], weights, out.pointers[o], sizes, accumulate=accumulate)
 
     def mix_back(self, name: str, upstream: State, irreps: Irreps, out: State, irreps_out: Irreps) -> None:
@@ -264,30 +268,32 @@ class LevelWriter:
     def clear(self, state: State) -> None:
         """Zeros."""
         for pointer, length in zip(state.pointers, state.lengths, strict=True):
-            self.w.call(self._zeros(length), "0", self.w.count, [pointer])
+            write = partial(node_code.zeros, settings=self.settings, length=length)
+            self.w.call(self.w.module.function("zeros", length, write), 0, self.w.count, out=pointer)
 
-    def _zeros(self, length: int) -> str:
-        return self.w.module.function("zeros", length, lambda n: node_code.zeros(n, self.shape, length))
-
-    def dot(self, name: str, rows: str, length: int) -> None:
+    def dot(self, name: str, rows: ScalarPointer, length: int) -> None:
         """Add to the energies the rows times the vectors of their types."""
         w = self.w
-        function = w.module.function("dots", length, lambda n: node_code.dots(n, self.shape, length))
+        function = w.module.function("dots", length, lambda n: node_code.dots(n, self.settings, length))
         vectors = w.whole(f"{name}{self.number}_vectors")
-        w.call(function, "0", w.count, [w.block_of("types", 1, "i64"), rows, vectors, w.block_of("energies", 1)])
+        types, energies = w.block_of("types"), w.block_of("energies")
+        w.call(function, 0, w.count, types=types, rows=rows, vectors=vectors, out=energies)
 
-    def add_rows_of_types(self, name: str, out: str, length: int) -> None:
+    def add_rows_of_types(self, name: str, out: ScalarPointer, length: int) -> None:
         """Add the vector of each node's type."""
         w = self.w
-        function = w.module.function("rows_of_types", length, lambda n: node_code.rows_of_types(n, self.shape, length))
-        w.call(function, "0", w.count, [w.block_of("types", 1, "i64"), w.whole(f"{name}{self.number}_vectors"), out])
+        function = w.module.function(
+            "rows_of_types", length, lambda n: node_code.rows_of_types(n, self.settings, length)
+        )
+        types, vectors = w.block_of("types"), w.whole(f"{name}{self.number}_vectors")
+        w.call(function, 0, w.count, types=types, vectors=vectors, out=out)
 
     def scale(self, state: State, out: State) -> None:
         """The state times the scale of each node's type."""
         w = self.w
-        common = [w.block_of("types", 1, "i64"), w.whole(f"own_scale{self.number}_vectors")]
+        types, vectors = w.block_of("types"), w.whole(f"own_scale{self.number}_vectors")
         for rows, target, length in zip(state.pointers, out.pointers, state.lengths, strict=True):
-            w.call(self._scaled(length // self.shape.channels), "0", w.count, [*common, rows, target])
-
-    def _scaled(self, count: int) -> str:
-        return self.w.module.function("scaled", count, lambda n: node_code.scaled_by_type(n, self.shape, count))
+            count = length // self.settings.channels
+            write = partial(node_code.scaled_by_type, settings=self.settings, components=count)
+            function = w.module.function("scaled", count, write)
+            w.call(function, 0, w.count, types=types, vectors=vectors, rows=rows, out=target)

@@ -7,19 +7,16 @@ together.
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Work
+from ase_nbody.architectures.nbody_gates import GatedNetwork, NBodySettings
 from ase_nbody.architectures.nbody_weights import Loaded, load
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.geometry_code import EdgeRow
+from ase_nbody.kernels.programs import Program
 from ase_nbody.timings import Timings
-
-if TYPE_CHECKING:
-    from ase_nbody.architectures.nbody import NBodyNetwork, NBodySettings
 
 
 def serves(settings: NBodySettings) -> bool:
@@ -42,7 +39,7 @@ class NBodyForces:
     def __reduce__(self) -> tuple[type[NBodyForces], tuple[()]]:
         return NBodyForces, ()
 
-    def __call__(self, network: NBodyNetwork, graph: Graph, timings: Timings) -> Gradients:
+    def __call__(self, network: GatedNetwork, graph: Graph, timings: Timings) -> Gradients:
         """Energies and gradients of a graph.
 
         Args:
@@ -60,44 +57,46 @@ class NBodyForces:
             with self._lock:
                 self._spare.append(workspace)
 
-    def work(self, network: NBodyNetwork, graph: Graph) -> dict[str, Work]:
+    def work(self, network: GatedNetwork, graph: Graph) -> dict[str, Work]:
         """What each phase does for a graph without edges beyond the cutoff."""
         types = network.type_of_number[graph.atomic_numbers]
         loaded = self._current(network, types, Timings())
-        sizes = {name: size * dtype.itemsize for name, (size, dtype) in _sizes(loaded, graph).items()}
-        sizes |= {name: a.nbytes for name, a in (_graph_arrays(graph, types) | _results(graph)).items()}
+        program, counts = loaded.program, _counts(graph)
+        sizes = {name: n * program.dtype_of(name).itemsize for name, n in program.arrays.sizes(counts).items()}
         n_atoms, n_edges = graph.n_atoms, graph.edges.n_edges
         return {
             phase: Work(
                 does.per_node * n_atoms + does.per_edge * n_edges, float(sum(sizes.get(n, 0) for n in does.arrays))
             )
-            for phase, does in loaded.program.phases.items()
+            for phase, does in program.phases.items()
         }
 
-    def _current(self, network: NBodyNetwork, types: Tensor, timings: Timings) -> Loaded:
+    def _current(self, network: GatedNetwork, types: Tensor, timings: Timings) -> Loaded:
         """Program and weights; made anew where they are out of date."""
         with self._lock:
-            found, present = self._loaded, frozenset(types.tolist())
-            if found is not None and found.parameters.unchanged():
-                if present <= found.types:
-                    return found
-                present |= found.types
+            loaded, present = self._loaded, frozenset(types.tolist())
+            if loaded is not None and loaded.parameters.unchanged():
+                if present <= loaded.types:
+                    return loaded
+                present |= loaded.types
             with timings.measure("tables"), torch.no_grad():
                 self._loaded = load(network, present)
             return self._loaded
 
 
 def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace, timings: Timings) -> Gradients:
-    found = loaded.program
-    kept = workspace.arrays(_sizes(loaded, graph))
-    arrays = {**loaded.arrays, **_graph_arrays(graph, types), **_results(graph), **kept}
-    addresses = found.addresses(arrays)
+    program, counts = loaded.program, _counts(graph)
+    given = _graph_arrays(graph, types)
+    program.check(given, "graph", counts)
+    arrays = {**loaded.arrays, **given, **program.results(counts), **workspace.arrays(program, counts)}
+    addresses = program.addresses(arrays)
     threads = torch.get_num_threads()
-    found.run(addresses, found.shares(graph.edges.receiver_offsets, threads), threads, timings)
+    program.run(addresses, program.shares(graph.edges.receiver_offsets, threads), threads, timings)
     strains = arrays["d_strains"].view(-1, 3, 3)
     d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
     d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph)
-    return Gradients(arrays["energies"], arrays["d_positions"], 0.5 * (d_strain + d_strain.transpose(1, 2)), d_vectors)
+    d_positions = arrays["d_positions"].view(-1, 3)
+    return Gradients(arrays["energies"], d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)), d_vectors)
 
 
 def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph) -> Tensor:
@@ -113,13 +112,23 @@ class Workspace:
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
+        self._fits: tuple[Program, dict[str, int]] | None = None
 
-    def arrays(self, sizes: dict[str, tuple[int, torch.dtype]]) -> dict[str, Tensor]:
-        """Arrays of at least so many numbers each."""
-        for name, (size, dtype) in sizes.items():
+    def arrays(self, program: Program, counts: dict[str, int]) -> dict[str, Tensor]:
+        """Arrays of at least so many nodes and edges."""
+        if self._fits == (program, counts):
+            return self._kept
+        for name, size in program.arrays.sizes(counts, "workspace").items():
+            dtype = program.dtype_of(name)
             if name not in self._kept or self._kept[name].numel() < size or self._kept[name].dtype != dtype:
                 self._kept[name] = torch.empty(size + size // 8, dtype=dtype)
+        self._fits = program, counts
         return self._kept
+
+
+def _counts(graph: Graph) -> dict[str, int]:
+    nodes = graph.n_atoms
+    return {"nodes": nodes, "node bounds": nodes + 1, "edges": graph.edges.n_edges, "structures": graph.n_structures}
 
 
 def _graph_arrays(graph: Graph, types: Tensor) -> dict[str, Tensor]:
@@ -139,24 +148,3 @@ def _graph_arrays(graph: Graph, types: Tensor) -> dict[str, Tensor]:
         "order": edges.sender_order,
         "sender_offsets": edges.sender_offsets,
     }
-
-
-def _results(graph: Graph) -> dict[str, Tensor]:
-    new = graph.positions.new_empty
-    return {
-        "energies": torch.zeros_like(graph.positions[:, 0]),
-        "d_positions": new(graph.n_atoms, 3),
-        "d_strains": new(graph.n_atoms, 9),
-    }
-
-
-def _sizes(loaded: Loaded, graph: Graph) -> dict[str, tuple[int, torch.dtype]]:
-    """Of the arrays that phases hand to each other."""
-    found, grid, harmonics = loaded.program, loaded.grid, loaded.harmonics
-    atoms, edges, whole = graph.n_atoms, graph.edges.n_edges, torch.int64
-    sizes = {name: (atoms * length, found.dtype) for name, length in found.states.items()}
-    sizes |= {"ends": (atoms, whole), "slots": (edges, whole), "children": (edges, whole), "rows": (edges, whole)}
-    sizes["functions"] = (edges * EdgeRow(harmonics, grid.degree).length, found.dtype)
-    sizes["d_functions"] = (edges * (harmonics + 1), found.dtype)
-    sizes["d_vectors"] = (edges * 3, found.dtype)
-    return sizes

@@ -15,27 +15,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ase_nbody.architectures.nbody_arrays import program_arrays
 from ase_nbody.architectures.nbody_code import LevelCode, LevelWriter
 from ase_nbody.kernels import geometry_code
-from ase_nbody.kernels.llvm_writer import Shape
-from ase_nbody.kernels.programs import Module, Program
+from ase_nbody.kernels.geometry_code import EdgeRow
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.phases import Module
+from ase_nbody.kernels.programs import Program
 from ase_nbody.kernels.splines import Grid
 from ase_nbody.math.harmonics import harmonic_steps
 
 
 @cache
-def program(levels: tuple[LevelCode, ...], shape: Shape, grid: Grid, max_degree: int, n_types: int) -> Program:
+def program(
+    levels: tuple[LevelCode, ...], settings: KernelSettings, grid: Grid, max_degree: int, n_types: int
+) -> Program:
     """Compiled phases of a network: level_1_up, ..., level_2_up_and_down, level_2_senders, level_1_down, ..., forces.
 
     Args:
         levels: from the first to the last.
-        shape: dtype, channels and vectors.
+        settings: dtype, channels and vectors.
         grid: of the splines.
         max_degree: highest degree of the harmonics.
         n_types: elements of the network.
     """
     steps = [s.numpy() for s in harmonic_steps(max_degree, torch.float64, torch.device("cpu"))]
-    module = Module(shape)
+    row = EdgeRow((max_degree + 1) ** 2, grid.degree)
+    module = Module(settings, program_arrays(levels, settings.channels, row))
     for level in levels:
         with module.phase(f"level_{level.number + 1}_up{'_and_down' if level.last else ''}") as w:
             writer = LevelWriter(level, w, grid)
@@ -50,9 +56,9 @@ def program(levels: tuple[LevelCode, ...], shape: Shape, grid: Grid, max_degree:
         with module.phase(f"level_{level.number + 1}_down") as w:
             _down(LevelWriter(level, w, grid), steps, first=False)
     with module.phase("forces") as w:
-        name = module.function("sender_gradients", 0, lambda n: geometry_code.sender_gradients(n, shape))
-        names = ("sender_offsets", "order", "slots", "d_vectors", "d_positions")
-        w.call(name, w.first, w.last, [w.whole(n) for n in names])
+        function = module.function("sender_gradients", 0, lambda n: geometry_code.sender_gradients(n, settings))
+        offsets = w.wholes(offsets="sender_offsets")
+        w.call(function, w.first, w.last, **offsets, **w.wholes("order", "slots", "d_vectors", "d_positions"))
     return Program(module)
 
 

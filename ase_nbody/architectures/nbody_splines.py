@@ -1,6 +1,6 @@
 """Energies, forces and stress of N-body networks on a GPU: radial tables in the kernels, autograd for the rest.
 
-The numbers are those of `NBodyNetwork` under autograd within the accuracy of the radial tables, which are those of the
+The numbers are those of `GatedNetwork` under autograd within the accuracy of the radial tables, which are those of the
 compiled evaluation on the CPU; a test holds the two together.
 """
 
@@ -25,7 +25,7 @@ from ase_nbody.math import spherical_harmonics
 from ase_nbody.timings import Timings
 
 if TYPE_CHECKING:
-    from ase_nbody.architectures.nbody import Gate, NBodyNetwork
+    from ase_nbody.architectures.nbody_gates import Gate, GatedNetwork
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class NBodySplines:
     def __reduce__(self) -> tuple[type[NBodySplines], tuple[()]]:
         return NBodySplines, ()
 
-    def __call__(self, network: NBodyNetwork, graph: Graph, timings: Timings) -> Gradients:
+    def __call__(self, network: GatedNetwork, graph: Graph, timings: Timings) -> Gradients:
         """Energies and gradients of a graph.
 
         Args:
@@ -83,7 +83,7 @@ class NBodySplines:
             return found
         return replace(found, vectors=torch.zeros_like(vectors).index_copy(0, numbers, d_near))
 
-    def _current(self, network: NBodyNetwork, types: Tensor, timings: Timings) -> RadialTables:
+    def _current(self, network: GatedNetwork, types: Tensor, timings: Timings) -> RadialTables:
         """Tables; made anew where they are out of date."""
         with self._lock:
             found = self._tables
@@ -98,7 +98,7 @@ class NBodySplines:
             return self._tables
 
 
-def _tables(network: NBodyNetwork, present: frozenset[int]) -> RadialTables:
+def _tables(network: GatedNetwork, present: frozenset[int]) -> RadialTables:
     on_cpu = copy.deepcopy(network).cpu()
     gates = [cast("Gate", gate) for gate in on_cpu.gates]
     grid, n_types = table_grid(on_cpu, gates), len(network.settings.elements)
@@ -115,7 +115,7 @@ def _tables(network: NBodyNetwork, present: frozenset[int]) -> RadialTables:
 
 
 def _energies(
-    network: NBodyNetwork, tables: RadialTables, graph: Graph, vectors: Tensor, edges: EdgeList, types: Tensor
+    network: GatedNetwork, tables: RadialTables, graph: Graph, vectors: Tensor, edges: EdgeList, types: Tensor
 ) -> Tensor:
     """Atomic energies, (N,), from the vectors of edges shorter than the cutoff."""
     grid, settings = tables.grid, network.settings

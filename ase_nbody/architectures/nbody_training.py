@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ase_nbody.architectures.base import Gradients
+from ase_nbody.architectures.nbody_gates import Gate, GatedNetwork
 from ase_nbody.graph import Graph, edge_vectors, split_graph
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Batch, Contraction, Dual
 from ase_nbody.kernels.workers import side_by_side, torch_threads
@@ -28,9 +29,6 @@ from ase_nbody.nn.dual_edges import DualDirections, DualRadial, RadialBasis, rad
 from ase_nbody.nn.dual_gates import ManyBodyParts, ManyBodyPass
 from ase_nbody.nn.dual_mixing import DualMixing, Found
 from ase_nbody.nn.gates import LearnedAggregation
-
-if TYPE_CHECKING:
-    from ase_nbody.architectures.nbody import Gate, NBodyNetwork
 
 SMALLEST_SHARE = 1500
 """Edges per thread below which another thread gains nothing: a pass holds Python's lock for about 4 ms in all."""
@@ -158,7 +156,7 @@ class NBodyPass:
         graph: the batch.
     """
 
-    def __init__(self, parts: Sequence[GateParts], network: NBodyNetwork, graph: Graph) -> None:
+    def __init__(self, parts: Sequence[GateParts], network: GatedNetwork, graph: Graph) -> None:
         settings = network.settings
         self.embedding = network.embedding
         self.vectors = edge_vectors(graph)
@@ -226,12 +224,12 @@ class NBodyTraining:
         network: on the CPU.
     """
 
-    def __init__(self, network: NBodyNetwork) -> None:
+    def __init__(self, network: GatedNetwork) -> None:
         gates = [cast("Gate", gate) for gate in network.gates]
         self.parts = [GateParts(gate, last=number == len(gates) - 1) for number, gate in enumerate(gates)]
         self.parameters = list(network.parameters())
 
-    def __call__(self, network: NBodyNetwork, graph: Graph) -> Gradients:
+    def __call__(self, network: GatedNetwork, graph: Graph) -> Gradients:
         """Energies and gradients of a graph, by the network that this was made for."""
         found: tuple[Tensor, ...] = _Energies.apply(self.parts, network, graph, *self.parameters)  # type: ignore[no-untyped-call]
         return Gradients(*found)
@@ -242,7 +240,7 @@ class _Energies(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, parts: list[GateParts], network: NBodyNetwork, graph: Graph, *parameters: Tensor
+        ctx: Any, parts: list[GateParts], network: GatedNetwork, graph: Graph, *parameters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         graphs = split_graph(graph, _shares(graph))
         with _torch_threads(graph):
@@ -278,7 +276,7 @@ class _Energies(Function):
         return (None, None, None, *(found[0].get(id(p)) for p in ctx.parameters))
 
 
-def _values(parts: list[GateParts], network: NBodyNetwork, graph: Graph) -> NBodyPass:
+def _values(parts: list[GateParts], network: GatedNetwork, graph: Graph) -> NBodyPass:
     made = NBodyPass(parts, network, graph)
     made.pull()
     return made

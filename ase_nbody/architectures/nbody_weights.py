@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,19 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.architectures.nbody_code import LevelCode
+from ase_nbody.architectures.nbody_gates import Gate, GatedNetwork
 from ase_nbody.architectures.nbody_program import program
 from ase_nbody.kernels import Irrep
 from ase_nbody.kernels.cpu import vector_bytes
-from ase_nbody.kernels.llvm_writer import Shape
+from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.programs import Program
 from ase_nbody.kernels.splines import Functions, Grid, fitted_grid, interpolate
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.gates import LearnedAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
-
-if TYPE_CHECKING:
-    from ase_nbody.architectures.nbody import Gate, NBodyNetwork
 
 TABLES = {torch.float32: (3, 1e-6), torch.float64: (7, 1e-10)}
 """Degree of the splines, and their largest error relative to the largest value."""
@@ -61,43 +59,47 @@ class Loaded:
         parameters: of which weights and tables were made.
         types: numbers of the elements that the tables hold.
         program: compiled phases.
-        grid: of the tables.
-        harmonics: their number.
         arrays: weights, vectors by element, radial tables and the first row of each pair of types.
     """
 
     parameters: Versions
     types: frozenset[int]
     program: Program
-    grid: Grid
-    harmonics: int
     arrays: dict[str, Tensor]
 
 
-def load(network: NBodyNetwork, present: frozenset[int]) -> Loaded:
+def load(network: GatedNetwork, present: frozenset[int]) -> Loaded:
     """Folded weights and tables for pairs of the elements that are present."""
     settings, dtype = network.settings, network.embedding.dtype
     gates = [cast("Gate", gate) for gate in network.gates]
     n_types = len(settings.elements)
     grid = table_grid(network, gates)
-    shape = Shape(torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes())
-    levels = tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
-    made = program(levels, shape, grid, settings.max_degree_edges, n_types)
+    kernel_settings = KernelSettings(
+        torch.finfo(dtype).bits, settings.channels, blocked=True, vector_bytes=vector_bytes()
+    )
+    levels = level_codes(network)
+    compiled = program(levels, kernel_settings, grid, settings.max_degree_edges, n_types)
     pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
     starts = torch.full((n_types**2,), -1)
     starts[pairs] = torch.arange(len(pairs)) * grid.rows
-    arrays = {"weights": made.weights(_matrices(gates)), "tables": starts, **_vectors(network, gates)}
+    arrays = {"weights": compiled.weights(_matrices(gates)), "tables": starts, **_vectors(network, gates)}
     for number, gate in enumerate(gates):
         layer = hidden_layer(radial_of(gate), pairs, settings.envelope_power)
         splines = torch.from_numpy(interpolate(layer, grid)).view(grid.rows, len(pairs), -1)
         table = _table(network, gate, number, splines.transpose(0, 1), pairs)
         arrays[f"table{number}"] = table.to(dtype).contiguous()
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
-    harmonics = (settings.max_degree_edges + 1) ** 2
-    return Loaded(Versions(network), present, made, grid, harmonics, arrays)
+    compiled.check(arrays, "weights", {"types": n_types, "type pairs": n_types**2})
+    return Loaded(Versions(network), present, compiled, arrays)
 
 
-def table_grid(network: NBodyNetwork, gates: list[Gate]) -> Grid:
+def level_codes(network: GatedNetwork) -> tuple[LevelCode, ...]:
+    """What the code of each level depends on."""
+    gates = [cast("Gate", gate) for gate in network.gates]
+    return tuple(_level_code(gate, number, len(gates)) for number, gate in enumerate(gates))
+
+
+def table_grid(network: GatedNetwork, gates: list[Gate]) -> Grid:
     """A grid fine enough for all pairs of elements, so that results do not depend on which have been met."""
     pairs, power = range(len(network.settings.elements) ** 2), network.settings.envelope_power
     layers = [
@@ -149,7 +151,7 @@ def hidden_layer(radial: LearnedRadial, pairs: list[int], envelope_power: int) -
     return hidden
 
 
-def _table(network: NBodyNetwork, gate: Gate, number: int, splines: Tensor, pairs: list[int]) -> Tensor:
+def _table(network: GatedNetwork, gate: Gate, number: int, splines: Tensor, pairs: list[int]) -> Tensor:
     """Coefficients of the radial weights, (pairs, rows, paths C), from those of the hidden layers (pairs, rows, H)."""
     last = radial_of(gate).last.double() * gate.average_neighbours**-0.5
     if number > 0:
@@ -164,35 +166,35 @@ def _table(network: NBodyNetwork, gate: Gate, number: int, splines: Tensor, pair
 
 def _matrices(gates: list[Gate]) -> dict[str, Tensor]:
     """Mixing matrices and their transposes by the names that the phases use."""
-    found = {}
+    matrices = {}
     for number, gate in enumerate(gates):
         for name, mixing in _mixings(gate).items():
             for irrep, weights in mixing.weights.items():
-                found[f"{name}{number}_{irrep}"] = weights.detach()
-                found[f"back_{name}{number}_{irrep}"] = weights.detach().T
-    return found
+                matrices[f"{name}{number}_{irrep}"] = weights.detach()
+                matrices[f"back_{name}{number}_{irrep}"] = weights.detach().T
+    return matrices
 
 
 def _mixings(gate: Gate) -> dict[str, Mixing]:
     many_body = gate.many_body
-    found = {"factor": many_body.factor, "linear": many_body.linear, "own": gate.own}
+    mixings = {"factor": many_body.factor, "linear": many_body.linear, "own": gate.own}
     if many_body.body_order >= 3:
-        found["mix_pairs"] = many_body.mix_pairs
+        mixings["mix_pairs"] = many_body.mix_pairs
     if many_body.body_order >= 4:
-        found |= {"pair_factor": many_body.pair_factor, "mix_triples": many_body.mix_triples}
-    return found
+        mixings |= {"pair_factor": many_body.pair_factor, "mix_triples": many_body.mix_triples}
+    return mixings
 
 
-def _vectors(network: NBodyNetwork, gates: list[Gate]) -> dict[str, Tensor]:
+def _vectors(network: GatedNetwork, gates: list[Gate]) -> dict[str, Tensor]:
     """What has one vector per element: readouts, folded with the mixing at the last level, and the own part."""
-    found = {}
+    vectors = {}
     for number, gate in enumerate(gates):
-        found[f"readout{number}_vectors"] = gate.readout.detach()
-        found[f"own_scale{number}_vectors"] = gate.own_scale.detach()
+        vectors[f"readout{number}_vectors"] = gate.readout.detach()
+        vectors[f"own_scale{number}_vectors"] = gate.own_scale.detach()
         scalar = str(SCALAR)
         for name, mixing in _mixings(gate).items():
             if scalar in mixing.weights and name not in ("own", "factor", "pair_factor"):
-                found[f"{name}{number}_vectors"] = (gate.readout @ mixing.weights[scalar].T).detach()
+                vectors[f"{name}{number}_vectors"] = (gate.readout @ mixing.weights[scalar].T).detach()
     scaled = network.embedding * gates[0].own_scale
-    found["own0_vectors"] = (scaled @ gates[0].own.weights[str(SCALAR)]).detach()
-    return found
+    vectors["own0_vectors"] = (scaled @ gates[0].own.weights[str(SCALAR)]).detach()
+    return vectors

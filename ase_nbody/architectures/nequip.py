@@ -18,7 +18,7 @@ from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
 from ase_nbody.nn.active_edges import active_edges
 from ase_nbody.nn.element_mixing import element_groups
-from ase_nbody.nn.nequip_layers import SCALARS, Interaction, InteractionShape, NequipAtoms, NequipEdges
+from ase_nbody.nn.nequip_layers import SCALARS, InteractionShape, NequipAtoms, NequipEdges, NequipInteraction
 from ase_nbody.nn.perceptron import Activation, Perceptron
 
 
@@ -99,7 +99,7 @@ class NequipNetwork(Network):
         self.embedding = nn.Parameter(
             torch.randn(elements, shapes[0].embedding_channels, generator=generator, dtype=torch.float32)
         )
-        self.layers = nn.ModuleList(Interaction(shape, generator) for shape in shapes)
+        self.layers = nn.ModuleList(NequipInteraction(shape, generator) for shape in shapes)
         hidden = (settings.readout_width or settings.channels,) * settings.readout_depth
         self.readout = Perceptron((settings.channels, *hidden, 1), settings.readout_activation, generator)
 

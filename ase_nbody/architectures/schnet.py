@@ -46,7 +46,7 @@ def shifted_softplus(inputs: Tensor) -> Tensor:
     return functional.softplus(inputs) - math.log(2.0)
 
 
-class Interaction(nn.Module):
+class SchNetInteraction(nn.Module):
     """One interaction block: what an atom's features change by.
 
     Args:
@@ -114,7 +114,7 @@ class SchNet(Network):
         self.embedding = nn.Parameter(
             torch.randn(len(settings.elements), features, generator=generator, dtype=torch.float32)
         )
-        self.interactions = nn.ModuleList(Interaction(settings, generator) for _ in range(settings.interactions))
+        self.interactions = nn.ModuleList(SchNetInteraction(settings, generator) for _ in range(settings.interactions))
         self.readout1 = Dense(features, features // 2, generator)
         self.readout2 = Dense(features // 2, 1, generator)
 
@@ -127,7 +127,7 @@ class SchNet(Network):
         features = self.embedding[types]  # (N, F)
         alone: Tensor = self.embedding  # (elements, F)
         for block in self.interactions:
-            assert isinstance(block, Interaction)
+            assert isinstance(block, SchNetInteraction)
             features = features + block(features, gaussians, envelope, edges.pairs)
             alone = alone + block.without_neighbours()
         energies = self._readout(features) - self._readout(alone)[types]

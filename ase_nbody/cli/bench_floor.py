@@ -10,7 +10,7 @@ from ase_nbody.cli.bench_figures import Dynamics
 from ase_nbody.kernels.machine import Machine
 
 
-class Work(Protocol):
+class CountedWork(Protocol):
     """What a part of an evaluation must do, as architectures count it."""
 
     @property
@@ -43,7 +43,7 @@ class Floor:
     step_over_floor: float
 
 
-def floor_of_step(work: Mapping[str, Work], machine: Machine, dynamics: Dynamics) -> Floor:
+def floor_of_step(work: Mapping[str, CountedWork], machine: Machine, dynamics: Dynamics) -> Floor:
     """The machine's floor of one evaluation.
 
     Args:

@@ -24,7 +24,7 @@ from ase_nbody.cli.bench_figures import (
     n_cores,
     peak_memory_mib,
 )
-from ase_nbody.cli.bench_floor import Floor, Work, floor_of_step
+from ase_nbody.cli.bench_floor import CountedWork, Floor, floor_of_step
 from ase_nbody.cli.inputs import ATOMS_OF_ONE_THREAD, calculator
 from ase_nbody.cli.options import Dtype
 from ase_nbody.cli.output import warn
@@ -158,7 +158,7 @@ class _Measured:
 
     figures: StructureFigures
     calculator: NBodyCalculator
-    work: Mapping[str, Work] | None
+    work: Mapping[str, CountedWork] | None
 
 
 def _moved(options: Options, name: str, atoms: Atoms, threads: int, seconds: float) -> _Measured:
@@ -185,7 +185,7 @@ def _moved(options: Options, name: str, atoms: Atoms, threads: int, seconds: flo
         many=None,
         peak_memory_mib=peak_memory_mib(),
     )
-    counted: Callable[[Graph], Mapping[str, Work] | None] | None = getattr(potential.network, "work", None)
+    counted: Callable[[Graph], Mapping[str, CountedWork] | None] | None = getattr(potential.network, "work", None)
     return _Measured(figures, calc, counted(graph) if counted else None)
 
 

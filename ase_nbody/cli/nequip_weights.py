@@ -25,7 +25,7 @@ from ase_nbody.kernels.tables import coefficients
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.nn.element_mixing import ElementMixing
 from ase_nbody.nn.mixing import Mixing
-from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, Interaction
+from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, NequipInteraction
 from ase_nbody.nn.perceptron import Perceptron
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -50,7 +50,7 @@ def copy_weights(network: NequipNetwork, described: Described, arrays: Arrays) -
     signs = harmonic_factors(arrays, network.settings.max_degree, tolerance)
     gains = {"0e": 1.0}
     for number, (layer, one) in enumerate(zip(network.layers, described["layers"], strict=True)):
-        assert isinstance(layer, Interaction)
+        assert isinstance(layer, NequipInteraction)
         own = {name.partition(".")[2]: a for name, a in arrays.items() if name.startswith(f"layer{number}.")}
         _copy_radial(layer, one, own, path_factors(layer, one, own, signs, tolerance))
         first = layer.radial.weights[0]
@@ -75,7 +75,7 @@ def harmonic_factors(arrays: Arrays, max_degree: int, tolerance: float) -> dict[
 
 
 def path_factors(
-    layer: Interaction, described: Described, arrays: Arrays, harmonics: Mapping[str, float], tolerance: float
+    layer: NequipInteraction, described: Described, arrays: Arrays, harmonics: Mapping[str, float], tolerance: float
 ) -> dict[int, float]:
     """By number of their path, the factor between their product of states and harmonics and ours."""
     factors = {}
@@ -96,7 +96,7 @@ def spread(matrix: NDArray[Any], axis: int, blocks: Sequence[slice], width: int)
     return np.moveaxis(np.concatenate(parts), 0, axis)
 
 
-def _their_paths(layer: Interaction, described: Described) -> list[int]:
+def _their_paths(layer: NequipInteraction, described: Described) -> list[int]:
     """For each of our paths, the number of theirs."""
     first, second = layer.table.first_irreps, layer.table.second_irreps
     ours = [[str(first[p.first]), str(second[p.second]), str(p.irrep)] for p in layer.table.paths]
@@ -114,7 +114,7 @@ def _named_blocks(listed: Sequence[tuple[str, int]]) -> dict[str, slice]:
     return dict(zip([name for name, _ in listed], _blocks([size for _, size in listed]), strict=True))
 
 
-def _copy_radial(layer: Interaction, described: Described, arrays: Arrays, factors: Mapping[int, float]) -> None:
+def _copy_radial(layer: NequipInteraction, described: Described, arrays: Arrays, factors: Mapping[int, float]) -> None:
     """The radial network; columns of its last matrix are ordered by path."""
     sizes = [described["states"][path[0]][1] for path in described["paths"]]
     columns, order = _blocks(sizes), _their_paths(layer, described)
@@ -125,7 +125,7 @@ def _copy_radial(layer: Interaction, described: Described, arrays: Arrays, facto
     _copy_perceptron(layer.radial, matrices)
 
 
-def _copy_mixing(layer: Interaction, described: Described, arrays: Arrays, gains: Mapping[str, float]) -> None:
+def _copy_mixing(layer: NequipInteraction, described: Described, arrays: Arrays, gains: Mapping[str, float]) -> None:
     """Self-interaction before and after the convolution, and the self-connection."""
     channels = layer.shape.channels
     rows = _named_blocks(described["states"])
@@ -147,7 +147,10 @@ def _copy_mixing(layer: Interaction, described: Described, arrays: Arrays, gains
 
 
 def _copy_after(
-    layer: Interaction, described: Described, matrix: NDArray[Any], to: tuple[Mixing | None, Mapping[str, list[slice]]]
+    layer: NequipInteraction,
+    described: Described,
+    matrix: NDArray[Any],
+    to: tuple[Mixing | None, Mapping[str, list[slice]]],
 ) -> None:
     """Rows are ordered by path, columns those given for each irrep."""
     slots = _blocks([size for _, size in described["fragments"]])
@@ -160,7 +163,7 @@ def _copy_after(
 
 
 def _copy_own(
-    layer: Interaction,
+    layer: NequipInteraction,
     rows: Mapping[str, slice],
     matrices: Numbers | None,
     to: tuple[ElementMixing | None, Mapping[str, list[slice]]],

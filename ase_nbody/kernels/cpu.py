@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -24,10 +24,15 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.llvm_writer import Shape
+from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
+from ase_nbody.kernels.signature import Signature
 from ase_nbody.kernels.tables import ProductTable
+from ase_nbody.kernels.values import ScalarPointer
 
-Code = Callable[[ProductTable, Shape], str]
+Code = Callable[[ProductTable, KernelSettings], Builder]
+Arguments = Mapping[str, Tensor | list[Tensor]]
 
 SMALLEST_SHARE = 1_000_000
 """Multiply-adds per thread below which another thread costs more than it gives: waking one takes about 30 us."""
@@ -42,7 +47,7 @@ def run(
     nodes: Nodes,
     work: float,
     like: Tensor,
-    arguments: Sequence[Tensor | int],
+    arguments: Arguments,
     *,
     blocked: bool = False,
 ) -> None:
@@ -54,19 +59,23 @@ def run(
         nodes: which receivers, senders or nodes to run over.
         work: multiply-adds in all.
         like: a state with the dtype and channels of all real arguments, (N, components, C).
-        arguments: contiguous tensors or addresses.
-        blocked: states come as one tensor per irrep.
+        arguments: contiguous tensors by the names of the kernel's signature, whose shapes are not checked here: see
+            `check_shapes`.
+        blocked: states come as lists of one tensor per irrep.
+
+    Raises:
+        ValueError: an argument is missing, superfluous, not contiguous or of another dtype.
     """
     kernel = _compiled(code, table, like.dtype, like.shape[2], blocked)
-    pointers = [a if isinstance(a, int) else a.data_ptr() for a in arguments]
+    pointers = kernel.addresses(arguments)
     threads = min(torch.get_num_threads(), int(work / SMALLEST_SHARE) or 1, max(nodes.end - nodes.begin, 1))
     if threads == 1:
-        kernel(nodes.begin, nodes.end, *pointers)
+        kernel.function(nodes.begin, nodes.end, *pointers)
         return
     bounds = nodes.shares(threads)
     pool = thread_pool(threads - 1)
-    others = [pool.submit(kernel, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
-    kernel(bounds[0], bounds[1], *pointers)
+    others = [pool.submit(kernel.function, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
+    kernel.function(bounds[0], bounds[1], *pointers)
     for other in others:
         other.result()
 
@@ -95,6 +104,18 @@ class Nodes:
         return [self.begin, *inner.tolist(), self.end]
 
 
+def receivers(edges: EdgeList) -> tuple[Nodes, dict[str, Tensor]]:
+    """What kernels over the edges of receivers run over, and their arguments `operands.RECEIVING`."""
+    lists = {"offsets": edges.receiver_offsets, "senders": edges.senders}
+    return Nodes(0, edges.n_receivers, edges.receiver_offsets), lists
+
+
+def senders(edges: EdgeList) -> tuple[Nodes, dict[str, Tensor]]:
+    """The same of senders, and `operands.SENDING`."""
+    lists = {"offsets": edges.sender_offsets, "order": edges.sender_order, "receivers": edges.receivers}
+    return Nodes(0, edges.n_senders, edges.sender_offsets), lists
+
+
 def thread_pool(workers: int) -> ThreadPoolExecutor:
     """Our threads, of this process."""
     return _pool(os.getpid(), workers)
@@ -106,10 +127,75 @@ def _pool(process: int, workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix=f"ase_nbody-{process}")
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """Machine code of a kernel.
+
+    Attributes:
+        name: for messages.
+        signature: its arguments.
+        dtypes: of the tensors, in the order of the signature's pointers.
+        function: of begin, end and the addresses of the arguments.
+    """
+
+    name: str
+    signature: Signature
+    dtypes: list[torch.dtype]
+    function: Callable[..., None]
+
+    def addresses(self, arguments: Arguments) -> list[int]:
+        """Of tensors by the names of arguments.
+
+        Raises:
+            ValueError: an argument is missing, superfluous, not contiguous or of another dtype.
+        """
+        tensors: list[Tensor] = self.signature.bound(self.name, arguments)
+        if [t.dtype for t in tensors] != self.dtypes or not all(map(Tensor.is_contiguous, tensors)):
+            self._refuse(tensors)
+        return list(map(Tensor.data_ptr, tensors))
+
+    def _refuse(self, tensors: Sequence[Tensor]) -> None:
+        """Say which tensor is wrong."""
+        for (_, name, _), tensor, dtype in zip(self.signature.flat, tensors, self.dtypes, strict=True):
+            if tensor.dtype != dtype or not tensor.is_contiguous():
+                came = f"{tensor.dtype} and {'' if tensor.is_contiguous() else 'not '}contiguous"
+                raise ValueError(f"{self.name}: argument '{name}' is {came}, but contiguous {dtype} is wanted")
+
+
+def check_shapes(kernel: str, signature: Signature, arguments: Arguments) -> None:
+    """Check that tensors have as many rows as those of other arguments of the same nodes or edges.
+
+    `run` does not: it would take as long as a small kernel. Tests run the training passes with it.
+
+    Args:
+        kernel: name for messages.
+        signature: its arguments.
+        arguments: by their names.
+
+    Raises:
+        ValueError: a tensor has no whole number of rows, or not as many as another.
+    """
+    tensors: list[Tensor] = signature.bound(kernel, arguments)
+    first: dict[str, tuple[int, str]] = {}
+    for (_, name, kind), tensor in zip(signature.flat, tensors, strict=True):
+        rows, rest = divmod(tensor.numel(), kind.length)
+        if rest:
+            raise ValueError(f"{kernel}: argument '{name}' has {tensor.numel()} numbers, but {kind} are wanted")
+        of, bounds = kind.rows.removesuffix(" bounds"), kind.rows.endswith(" bounds")
+        of += "s" * bounds
+        expected, other = first.setdefault(of, (rows - bounds, name))
+        if rows - bounds != expected and kind.rows != "rows":
+            raise ValueError(
+                f"{kernel}: argument '{name}' has {rows} rows, but '{other}' is of {expected} {of}: {kind} are wanted"
+            )
+
+
 @cache
-def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int, blocked: bool) -> Callable[..., None]:
-    text = code(table, Shape(torch.finfo(dtype).bits, channels, blocked))
-    return compiled(text, ["kernel"], text[: text.index(")")].count("ptr "))["kernel"]
+def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int, blocked: bool) -> Kernel:
+    w = code(table, KernelSettings(torch.finfo(dtype).bits, channels, blocked))
+    functions = compiled(w.text(), [w.name], len(w.signature.flat))
+    dtypes = [dtype if kind.pointer is ScalarPointer else torch.int64 for _, _, kind in w.signature.flat]
+    return Kernel(w.name, w.signature, dtypes, functions[w.name])
 
 
 def compiled(text: str, names: Sequence[str], n_pointers: int) -> dict[str, Callable[..., None]]:

@@ -9,45 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.kernels.operands import RECEIVING, SENDING, Operands
+from ase_nbody.kernels.signature import WRITE, Signature
 from ase_nbody.kernels.tables import ProductTable, entries
+from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
 
-Sums = dict[int, str | None]  # of some components; None where nothing is added yet
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Components of each block of the factors and of the output, and of the radial weights."""
-
-    first: tuple[int, ...]
-    second: tuple[int, ...]
-    output: tuple[int, ...]
-    radial: tuple[int, ...]
-
-
-def block_sizes(table: ProductTable, blocked: bool) -> Sizes:
-    """One block per irrep, or one block for all."""
-    if not blocked:
-        return Sizes((table.n_first,), (table.n_second,), (table.n_output,), (table.n_paths,))
-    outputs = zip(table.output_irreps, table.output_multiplicities, strict=True)
-    return Sizes(
-        tuple(irrep.dimension for irrep in table.first_irreps),
-        tuple(irrep.dimension for irrep in table.second_irreps),
-        tuple(irrep.dimension * paths for irrep, paths in outputs),
-        (table.n_paths,),
-    )
-
-
-def kernel_writer(table: ProductTable, shape: Shape, names: str, name: str = "kernel") -> tuple[Writer, Sizes]:
-    """A writer for a kernel of these arguments: states by their names have blocks, other arrays have none."""
-    sizes = block_sizes(table, shape.blocked)
-    parts = dict.fromkeys(("states", "first", "factor"), sizes.first)
-    parts |= {"second": sizes.second, "radial": sizes.radial}
-    parts |= {"summed": sizes.output, "product": sizes.output, "upstream": sizes.output}
-    arguments = {name: len(parts.get(name.removeprefix("t_").removeprefix("d_"), ())) for name in names.split()}
-    return Writer(name, shape, arguments), sizes
+Sums = dict[int, Vector | None]  # of some components; None where nothing is added yet
 
 
 class EdgeTable:
@@ -74,68 +44,69 @@ class EdgeTable:
 
     def by_harmonic(self, pairs: list[tuple[int, int]]) -> dict[int, list[tuple[float, int]]]:
         """For each harmonic b the (coefficient, output) pairs among some couplings."""
-        found: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        harmonics: dict[int, list[tuple[float, int]]] = defaultdict(list)
         for coupling, output in pairs:
             for b, value in self.terms[coupling]:
-                found[b].append((value, output))
-        return found
+                harmonics[b].append((value, output))
+        return harmonics
 
 
-def write_couplings(w: Writer, edges: EdgeTable, harmonics: str, slots: str) -> None:
+def write_couplings(w: Builder, edges: EdgeTable, harmonics: ScalarPointer, slots: ScalarPointer) -> None:
     """Write the couplings of one edge to the stack."""
-    scalar = w.shape.scalar
-    values = [w.load_scalar(w.scalar_at(harmonics, b)) for b in range(edges.table.n_second)]
+    values = [w.load_scalar(w.offset(harmonics, b)) for b in range(edges.table.n_second)]
     for coupling, terms in edges.terms.items():
-        total = None
+        total: Scalar | None = None
         for b, value in terms:
-            total = w.fused(values[b], w.literal(value, "scalar"), total, scalar)
+            total = w.fused(values[b], w.scalar(value), total)
         assert total is not None
-        w.store_scalar(total, w.scalar_at(slots, coupling))
+        w.store_scalar(total, w.offset(slots, coupling))
 
 
-def load_coupling(w: Writer, slots: str, coupling: int) -> str:
+def load_coupling(w: Builder, slots: ScalarPointer, coupling: int) -> Vector:
     """One coupling of the edge at hand, for all channels."""
-    return w.broadcast(w.load_scalar(w.scalar_at(slots, coupling)))
+    return w.broadcast(w.load_scalar(w.offset(slots, coupling)))
 
 
-def load_components(w: Writer, row: Rows, k: str) -> list[str]:
+def load_components(w: Builder, row: Rows, k: Index) -> list[Vector]:
     """All components of a node, for the channels from k on."""
     return [w.load(w.at(row, component, k)) for component in range(sum(row.sizes))]
 
 
-def load_some(w: Writer, row: Rows, components: Iterable[int], k: str) -> dict[int, str]:
+def load_some(w: Builder, row: Rows, components: Iterable[int], k: Index) -> dict[int, Vector]:
     """Some components of a node by their numbers, likewise."""
     return {component: w.load(w.at(row, component, k)) for component in components}
 
 
-def weighted_sum(w: Writer, terms: Iterable[tuple[str, float]]) -> str:
+def weighted_sum(w: Builder, terms: Iterable[tuple[Vector, float]]) -> Vector:
     """Sum of vectors times constant numbers."""
-    total = None
+    total: Vector | None = None
     for value, weight in terms:
-        total = w.fused(value, w.literal(weight), total)
+        total = w.fused(value, w.vector(weight), total)
     assert total is not None
     return total
 
 
-def clear_rows(w: Writer, rows: Rows) -> None:
+def clear_rows(w: Builder, rows: Rows) -> None:
     """Write zeros to all components of a node."""
     with w.channels() as k:
         for component in range(sum(rows.sizes)):
             w.store(w.zero(), w.at(rows, component, k))
 
 
-def messages(table: ProductTable, shape: Shape) -> str:
+def messages(table: ProductTable, settings: KernelSettings) -> Builder:
     """dS/dG: messages summed over the children of each receiver."""
     edges = EdgeTable(table)
-    w, sizes = kernel_writer(table, shape, "offsets senders states harmonics radial summed")
-    slots = w.scratch(len(edges.terms), shape.scalar)
-    with w.loop("%begin", "%end") as n:
-        out = w.rows("%summed", n, sizes.output)
+    has = Operands(table, settings)
+    signature = Signature(RECEIVING, has.edges(), has.output("summed", "receivers", WRITE))
+    w = Builder("messages", settings, signature)
+    slots = w.scratch(len(edges.terms), Scalar)
+    with w.loop(w.begin, w.end) as n:
+        out = w.rows("summed", n)
         clear_rows(w, out)
-        with w.edges("%offsets", n) as e:
-            state = w.rows("%states", w.integer("%senders", e), sizes.first)
-            radial = w.rows("%radial", e, sizes.radial)
-            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+        with w.edges("offsets", n) as e:
+            state = w.rows("states", w.integer("senders", e))
+            radial = w.rows("radial", e)
+            write_couplings(w, edges, w.row("harmonics", e), slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight = w.load(w.at(radial, path, k))
@@ -145,24 +116,25 @@ def messages(table: ProductTable, shape: Shape) -> str:
                         for coupling, output in pairs:
                             sums[output] = w.fused(load_coupling(w, slots, coupling), weighted, sums[output])
                     add_to_rows(w, out, sums, k)
-    return w.text()
+    return w
 
 
-def tangent_messages(table: ProductTable, shape: Shape) -> str:
+def tangent_messages(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    names = "offsets senders states harmonics radial t_states t_harmonics t_radial summed"
-    w, sizes = kernel_writer(table, shape, names)
-    slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
-    with w.loop("%begin", "%end") as n:
-        out = w.rows("%summed", n, sizes.output)
+    has = Operands(table, settings)
+    signature = Signature(RECEIVING, has.edges(), has.edges("t_"), has.output("summed", "receivers", WRITE))
+    w = Builder("tangent_messages", settings, signature)
+    slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
+    with w.loop(w.begin, w.end) as n:
+        out = w.rows("summed", n)
         clear_rows(w, out)
-        with w.edges("%offsets", n) as e:
-            sender = w.integer("%senders", e)
-            state, t_state = (w.rows(s, sender, sizes.first) for s in ("%states", "%t_states"))
-            radial, t_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%t_radial"))
-            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
-            write_couplings(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
+        with w.edges("offsets", n) as e:
+            sender = w.integer("senders", e)
+            state, t_state = (w.rows(s, sender) for s in ("states", "t_states"))
+            radial, t_radial = (w.rows(r, e) for r in ("radial", "t_radial"))
+            write_couplings(w, edges, w.row("harmonics", e), slots)
+            write_couplings(w, edges, w.row("t_harmonics", e), t_slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
@@ -175,10 +147,10 @@ def tangent_messages(table: ProductTable, shape: Shape) -> str:
                             total = w.fused(load_coupling(w, slots, coupling), t_weighted, sums[output])
                             sums[output] = w.fused(load_coupling(w, t_slots, coupling), weighted, total)
                     add_to_rows(w, out, sums, k)
-    return w.text()
+    return w
 
 
-def add_to_rows(w: Writer, row: Rows, sums: Sums, k: str) -> None:
+def add_to_rows(w: Builder, row: Rows, sums: Sums, k: Index) -> None:
     """Add a vector of channels to each component of a node that has one."""
     for component, total in sums.items():
         if total is not None:
@@ -186,21 +158,22 @@ def add_to_rows(w: Writer, row: Rows, sums: Sums, k: str) -> None:
             w.store(w.add(w.load(pointer), total), pointer)
 
 
-def gradients(table: ProductTable, shape: Shape) -> str:
+def gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
     edges = EdgeTable(table)
-    names = "offsets order receivers states harmonics radial upstream d_states d_harmonics d_radial"
-    w, sizes = kernel_writer(table, shape, names)
-    slots = w.scratch(len(edges.terms), shape.scalar)
-    totals = w.scratch(table.n_second, shape.vector)
-    with w.loop("%begin", "%end") as s:
-        state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%d_states"))
+    has = Operands(table, settings)
+    signature = Signature(SENDING, has.edges(), has.output("upstream", "receivers"), has.edge_gradients())
+    w = Builder("gradients", settings, signature)
+    slots = w.scratch(len(edges.terms), Scalar)
+    totals = w.scratch(table.n_second, Vector)
+    with w.loop(w.begin, w.end) as s:
+        state, d_state = (w.rows(r, s) for r in ("states", "d_states"))
         clear_rows(w, d_state)
-        with w.edges("%offsets", s) as i:
-            e = w.integer("%order", i)
-            upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
-            radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%d_radial"))
-            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
+        with w.edges("offsets", s) as i:
+            e = w.integer("order", i)
+            upstream = w.rows("upstream", w.integer("receivers", e))
+            radial, d_radial = (w.rows(r, e) for r in ("radial", "d_radial"))
+            write_couplings(w, edges, w.row("harmonics", e), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
                 values = load_components(w, state, k)
@@ -208,37 +181,38 @@ def gradients(table: ProductTable, shape: Shape) -> str:
                 d_harmonics: Sums = dict.fromkeys(range(table.n_second))
                 for path, groups in enumerate(edges.groups):
                     weight = w.load(w.at(radial, path, k))
-                    pulls = load_some(w, upstream, edges.outputs[path], k)
-                    d_weight: str | None = None
+                    cotangents = load_some(w, upstream, edges.outputs[path], k)
+                    d_weight: Vector | None = None
                     for a, pairs in groups.items():
-                        pulled = pull_back(w, slots, pairs, pulls)
+                        pulled = pull_back(w, slots, pairs, cotangents)
                         d_values[a] = w.fused(pulled, weight, d_values[a])
                         d_weight = w.fused(pulled, values[a], d_weight)
-                        pull_harmonics(w, edges, pairs, pulls, w.multiply(values[a], weight), d_harmonics)
+                        pull_harmonics(w, edges, pairs, cotangents, w.multiply(values[a], weight), d_harmonics)
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
                 add_to_rows(w, d_state, d_values, k)
                 _accumulate_totals(w, totals, d_harmonics)
-            _store_totals(w, totals, w.scalars("%d_harmonics", e, table.n_second), table.n_second)
-    return w.text()
+            _store_totals(w, totals, w.row("d_harmonics", e), table.n_second)
+    return w
 
 
-def tangent_gradients(table: ProductTable, shape: Shape) -> str:
+def tangent_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """Change of `gradients` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    names = "offsets order receivers states harmonics radial upstream t_states t_harmonics t_radial"
-    w, sizes = kernel_writer(table, shape, names + " d_states d_harmonics d_radial")
-    slots, t_slots = (w.scratch(len(edges.terms), shape.scalar) for _ in range(2))
-    totals = w.scratch(table.n_second, shape.vector)
-    with w.loop("%begin", "%end") as s:
-        state, t_state, d_state = (w.rows(r, s, sizes.first) for r in ("%states", "%t_states", "%d_states"))
+    has = Operands(table, settings)
+    given = [*has.edges(), *has.output("upstream", "receivers"), *has.edges("t_")]
+    w = Builder("tangent_gradients", settings, Signature(SENDING, given, has.edge_gradients()))
+    slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
+    totals = w.scratch(table.n_second, Vector)
+    with w.loop(w.begin, w.end) as s:
+        state, t_state, d_state = (w.rows(r, s) for r in ("states", "t_states", "d_states"))
         clear_rows(w, d_state)
-        with w.edges("%offsets", s) as i:
-            e = w.integer("%order", i)
-            upstream = w.rows("%upstream", w.integer("%receivers", e), sizes.output)
-            radial, t_radial, d_radial = (w.rows(r, e, sizes.radial) for r in ("%radial", "%t_radial", "%d_radial"))
-            write_couplings(w, edges, w.scalars("%harmonics", e, table.n_second), slots)
-            write_couplings(w, edges, w.scalars("%t_harmonics", e, table.n_second), t_slots)
+        with w.edges("offsets", s) as i:
+            e = w.integer("order", i)
+            upstream = w.rows("upstream", w.integer("receivers", e))
+            radial, t_radial, d_radial = (w.rows(r, e) for r in ("radial", "t_radial", "d_radial"))
+            write_couplings(w, edges, w.row("harmonics", e), slots)
+            write_couplings(w, edges, w.row("t_harmonics", e), t_slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:
                 values, t_values = load_components(w, state, k), load_components(w, t_state, k)
@@ -246,51 +220,56 @@ def tangent_gradients(table: ProductTable, shape: Shape) -> str:
                 d_harmonics: Sums = dict.fromkeys(range(table.n_second))
                 for path, groups in enumerate(edges.groups):
                     weight, t_weight = (w.load(w.at(r, path, k)) for r in (radial, t_radial))
-                    pulls = load_some(w, upstream, edges.outputs[path], k)
-                    d_weight: str | None = None
+                    cotangents = load_some(w, upstream, edges.outputs[path], k)
+                    d_weight: Vector | None = None
                     for a, pairs in groups.items():
-                        pulled, t_pulled = (pull_back(w, s, pairs, pulls) for s in (slots, t_slots))
+                        pulled, t_pulled = (pull_back(w, s, pairs, cotangents) for s in (slots, t_slots))
                         d_values[a] = w.fused(t_pulled, weight, w.fused(pulled, t_weight, d_values[a]))
                         d_weight = w.fused(t_pulled, values[a], w.fused(pulled, t_values[a], d_weight))
                         t_weighted = w.fused(t_values[a], weight, w.multiply(values[a], t_weight))
-                        pull_harmonics(w, edges, pairs, pulls, t_weighted, d_harmonics)
+                        pull_harmonics(w, edges, pairs, cotangents, t_weighted, d_harmonics)
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
                 add_to_rows(w, d_state, d_values, k)
                 _accumulate_totals(w, totals, d_harmonics)
-            _store_totals(w, totals, w.scalars("%d_harmonics", e, table.n_second), table.n_second)
-    return w.text()
+            _store_totals(w, totals, w.row("d_harmonics", e), table.n_second)
+    return w
 
 
-def pull_back(w: Writer, slots: str, pairs: list[tuple[int, int]], pulls: dict[int, str]) -> str:
-    """Upstream gradient pulled back through the couplings of one component."""
-    total = None
+def pull_back(w: Builder, slots: ScalarPointer, pairs: list[tuple[int, int]], cotangents: dict[int, Vector]) -> Vector:
+    """Cotangents of the outputs pulled back through the couplings of one component."""
+    total: Vector | None = None
     for coupling, output in pairs:
-        total = w.fused(load_coupling(w, slots, coupling), pulls[output], total)
+        total = w.fused(load_coupling(w, slots, coupling), cotangents[output], total)
     assert total is not None
     return total
 
 
 def pull_harmonics(
-    w: Writer, edges: EdgeTable, pairs: list[tuple[int, int]], pulls: dict[int, str], weighted: str, totals: Sums
+    w: Builder,
+    edges: EdgeTable,
+    pairs: list[tuple[int, int]],
+    cotangents: dict[int, Vector],
+    weighted: Vector,
+    totals: Sums,
 ) -> None:
     """Add the weighted state times the upstream gradient to each harmonic it goes with."""
     for b, terms in edges.by_harmonic(pairs).items():
-        inner = weighted_sum(w, ((pulls[output], value) for value, output in terms))
+        inner = weighted_sum(w, ((cotangents[output], value) for value, output in terms))
         totals[b] = w.fused(weighted, inner, totals[b])
 
 
-def _clear_totals(w: Writer, totals: str, count: int) -> None:
+def _clear_totals(w: Builder, totals: ScalarPointer, count: int) -> None:
     for b in range(count):
         w.store(w.zero(), w.vector_at(totals, b))
 
 
-def _accumulate_totals(w: Writer, totals: str, sums: Sums) -> None:
+def _accumulate_totals(w: Builder, totals: ScalarPointer, sums: Sums) -> None:
     for b, total in sums.items():
         if total is not None:
             w.store(w.add(w.load(w.vector_at(totals, b)), total), w.vector_at(totals, b))
 
 
-def _store_totals(w: Writer, totals: str, row: str, count: int) -> None:
+def _store_totals(w: Builder, totals: ScalarPointer, row: ScalarPointer, count: int) -> None:
     for b in range(count):
-        w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.scalar_at(row, b))
+        w.store_scalar(w.total(w.load(w.vector_at(totals, b))), w.offset(row, b))

@@ -33,7 +33,7 @@ class Dual:
     def __init__(self, both: Sequence[Tensor]) -> None:
         self.both = both
         unbound = [array.unbind(0) for array in both]
-        self.parts = [part[0] for part in unbound], [part[1] for part in unbound]
+        self.parts = [values for values, _ in unbound], [tangents for _, tangents in unbound]
 
     def like(self) -> Dual:
         """Another one of the same shape, not filled in."""
@@ -91,41 +91,45 @@ class Contraction:
     def fill(self, part: int) -> None:
         """Make values or tangents of `summed`."""
         if part == VALUES:
-            self._receive(cpu_code.messages, [*self._arguments(VALUES), *self.summed.parts[VALUES]], 1.0)
+            self._receive(cpu_code.messages, {**self._values(), "summed": self.summed.parts[VALUES]}, 1.0)
         else:
-            arguments = [*self._arguments(VALUES), *self._arguments(TANGENTS)]
-            self._receive(cpu_code.tangent_messages, [*arguments, *self.summed.parts[TANGENTS]], 3.0)
+            arguments = {**self._values(), **self._tangents(), "summed": self.summed.parts[TANGENTS]}
+            self._receive(cpu_code.tangent_messages, arguments, 3.0)
 
     def pull(self, upstream: Dual) -> Tensor:
         """Make the pulls of `d_states` and `d_radial` from those of `summed`; pulls of the harmonics, (E, M)."""
         d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
-        results = [*self.d_states.parts[PULLS], d_harmonics, *self.d_radial[PULLS]]
-        self._send(cpu_code.gradients, [*self._arguments(VALUES), *upstream.parts[PULLS], *results], 2.0)
+        arguments = {**self._values(), "upstream": upstream.parts[PULLS]}
+        results = {"d_states": self.d_states.parts[PULLS], "d_radial": self.d_radial[PULLS]}
+        self._send(cpu_code.gradients, {**arguments, **results, "d_harmonics": d_harmonics}, 2.0)
         return d_harmonics
 
     def change(self, upstream: Dual) -> None:
         """Make the changes of `d_states` and `d_radial` from changes and pulls of `summed`, as the last step."""
-        values = [*self._arguments(VALUES), *upstream.parts[PULLS]]
-        tangents = [*self._arguments(TANGENTS), *upstream.parts[CHANGES]]
-        results = [*self.d_states.parts[CHANGES], *self.d_radial[CHANGES]]
-        self._send(dual_code.changes, [*values, *tangents, *results], 4.0)
+        values = {**self._values(), "upstream": upstream.parts[PULLS]}
+        tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
+        results = {"d_states": self.d_states.parts[CHANGES], "d_radial": self.d_radial[CHANGES]}
+        self._send(dual_code.changes, {**values, **tangents, **results}, 4.0)
 
-    def _arguments(self, part: int) -> list[Tensor]:
-        return [*self.states.parts[part], *self.harmonics.parts[part], *self.radial[part]]
+    def _values(self) -> dict[str, list[Tensor]]:
+        states, harmonics = self.states.parts[VALUES], self.harmonics.parts[VALUES]
+        return {"states": states, "harmonics": harmonics, "radial": self.radial[VALUES]}
 
-    def _receive(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
-        edges = self.batch.edges
-        nodes = cpu.Nodes(0, edges.n_receivers, edges.receiver_offsets)
-        self._run(code, nodes, [edges.receiver_offsets, edges.senders, *tensors], cost)
+    def _tangents(self) -> dict[str, list[Tensor]]:
+        states, harmonics = self.states.parts[TANGENTS], self.harmonics.parts[TANGENTS]
+        return {"t_states": states, "t_harmonics": harmonics, "t_radial": self.radial[TANGENTS]}
 
-    def _send(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
-        edges = self.batch.edges
-        nodes = cpu.Nodes(0, edges.n_senders, edges.sender_offsets)
-        self._run(code, nodes, [edges.sender_offsets, edges.sender_order, edges.receivers, *tensors], cost)
+    def _receive(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
+        nodes, lists = cpu.receivers(self.batch.edges)
+        self._run(code, nodes, {**arguments, **lists}, cost)
 
-    def _run(self, code: cpu.Code, nodes: cpu.Nodes, tensors: Sequence[Tensor], cost: float) -> None:
+    def _send(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
+        nodes, lists = cpu.senders(self.batch.edges)
+        self._run(code, nodes, {**arguments, **lists}, cost)
+
+    def _run(self, code: cpu.Code, nodes: cpu.Nodes, arguments: cpu.Arguments, cost: float) -> None:
         work = cost * self.batch.edges.n_edges * len(entries(self.table)) * self.batch.channels
-        cpu.run(code, self.table, nodes, work, self.batch.like, tensors, blocked=True)
+        cpu.run(code, self.table, nodes, work, self.batch.like, arguments, blocked=True)
 
 
 class NodeProduct:
@@ -146,24 +150,27 @@ class NodeProduct:
     def fill(self, part: int) -> None:
         """Make values or tangents of `product`."""
         if part == VALUES:
-            self._run(product_code.products, [*self._factors(VALUES), *self.product.parts[VALUES]], 1.0)
+            self._run(product_code.products, {**self._values(), "product": self.product.parts[VALUES]}, 1.0)
         else:
-            factors = [*self._factors(VALUES), *self._factors(TANGENTS)]
-            self._run(product_code.product_tangents, [*factors, *self.product.parts[TANGENTS]], 2.0)
+            arguments = {**self._values(), **self._tangents(), "product": self.product.parts[TANGENTS]}
+            self._run(product_code.product_tangents, arguments, 2.0)
 
     def add_gradients(self, part: int, upstream: Dual, d_first: Dual, d_second: Dual) -> None:
         """Add to pulls or changes of the factors, perhaps the same, what comes from those of `product`."""
-        results = [*d_first.parts[part], *d_second.parts[part]]
-        values = [*self._factors(VALUES), *upstream.parts[PULLS]]
+        results = {"d_first": d_first.parts[part], "d_second": d_second.parts[part]}
+        arguments = {**self._values(), "upstream": upstream.parts[PULLS], **results}
         if part == PULLS:
-            self._run(dual_code.added_product_pulls, [*values, *results], 2.0)
+            self._run(dual_code.added_product_gradients, arguments, 2.0)
         else:
-            tangents = [*self._factors(TANGENTS), *upstream.parts[CHANGES]]
-            self._run(dual_code.added_product_changes, [*values, *tangents, *results], 4.0)
+            tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
+            self._run(dual_code.added_product_gradient_tangents, {**arguments, **tangents}, 4.0)
 
-    def _factors(self, part: int) -> list[Tensor]:
-        return [*self.first.parts[part], *self.second.parts[part]]
+    def _values(self) -> dict[str, list[Tensor]]:
+        return {"first": self.first.parts[VALUES], "second": self.second.parts[VALUES]}
 
-    def _run(self, code: cpu.Code, tensors: Sequence[Tensor], cost: float) -> None:
+    def _tangents(self) -> dict[str, list[Tensor]]:
+        return {"t_first": self.first.parts[TANGENTS], "t_second": self.second.parts[TANGENTS]}
+
+    def _run(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
         work = cost * self.batch.nodes * len(entries(self.table)) * self.batch.channels
-        cpu.run(code, self.table, cpu.Nodes(0, self.batch.nodes), work, self.batch.like, tensors, blocked=True)
+        cpu.run(code, self.table, cpu.Nodes(0, self.batch.nodes), work, self.batch.like, arguments, blocked=True)

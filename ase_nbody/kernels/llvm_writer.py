@@ -1,71 +1,40 @@
-"""Writer: the text of an LLVM function, with vectors of channels and counted loops."""
+"""Builder: the text of an LLVM function, with vectors of channels and counted loops."""
 
 from __future__ import annotations
 
-import math
 import struct
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-VECTOR_BYTES = 64
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_lines import Lines
+from ase_nbody.kernels.signature import Argument, Signature, described
+from ase_nbody.kernels.values import (
+    AnyValue,
+    Flag,
+    Index,
+    IndexPointer,
+    Number,
+    Pointer,
+    PointerPointer,
+    Scalar,
+    ScalarPointer,
+    Vector,
+)
+
 _FAST = "contract reassoc nsz"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Numbers that a kernel is written out for.
-
-    Attributes:
-        bits: 32 or 64, of the floating-point type.
-        channels: of states and radial weights.
-        blocked: states come as one array (N, components, C) per irrep instead of one for all.
-        vector_bytes: of a machine's vector registers.
-    """
-
-    bits: int
-    channels: int
-    blocked: bool = False
-    vector_bytes: int = VECTOR_BYTES
-
-    @property
-    def scalar(self) -> str:
-        """LLVM's name of the floating-point type."""
-        return "float" if self.bits == 32 else "double"
-
-    @property
-    def width(self) -> int:
-        """Channels in one vector: the largest power of two that divides the channels and fits a register."""
-        width = self.vector_bytes * 8 // self.bits
-        while self.channels % width:
-            width //= 2
-        return width
-
-    @property
-    def registers(self) -> int:
-        """Vector registers: 32 with AVX-512 and on ARM, 16 with AVX2."""
-        return 16 if self.vector_bytes == 32 else 32
-
-    @property
-    def vector(self) -> str:
-        """LLVM's name of the vector type."""
-        return f"<{self.width} x {self.scalar}>"
-
-    @property
-    def reduction(self) -> str:
-        """LLVM's name of the sum over a vector."""
-        return f"llvm.vector.reduce.fadd.v{self.width}f{self.bits}"
 
 
 @dataclass(frozen=True)
 class Rows:
     """Pointers to one node's row in each block of a state, and the components of each block."""
 
-    pointers: list[str]
+    pointers: list[ScalarPointer]
     sizes: tuple[int, ...]
 
-    def find(self, component: int) -> tuple[str, int]:
+    def find(self, component: int) -> tuple[ScalarPointer, int]:
         """Pointer to the block of a component, and the component's number within it."""
         for pointer, size in zip(self.pointers, self.sizes, strict=True):
             if component < size:
@@ -74,240 +43,244 @@ class Rows:
         raise IndexError(component)
 
 
-Carried = tuple[str, str]  # type and initial value
-
-
-@dataclass
-class Loop:
-    """A loop that carries values.
-
-    Attributes:
-        index: name of the counter.
-        values: names of the values at the start of a turn, and after the loop.
-        next: names of the values for the next turn, to be set.
-    """
-
-    index: str
-    values: list[str]
-    next: list[str] = field(default_factory=list)
-
-
-class Writer:
+class Builder(Lines):
     """Lines of one LLVM function, with fresh names and counted loops.
 
     Args:
         name: of the function.
-        shape: its numbers.
-        arguments: names of its pointer arguments after begin and end, and how many blocks each has; 0 for an array that
-            is no state.
+        settings: its numbers.
+        signature: its arguments after begin and end.
 
     Attributes:
+        begin: first of the nodes that the function runs over.
+        end: one past the last.
         multiplications: of numbers, by how many loops of unknown length are around them.
     """
 
-    def __init__(self, name: str, shape: Shape, arguments: Mapping[str, int]) -> None:
-        self.shape = shape
-        pointers = [f"{a}{n}" for a, blocks in arguments.items() for n in (range(blocks) if blocks else [""])]
-        reduction = f"declare {shape.scalar} @{shape.reduction}({shape.scalar}, {shape.vector})"
+    begin = Index("%begin")
+    end = Index("%end")
+
+    def __init__(self, name: str, settings: KernelSettings, signature: Signature) -> None:
+        super().__init__(name, {Scalar: settings.scalar, Vector: settings.vector})
+        self.settings, self.signature = settings, signature
+        self._pointers = {name: kind.pointer(f"%{name}") for _, name, kind in signature.flat}
+        reduction = f"declare {settings.scalar} @{settings.reduction}({settings.scalar}, {settings.vector})"
         self.lines = [
-            f"define void @{name}(i64 %begin, i64 %end, {', '.join(f'ptr %{p}' for p in pointers)}) {{",
+            f"define void @{name}(i64 %begin, i64 %end, {', '.join(f'ptr {p}' for p in self._pointers.values())}) {{",
             "entry:",
         ]
-        self.block = "entry"
         self.declarations = [reduction]
         self.multiplications: dict[int, float] = defaultdict(float)
-        self._names = 0
-        self._turns: list[int | None] = []  # of the loops around, where known
+        self._scalar, self._vector, self._align = settings.scalar, settings.vector, settings.bits // 8
+        self._width, self._channels = settings.width, settings.channels
 
     def text(self) -> str:
         """The finished function."""
         return "\n".join([*self.lines, "  ret void", "}", *self.declarations, ""])
 
-    def fresh(self, expression: str) -> str:
-        """A new name for the value of an expression."""
-        self._names += 1
-        self.lines.append(f"  %v{self._names} = {expression}")
-        return f"%v{self._names}"
+    def numbers(self, argument: str) -> ScalarPointer:
+        """The argument of numbers of this name."""
+        return self._argument(argument, ScalarPointer)
+
+    def row(self, argument: str, index: Index) -> ScalarPointer:
+        """Pointer to row `index` of an argument of numbers."""
+        return self.scalars(self.numbers(argument), index, self.signature.arguments[argument].types[0].length)
+
+    def rows(self, argument: str, index: Index) -> Rows:
+        """Pointers to row `index` of each block of a state."""
+        declared = self._declared(argument)
+        pointers = [
+            self.scalars(self._argument(name, ScalarPointer), index, kind.length)
+            for name, kind in zip(declared.pointers, declared.types, strict=True)
+        ]
+        return Rows(pointers, tuple(kind.length // self.settings.channels for kind in declared.types))
+
+    def integer(self, argument: str, index: Index) -> Index:
+        """Element of an argument of indices."""
+        array = self._argument(argument, IndexPointer)
+        place = self._new(IndexPointer, f"getelementptr i64, ptr {array!s}, i64 {index!s}")
+        return self._new(Index, f"load i64, ptr {place!s}")
+
+    def store_integer(self, value: Index | int, argument: str, index: Index) -> None:
+        """Write an element of an argument of indices."""
+        array = self._argument(argument, IndexPointer)
+        place = self._new(IndexPointer, f"getelementptr i64, ptr {array!s}, i64 {index!s}")
+        self.lines.append(f"  store i64 {value!s}, ptr {place!s}")
+
+    def pointer(self, argument: str, number: int, kind: type[Pointer]) -> Pointer:
+        """Element of an argument of pointers, which points at what it is said to."""
+        array = self._argument(argument, PointerPointer)
+        place = self._new(PointerPointer, f"getelementptr ptr, ptr {array!s}, i64 {number}")
+        return self._new(kind, f"load ptr, ptr {place!s}")
+
+    def _declared(self, argument: str) -> Argument:
+        if argument not in self.signature.arguments:
+            known = ", ".join(self.signature.arguments)
+            raise ValueError(f"{self.name} has no argument '{argument}': declare it, or use one of {known}")
+        return self.signature.arguments[argument]
+
+    def _argument(self, name: str, kind: type[AnyValue]) -> AnyValue:
+        pointer = self._pointers.get(name)
+        if pointer is None:
+            self._declared(name)
+        if type(pointer) is not kind:
+            raise ValueError(f"{self.name}: argument '{name}' is {described(pointer)}, not a {kind.kind}")
+        return pointer
 
     @contextmanager
-    def loop(self, first: str, last: str) -> Iterator[str]:
-        """Write the lines inside for each whole number from first to last - 1, whose name is given."""
-        with self.carrying(first, last, []) as loop:
-            yield loop.index
-
-    @contextmanager
-    def carrying(self, first: str, last: str, initial: Sequence[Carried], step: int = 1) -> Iterator[Loop]:
-        """Write the lines inside for first, first + step, ... < last, carrying values from turn to turn.
-
-        The lines inside set `loop.next`; after them `loop.values` are those of the last turn.
-        """
-        self._names += 1
-        n, before = self._names, self.block
-        names = [f"%c{n}_{i}" for i in range(len(initial))]
-        self.lines += [f"  br label %head{n}", f"head{n}:"]
-        slot = len(self.lines)
-        self.lines += [""] * (len(initial) + 1)
-        self.lines += [f"  %go{n} = icmp slt i64 %i{n}, {last}", f"  br i1 %go{n}, label %body{n}, label %exit{n}"]
-        self.lines += [f"body{n}:"]
-        self.block = f"body{n}"
-        loop = Loop(f"%i{n}", names)
-        known = first.isdecimal() and last.isdecimal()
-        self._turns.append((int(last) - int(first)) // step if known else None)
-        yield loop
-        self._turns.pop()
-        self.lines += [f"  %next{n} = add i64 %i{n}, {step}", f"  br label %head{n}", f"exit{n}:"]
-        self.lines[slot] = f"  %i{n} = phi i64 [ {first}, %{before} ], [ %next{n}, %{self.block} ]"
-        for i, ((kind, value), after) in enumerate(zip(initial, loop.next, strict=True)):
-            self.lines[slot + 1 + i] = f"  {names[i]} = phi {kind} [ {value}, %{before} ], [ {after}, %{self.block} ]"
-        self.block = f"exit{n}"
-
-    @contextmanager
-    def when(self, condition: str) -> Iterator[None]:
-        """Write the lines inside to be done where a condition (i1) holds."""
-        self._names += 1
-        n = self._names
-        self.lines += [f"  br i1 {condition}, label %then{n}, label %after{n}", f"then{n}:"]
-        self.block = f"then{n}"
-        yield
-        self.lines += [f"  br label %after{n}", f"after{n}:"]
-        self.block = f"after{n}"
-
-    def call(self, function: str, first: str, last: str, pointers: Sequence[str]) -> None:
-        """Call another function of the module."""
-        arguments = "".join(f", ptr {p}" for p in pointers)
-        self.lines.append(f"  call void @{function}(i64 {first}, i64 {last}{arguments})")
-
-    def pointer(self, array: str, number: int) -> str:
-        """Element of an array of pointers."""
-        return self.fresh(f"load ptr, ptr {self.fresh(f'getelementptr ptr, ptr {array}, i64 {number}')}")
-
-    def store_integer(self, value: str, array: str, index: str) -> None:
-        """Write an element of an int64 array."""
-        self.lines.append(f"  store i64 {value}, ptr {self.fresh(f'getelementptr i64, ptr {array}, i64 {index}')}")
-
-    @contextmanager
-    def channels(self) -> Iterator[str]:
+    def channels(self) -> Iterator[Index]:
         """Loop over vectors of channels, giving the first channel of each."""
-        with self.loop("0", str(self.shape.channels // self.shape.width)) as number:
-            yield self.fresh(f"mul i64 {number}, {self.shape.width}")
+        with self.loop(0, self.settings.channels // self._width) as number:
+            yield self.times(number, self._width)
 
     @contextmanager
-    def edges(self, offsets: str, node: str) -> Iterator[str]:
+    def edges(self, offsets: str, node: Index) -> Iterator[Index]:
         """Loop over the places of one node's edges in CSR order."""
-        first, last = self.integer(offsets, node), self.integer(offsets, self.fresh(f"add i64 {node}, 1"))
+        first, last = self.integer(offsets, node), self.integer(offsets, self.plus(node, 1))
         with self.loop(first, last) as place:
             yield place
 
-    def smaller(self, a: str, b: str) -> str:
-        """The smaller of two whole numbers."""
-        return self.fresh(f"select i1 {self.fresh(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
-
-    def integer(self, array: str, index: str) -> str:
-        """Element of an int64 array."""
-        return self.fresh(f"load i64, ptr {self.fresh(f'getelementptr i64, ptr {array}, i64 {index}')}")
-
-    def rows(self, array: str, index: str, sizes: tuple[int, ...]) -> Rows:
-        """Pointers to row `index` of each block of a state.
-
-        Args:
-            array: name of the argument; its blocks are array0, array1, ...
-            index: of the node or edge.
-            sizes: components of each block.
-        """
-        pointers = []
-        for number, size in enumerate(sizes):
-            pointers.append(self.scalars(f"{array}{number}", index, size * self.shape.channels))
-        return Rows(pointers, sizes)
-
-    def scalars(self, array: str, index: str, length: int) -> str:
+    def scalars(self, array: ScalarPointer, index: Index, length: int) -> ScalarPointer:
         """Pointer to row `index` of an array of rows of `length` numbers."""
-        offset = self.fresh(f"mul i64 {index}, {length}")
-        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {array}, i64 {offset}")
+        return self.offset(array, self.times(index, length))
 
-    def at(self, rows: Rows, component: int, channel: str) -> str:
+    def at(self, rows: Rows, component: int, channel: Index) -> ScalarPointer:
         """Pointer to the vector of a component that begins at a channel."""
         pointer, within = rows.find(component)
-        start = self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {channel}")
-        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {start}, i64 {within * self.shape.channels}")
+        return self.offset(self.offset(pointer, channel), within * self._channels)
 
-    def offset(self, pointer: str, index: str) -> str:
+    def offset(self, pointer: ScalarPointer, index: Index | int) -> ScalarPointer:
         """Pointer to the number `index` places on."""
-        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {index}")
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        return self._new(ScalarPointer, f"getelementptr {self._scalar}, ptr {pointer!s}, i64 {index!s}")
 
-    def scalar_at(self, pointer: str, number: int) -> str:
-        """Pointer to a number of a row or of scratch space."""
-        return self.fresh(f"getelementptr {self.shape.scalar}, ptr {pointer}, i64 {number}")
-
-    def vector_at(self, slots: str, number: int) -> str:
+    def vector_at(self, slots: ScalarPointer, number: int) -> ScalarPointer:
         """Pointer to a vector in scratch space."""
-        return self.fresh(f"getelementptr {self.shape.vector}, ptr {slots}, i64 {number}")
+        if type(slots) is not ScalarPointer:
+            raise self._refused(slots, ScalarPointer)
+        return self._new(ScalarPointer, f"getelementptr {self._vector}, ptr {slots!s}, i64 {number}")
 
-    def load(self, pointer: str) -> str:
+    def load(self, pointer: ScalarPointer) -> Vector:
         """Vector at a pointer."""
-        return self.fresh(f"load {self.shape.vector}, ptr {pointer}, align {self.shape.bits // 8}")
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        return self._new(Vector, f"load {self._vector}, ptr {pointer!s}, align {self._align}")
 
-    def store(self, value: str, pointer: str) -> None:
+    def store(self, value: Vector, pointer: ScalarPointer) -> None:
         """Write a vector."""
-        self.lines.append(f"  store {self.shape.vector} {value}, ptr {pointer}, align {self.shape.bits // 8}")
+        if type(value) is not Vector:
+            raise self._refused(value, Vector)
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        self.lines.append(f"  store {self._vector} {value!s}, ptr {pointer!s}, align {self._align}")
 
-    def load_scalar(self, pointer: str) -> str:
+    def load_scalar(self, pointer: ScalarPointer) -> Scalar:
         """Number at a pointer."""
-        return self.fresh(f"load {self.shape.scalar}, ptr {pointer}")
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        return self._new(Scalar, f"load {self._scalar}, ptr {pointer!s}")
 
-    def store_scalar(self, value: str, pointer: str) -> None:
+    def store_scalar(self, value: Scalar, pointer: ScalarPointer) -> None:
         """Write a number."""
-        self.lines.append(f"  store {self.shape.scalar} {value}, ptr {pointer}")
+        if type(value) is not Scalar:
+            raise self._refused(value, Scalar)
+        if type(pointer) is not ScalarPointer:
+            raise self._refused(pointer, ScalarPointer)
+        self.lines.append(f"  store {self._scalar} {value!s}, ptr {pointer!s}")
 
-    def broadcast(self, scalar: str) -> str:
-        """Vector of one number."""
-        kind, width = self.shape.vector, self.shape.width
-        first = self.fresh(f"insertelement {kind} poison, {self.shape.scalar} {scalar}, i64 0")
-        return self.fresh(f"shufflevector {kind} {first}, {kind} poison, <{width} x i32> zeroinitializer")
+    def scratch(self, count: int, kind: type[Scalar] | type[Vector]) -> ScalarPointer:
+        """Space for `count` numbers or vectors on the stack."""
+        return self._new(ScalarPointer, f"alloca [{count} x {self._types[kind]}], align 64")
 
-    def literal(self, value: float, kind: str | None = None) -> str:
-        """A constant number, or vector of it."""
-        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.shape.bits == 32 else value
-        number = f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}"
-        if kind == "scalar":
-            return number
-        return "<" + ", ".join([f"{self.shape.scalar} {number}"] * self.shape.width) + ">"
+    def scalar(self, value: float) -> Scalar:
+        """A constant number."""
+        rounded = struct.unpack("f", struct.pack("f", value))[0] if self.settings.bits == 32 else value
+        return Scalar(f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}")
 
-    def multiply(self, a: str, b: str, kind: str | None = None) -> str:
-        """Product a b."""
-        self._count(1 if kind == self.shape.scalar else self.shape.width)
-        return self.fresh(f"fmul {_FAST} {kind or self.shape.vector} {a}, {b}")
+    def vector(self, value: float) -> Vector:
+        """A constant vector of one number."""
+        number = f"{self._scalar} {self.scalar(value)}"
+        return Vector(f"<{', '.join([number] * self._width)}>")
 
-    def _count(self, numbers: int) -> None:
-        known = [turns for turns in self._turns if turns is not None]
-        self.multiplications[len(self._turns) - len(known)] += float(numbers * math.prod(known))
-
-    def add(self, a: str, b: str, kind: str | None = None) -> str:
-        """Sum a + b."""
-        return self.fresh(f"fadd {_FAST} {kind or self.shape.vector} {a}, {b}")
-
-    def fused(self, a: str, b: str, c: str | None, kind: str | None = None) -> str:
-        """The value a b + c, or a b where there is no c yet."""
-        product = self.multiply(a, b, kind)
-        return product if c is None else self.add(product, c, kind)
-
-    def zero(self) -> str:
+    def zero(self) -> Vector:
         """Vector of zeros."""
-        return "zeroinitializer"
+        return Vector("zeroinitializer")
 
-    def total(self, vector: str) -> str:
+    def broadcast(self, scalar: Scalar) -> Vector:
+        """Vector of one number."""
+        if type(scalar) is not Scalar:
+            raise self._refused(scalar, Scalar)
+        kind, width = self._vector, self._width
+        first = self._new(Vector, f"insertelement {kind} poison, {self._scalar} {scalar!s}, i64 0")
+        return self._new(Vector, f"shufflevector {kind} {first!s}, {kind} poison, <{width} x i32> zeroinitializer")
+
+    def multiply(self, a: Number, b: Number) -> Number:
+        """Product a b."""
+        self.multiplications[self._unknown_loops] += float((self._width if type(a) is Vector else 1) * self._turns)
+        return self._new(type(a), f"fmul {_FAST} {self._type(a, b)} {a!s}, {b!s}")
+
+    def add(self, a: Number, b: Number) -> Number:
+        """Sum a + b."""
+        return self._new(type(a), f"fadd {_FAST} {self._type(a, b)} {a!s}, {b!s}")
+
+    def fused(self, a: Number, b: Number, c: Number | None) -> Number:
+        """The value a b + c, or a b where there is no c yet."""
+        product = self.multiply(a, b)
+        return product if c is None else self.add(product, c)
+
+    def subtract(self, a: Number, b: Number) -> Number:
+        """Difference a - b."""
+        return self._new(type(a), f"fsub {self._type(a, b)} {a!s}, {b!s}")
+
+    def divide(self, a: Number, b: Number) -> Number:
+        """Quotient a / b."""
+        return self._new(type(a), f"fdiv {self._type(a, b)} {a!s}, {b!s}")
+
+    def negative(self, a: Number) -> Number:
+        """Minus a."""
+        return self._new(type(a), f"fneg {self._type(a, a)} {a!s}")
+
+    def intrinsic(self, function: str, *arguments: Number) -> Number:
+        """LLVM's function of this name, such as sqrt, of numbers or of each number of vectors."""
+        kind = self._type(arguments[0], arguments[-1])
+        lanes = "" if type(arguments[0]) is Scalar else f"v{self._width}"
+        name = f"llvm.{function}.{lanes}f{self.settings.bits}"
+        declaration = f"declare {kind} @{name}({', '.join([kind] * len(arguments))})"
+        if declaration not in self.declarations:
+            self.declarations.append(declaration)
+        return self._new(type(arguments[0]), f"call {kind} @{name}({', '.join(f'{kind} {a!s}' for a in arguments)})")
+
+    def truncated(self, a: Scalar) -> Index:
+        """A number without its fraction."""
+        if type(a) is not Scalar:
+            raise self._refused(a, Scalar)
+        return self._new(Index, f"fptosi {self._scalar} {a!s} to i64")
+
+    def number(self, a: Index) -> Scalar:
+        """A whole number as a floating-point number."""
+        return self._new(Scalar, f"sitofp i64 {a!s} to {self._scalar}")
+
+    def below(self, a: Scalar, b: Scalar) -> Flag:
+        """Whether a < b."""
+        if type(a) is not Scalar:
+            raise self._refused(a, Scalar)
+        return self._new(Flag, f"fcmp olt {self._type(a, b)} {a!s}, {b!s}")
+
+    def total(self, vector: Vector) -> Scalar:
         """Sum over a vector."""
-        scalar = self.shape.scalar
-        start = self.literal(0.0, "scalar")
-        return self.fresh(
-            f"call {_FAST} {scalar} @{self.shape.reduction}({scalar} {start}, {self.shape.vector} {vector})"
+        scalar, kind = self._scalar, self._type(vector, self.zero())
+        start = self.scalar(0.0)
+        return self._new(
+            Scalar, f"call {_FAST} {scalar} @{self.settings.reduction}({scalar} {start}, {kind} {vector!s})"
         )
 
-    def totals(self, vectors: Sequence[str]) -> str:
+    def totals(self, vectors: Sequence[Vector]) -> Vector:
         """Vector of the sums over each of as many vectors as a vector has numbers, or fewer.
 
         Half of the vectors' numbers are added to the other half and two such halves share a vector, until one is left.
         """
-        width = self.shape.width
+        width = self._width
         left = [*vectors, *[self.zero()] * (width - len(vectors))]
         block = width
         while len(left) > 1:
@@ -321,11 +294,7 @@ class Writer:
             ]
         return left[0]
 
-    def _shuffled(self, a: str, b: str, lanes: Sequence[int]) -> str:
+    def _shuffled(self, a: Vector, b: Vector, lanes: Sequence[int]) -> Vector:
         chosen = ", ".join(f"i32 {lane}" for lane in lanes)
-        kind = self.shape.vector
-        return self.fresh(f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{chosen}>")
-
-    def scratch(self, count: int, kind: str) -> str:
-        """Space for `count` values on the stack."""
-        return self.fresh(f"alloca [{count} x {kind}], align 64")
+        kind = self._type(a, b)
+        return self._new(Vector, f"shufflevector {kind} {a!s}, {kind} {b!s}, <{len(lanes)} x i32> <{chosen}>")

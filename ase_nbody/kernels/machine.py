@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ase_nbody.kernels.cpu import compiled, thread_pool
-from ase_nbody.kernels.llvm_writer import Shape, Writer
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
+from ase_nbody.kernels.signature import ADD, WRITE, Signature, numbers
 
 VECTOR_BYTES = 64
 
@@ -74,7 +76,7 @@ def add_repeatedly(sums: Tensor, factor: float, addend: float) -> None:
     """
     threads, n_sums, width = sums.shape
     constants = sums.new_tensor([factor, addend])
-    kernel = _kernel(_repeated_multiply_adds, Shape(8 * sums.itemsize, n_sums * width))
+    kernel = _kernel(_repeated_multiply_adds, KernelSettings(8 * sums.itemsize, n_sums * width))
     _run(kernel, threads, threads, [sums, constants])
 
 
@@ -85,7 +87,7 @@ def copy_past_caches(source: Tensor, target: Tensor) -> None:
         source: contiguous, (rows, numbers).
         target: of the same shape; its memory begins at a multiple of 64 bytes, as torch's does.
     """
-    kernel = _kernel(_streaming_copy, Shape(8 * source.itemsize, source.shape[1]))
+    kernel = _kernel(_streaming_copy, KernelSettings(8 * source.itemsize, source.shape[1]))
     _run(kernel, len(source), torch.get_num_threads(), [source, target])
 
 
@@ -115,8 +117,8 @@ def _best_rate(amount: int, action: Callable[[], None], seconds: float) -> float
 
 
 @cache
-def _kernel(code: Callable[[Shape], str], shape: Shape) -> Callable[..., None]:
-    return compiled(code(shape), ["kernel"], 2)["kernel"]
+def _kernel(code: Callable[[KernelSettings], str], settings: KernelSettings) -> Callable[..., None]:
+    return compiled(code(settings), ["kernel"], 2)["kernel"]
 
 
 def _run(kernel: Callable[..., None], rows: int, threads: int, arrays: list[Tensor]) -> None:
@@ -129,15 +131,16 @@ def _run(kernel: Callable[..., None], rows: int, threads: int, arrays: list[Tens
         other.result()
 
 
-def _repeated_multiply_adds(shape: Shape) -> str:
+def _repeated_multiply_adds(settings: KernelSettings) -> str:
     """All channels of a row are kept in registers through the unrolled part."""
-    rounds = UNROLLED * VECTOR_BYTES * 8 // (shape.channels * shape.bits)
-    w = Writer("kernel", shape, {"sums": 0, "constants": 0})
-    factor, addend = (w.broadcast(w.load_scalar(w.scalar_at("%constants", i))) for i in range(2))
-    with w.loop("%begin", "%end") as thread:
-        row = w.scalars("%sums", thread, shape.channels)
-        with w.loop("0", str(REPEATS)):
-            places = [w.vector_at(row, i) for i in range(shape.channels // shape.width)]
+    rounds = UNROLLED * VECTOR_BYTES * 8 // (settings.channels * settings.bits)
+    signature = Signature(numbers("sums", "rows", settings.channels, ADD), numbers("constants", "one", 2))
+    w = Builder("kernel", settings, signature)
+    factor, addend = (w.broadcast(w.load_scalar(w.offset(w.numbers("constants"), i))) for i in range(2))
+    with w.loop(w.begin, w.end) as thread:
+        row = w.row("sums", thread)
+        with w.loop(0, REPEATS):
+            places = [w.vector_at(row, i) for i in range(settings.channels // settings.width)]
             sums = [w.load(place) for place in places]
             for _ in range(rounds):
                 sums = [w.fused(x, factor, addend) for x in sums]
@@ -146,12 +149,13 @@ def _repeated_multiply_adds(shape: Shape) -> str:
     return w.text()
 
 
-def _streaming_copy(shape: Shape) -> str:
-    w = Writer("kernel", shape, {"source": 0, "target": 0})
-    alignment = shape.width * shape.bits // 8
-    with w.loop("%begin", "%end") as row:
-        source, target = (w.scalars(name, row, shape.channels) for name in ("%source", "%target"))
-        for number in range(shape.channels // shape.width):
-            value, place = w.load(w.vector_at(source, number)), w.vector_at(target, number)
-            w.lines.append(f"  store {shape.vector} {value}, ptr {place}, align {alignment}, !nontemporal !0")
+def _streaming_copy(settings: KernelSettings) -> str:
+    source, target = numbers("source", "rows", settings.channels), numbers("target", "rows", settings.channels, WRITE)
+    w = Builder("kernel", settings, Signature(source, target))
+    alignment = settings.width * settings.bits // 8
+    with w.loop(w.begin, w.end) as n:
+        row, copy = w.row("source", n), w.row("target", n)
+        for number in range(settings.channels // settings.width):
+            value, place = w.load(w.vector_at(row, number)), w.vector_at(copy, number)
+            w.lines.append(f"  store {settings.vector} {value}, ptr {place}, align {alignment}, !nontemporal !0")
     return w.text() + "!0 = !{i32 1}\n"

@@ -5,28 +5,38 @@ States come as one array per irrep, (N, (2l+1) paths, C).
 
 from __future__ import annotations
 
-from ase_nbody.kernels.cpu_code import Sums, kernel_writer, load_components
-from ase_nbody.kernels.llvm_writer import Rows, Shape, Writer
-from ase_nbody.kernels.product_code import add_factor_gradients, factor_rows, no_sums, store_sums, write_products
+from ase_nbody.kernels.cpu_code import Sums, load_components
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.kernels.operands import Operands
+from ase_nbody.kernels.product_code import (
+    add_factor_gradients,
+    factor_arguments,
+    factor_rows,
+    no_sums,
+    store_sums,
+    write_products,
+)
+from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
 from ase_nbody.kernels.tables import ProductTable
 
 
-def products(name: str, table: ProductTable, shape: Shape) -> Writer:
-    """Products of the states of nodes begin..end; arguments first, second and product."""
-    w, sizes = kernel_writer(table, shape, "first second product", name)
-    write_products(w, table, sizes)
+def products(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
+    """Products of the states of nodes begin..end."""
+    product = Operands(table, settings).output("product", "nodes", WRITE)
+    w = Builder(name, settings, Signature(factor_arguments(table, settings), product))
+    write_products(w, table)
     return w
 
 
-def product_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
-    """Gradients of `products` for nodes begin..end.
-
-    Arguments: first, second, upstream, d_first, which is stored, and d_second, which is added to.
-    """
-    w, sizes = kernel_writer(table, shape, "first second upstream d_first d_second", name)
-    with w.loop("%begin", "%end") as n:
-        factors, d_factors = factor_rows(w, sizes, n), factor_rows(w, sizes, n, "d_")
-        upstream = w.rows("%upstream", n, sizes.output)
+def product_gradients(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
+    """Gradients of `products` for nodes begin..end."""
+    has = Operands(table, settings)
+    results = [*has.first("d_first", "nodes", WRITE), *has.second("d_second", "nodes", ADD)]
+    w = Builder(name, settings, Signature(factor_arguments(table, settings), has.output("upstream", "nodes"), results))
+    with w.loop(w.begin, w.end) as n:
+        factors, d_factors = factor_rows(w, n), factor_rows(w, n, "d_")
+        upstream = w.rows("upstream", n)
         with w.channels() as k:
             d_left, d_right = no_sums(table)
             d_right |= enumerate(load_components(w, d_factors[1], k))
@@ -36,15 +46,14 @@ def product_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def square_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
-    """Gradients of the product of a state with itself for nodes begin..end, added to d_factor.
-
-    Arguments: factor, upstream and d_factor.
-    """
-    w, sizes = kernel_writer(table, shape, "factor upstream d_factor", name)
-    with w.loop("%begin", "%end") as n:
-        factor, d_factor = w.rows("%factor", n, sizes.first), w.rows("%d_factor", n, sizes.first)
-        upstream = w.rows("%upstream", n, sizes.output)
+def square_gradients(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
+    """Gradients of the product of a state with itself for nodes begin..end."""
+    has = Operands(table, settings)
+    given = [*has.first("factor", "nodes"), *has.output("upstream", "nodes")]
+    w = Builder(name, settings, Signature(given, has.first("d_factor", "nodes", ADD)))
+    with w.loop(w.begin, w.end) as n:
+        factor, d_factor = w.rows("factor", n), w.rows("d_factor", n)
+        upstream = w.rows("upstream", n)
         with w.channels() as k:
             sums: Sums = dict(enumerate(load_components(w, d_factor, k)))
             add_factor_gradients(w, table, (factor, factor), upstream, (sums, sums), k)
@@ -52,49 +61,43 @@ def square_gradients(name: str, table: ProductTable, shape: Shape) -> Writer:
     return w
 
 
-def dots(name: str, shape: Shape, length: int) -> Writer:
-    """Add to out (N,) the scalar product of each row (N, length) with the vector of its type.
-
-    Arguments: types (N,), rows, vectors (types, length) and out, for nodes begin..end.
-    """
-    w = Writer(name, shape, dict.fromkeys("types rows vectors out".split(), 0))
-    with w.loop("%begin", "%end") as n:
-        row = w.scalars("%rows", n, length)
-        vector = w.scalars("%vectors", w.integer("%types", n), length)
-        with w.carrying("0", str(length), [(shape.vector, w.zero())], step=shape.width) as loop:
+def dots(name: str, settings: KernelSettings, length: int) -> Builder:
+    """Add to `out` the scalar product of each row with the vector of its type, for nodes begin..end."""
+    given = [*indices("types", "nodes"), *numbers("rows", "nodes", length), *numbers("vectors", "types", length)]
+    w = Builder(name, settings, Signature(given, numbers("out", "nodes", 1, ADD)))
+    with w.loop(w.begin, w.end) as n:
+        row = w.row("rows", n)
+        vector = w.row("vectors", w.integer("types", n))
+        with w.carrying(0, length, [w.zero()], step=settings.width) as loop:
             left, right = (w.load(w.offset(p, loop.index)) for p in (row, vector))
             loop.next = [w.fused(left, right, loop.values[0])]
-        pointer = w.offset("%out", n)
-        w.store_scalar(w.add(w.load_scalar(pointer), w.total(loop.values[0]), shape.scalar), pointer)
+        pointer = w.offset(w.numbers("out"), n)
+        w.store_scalar(w.add(w.load_scalar(pointer), w.total(loop.values[0])), pointer)
     return w
 
 
-def rows_of_types(name: str, shape: Shape, length: int) -> Writer:
-    """Add to each row of out (N, length) the vector of its type, for nodes begin..end.
-
-    Arguments: types (N,), vectors (types, length) and out.
-    """
-    w = Writer(name, shape, dict.fromkeys("types vectors out".split(), 0))
-    with w.loop("%begin", "%end") as n:
-        row, vector = w.scalars("%out", n, length), w.scalars("%vectors", w.integer("%types", n), length)
-        with w.carrying("0", str(length), [], step=shape.width) as loop:
-            pointer = w.offset(row, loop.index)
-            value = w.load(w.offset(vector, loop.index))
+def rows_of_types(name: str, settings: KernelSettings, length: int) -> Builder:
+    """Add to each row of `out` the vector of its type, for nodes begin..end."""
+    given = [*indices("types", "nodes"), *numbers("vectors", "types", length)]
+    w = Builder(name, settings, Signature(given, numbers("out", "nodes", length, ADD)))
+    with w.loop(w.begin, w.end) as n:
+        row, vector = w.row("out", n), w.row("vectors", w.integer("types", n))
+        with w.loop(0, length, step=settings.width) as k:
+            pointer = w.offset(row, k)
+            value = w.load(w.offset(vector, k))
             w.store(w.add(w.load(pointer), value), pointer)
     return w
 
 
-def scaled_by_type(name: str, shape: Shape, components: int) -> Writer:
-    """Store in out (N, components, C) the rows times the vector (types, C) of each node's type.
-
-    Arguments: types (N,), vectors, rows (N, components, C) and out, for nodes begin..end.
-    """
-    w = Writer(name, shape, dict.fromkeys("types vectors rows out".split(), 0))
-    sizes = (components,)
-    with w.loop("%begin", "%end") as n:
-        vector = w.scalars("%vectors", w.integer("%types", n), shape.channels)
-        length = components * shape.channels
-        rows, out = (Rows([w.scalars(p, n, length)], sizes) for p in ("%rows", "%out"))
+def scaled_by_type(name: str, settings: KernelSettings, components: int) -> Builder:
+    """Store in `out` the rows of components times the vector of each node's type, for nodes begin..end."""
+    length = components * settings.channels
+    given = [*indices("types", "nodes"), *numbers("vectors", "types", settings.channels)]
+    rows_and_out = [*numbers("rows", "nodes", length), *numbers("out", "nodes", length, WRITE)]
+    w = Builder(name, settings, Signature(given, rows_and_out))
+    with w.loop(w.begin, w.end) as n:
+        vector = w.row("vectors", w.integer("types", n))
+        rows, out = (Rows([w.row(argument, n)], (components,)) for argument in ("rows", "out"))
         with w.channels() as k:
             scale = w.load(w.offset(vector, k))
             for component in range(components):
@@ -102,11 +105,11 @@ def scaled_by_type(name: str, shape: Shape, components: int) -> Writer:
     return w
 
 
-def zeros(name: str, shape: Shape, length: int) -> Writer:
-    """Store zeros in the rows (N, length) of nodes begin..end; argument out."""
-    w = Writer(name, shape, {"out": 0})
-    with w.loop("%begin", "%end") as n:
-        row = w.scalars("%out", n, length)
-        with w.carrying("0", str(length), [], step=shape.width) as loop:
-            w.store(w.zero(), w.offset(row, loop.index))
+def zeros(name: str, settings: KernelSettings, length: int) -> Builder:
+    """Store zeros in the rows of nodes begin..end."""
+    w = Builder(name, settings, Signature(numbers("out", "nodes", length, WRITE)))
+    with w.loop(w.begin, w.end) as n:
+        row = w.row("out", n)
+        with w.loop(0, length, step=settings.width) as k:
+            w.store(w.zero(), w.offset(row, k))
     return w

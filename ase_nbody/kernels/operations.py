@@ -90,12 +90,9 @@ def _contiguous(*tensors: Tensor) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
 
 
-def _receivers(edges: EdgeList) -> cpu.Nodes:
-    return cpu.Nodes(0, edges.n_receivers, edges.receiver_offsets)
-
-
-def _senders(edges: EdgeList) -> cpu.Nodes:
-    return cpu.Nodes(0, edges.n_senders, edges.sender_offsets)
+def _edge_arguments(prefix: str, states: Tensor, harmonics: Tensor, radial: Tensor) -> dict[str, Tensor]:
+    names = (f"{prefix}states", f"{prefix}harmonics", f"{prefix}radial")
+    return dict(zip(names, _contiguous(states, harmonics, radial), strict=True))
 
 
 def _edge_work(edges: EdgeList, table: ProductTable, channels: int) -> float:
@@ -114,9 +111,10 @@ class _Messages(Function):
         if of_device(states) == "cuda":
             return cuda.messages(_contiguous(states, harmonics, radial), edges, table)
         summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
-        tensors = [edges.receiver_offsets, edges.senders, *_contiguous(states, harmonics, radial), summed]
+        nodes, lists = cpu.receivers(edges)
+        arguments = {**lists, **_edge_arguments("", states, harmonics, radial), "summed": summed}
         work = _edge_work(edges, table, states.shape[2])
-        cpu.run(cpu_code.messages, table, _receivers(edges), work, states, tensors)
+        cpu.run(cpu_code.messages, table, nodes, work, states, arguments)
         return summed
 
     @staticmethod
@@ -142,10 +140,11 @@ class _Gradients(Function):
         if of_device(states) == "cuda":
             return cuda.gradients(_contiguous(states, harmonics, radial), upstream.contiguous(), edges, table)
         d_states, d_harmonics, d_radial = results = _empty_like(states, harmonics, radial)
-        lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
-        tensors = [*lists, *_contiguous(states, harmonics, radial, upstream), *results]
+        nodes, lists = cpu.senders(edges)
+        arguments = {**lists, **_edge_arguments("", states, harmonics, radial)}
+        arguments |= {"upstream": upstream.contiguous(), **_edge_arguments("d_", *results)}
         work = 2 * _edge_work(edges, table, states.shape[2])
-        cpu.run(cpu_code.gradients, table, _senders(edges), work, states, tensors)
+        cpu.run(cpu_code.gradients, table, nodes, work, states, arguments)
         return d_states, d_harmonics, d_radial
 
     @staticmethod
@@ -179,11 +178,12 @@ class _Tangents(Function):
             d_plain = cuda.tangent_gradients(plain, upstream.contiguous(), tangents, edges, table)
             return *d_plain, cuda.tangent_messages(plain, tangents, edges, table)
         work = 3 * _edge_work(edges, table, states.shape[2])
-        lists = [edges.sender_offsets, edges.sender_order, edges.receivers]
-        tensors = [*lists, *plain, upstream.contiguous(), *tangents, *results[:3]]
-        cpu.run(cpu_code.tangent_gradients, table, _senders(edges), work, states, tensors)
-        tensors = [edges.receiver_offsets, edges.senders, *plain, *tangents, results[3]]
-        cpu.run(cpu_code.tangent_messages, table, _receivers(edges), work, states, tensors)
+        both = {**_edge_arguments("", *plain), **_edge_arguments("t_", *tangents)}
+        d_both = {"upstream": upstream.contiguous(), **_edge_arguments("d_", *results[:3])}
+        nodes, lists = cpu.senders(edges)
+        cpu.run(cpu_code.tangent_gradients, table, nodes, work, states, {**lists, **both, **d_both})
+        nodes, lists = cpu.receivers(edges)
+        cpu.run(cpu_code.tangent_messages, table, nodes, work, states, {**lists, **both, "summed": results[3]})
         return tuple(results)
 
     @staticmethod
@@ -224,7 +224,7 @@ class _Product(Function):
         if of_device(first) == "cuda":
             return cuda.products(_contiguous(first, second), table)
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
-        _run_product(product_code.products, table, [*_contiguous(first, second), product])
+        _run_product(product_code.products, table, first=first, second=second, product=product)
         return product
 
     @staticmethod
@@ -245,7 +245,8 @@ class _ProductGradients(Function):
         if of_device(first) == "cuda":
             return cuda.product_gradients(_contiguous(first, second), upstream.contiguous(), table)
         d_first, d_second = _empty_like(first, second)
-        _run_product(product_code.product_gradients, table, [*_contiguous(first, second, upstream), d_first, d_second])
+        arguments = {"first": first, "second": second, "upstream": upstream, "d_first": d_first, "d_second": d_second}
+        _run_product(product_code.product_gradients, table, **arguments)
         return d_first, d_second
 
     @staticmethod
@@ -269,7 +270,8 @@ class _ProductTangents(Function):
         if of_device(first) == "cuda":
             return cuda.product_tangents(_contiguous(first, second), _contiguous(t_first, t_second), table)
         product = first.new_empty(first.shape[0], table.n_output, first.shape[2])
-        _run_product(product_code.product_tangents, table, [*_contiguous(first, second, t_first, t_second), product])
+        arguments = {"first": first, "second": second, "t_first": t_first, "t_second": t_second, "product": product}
+        _run_product(product_code.product_tangents, table, **arguments)
         return product
 
     @staticmethod
@@ -285,10 +287,11 @@ def _product_gradients(first: Tensor, second: Tensor, upstream: Tensor, table: P
     return gradients
 
 
-def _run_product(code: cpu.Code, table: ProductTable, tensors: Sequence[Tensor]) -> None:
-    nodes, _, channels = tensors[0].shape
+def _run_product(code: cpu.Code, table: ProductTable, **arguments: Tensor) -> None:
+    contiguous = {name: tensor.contiguous() for name, tensor in arguments.items()}
+    nodes, _, channels = contiguous["first"].shape
     work = 2.0 * nodes * len(entries(table)) * channels
-    cpu.run(code, table, cpu.Nodes(0, nodes), work, tensors[0], tensors)
+    cpu.run(code, table, cpu.Nodes(0, nodes), work, contiguous["first"], contiguous)
 
 
 def _empty_like(*tensors: Tensor) -> list[Tensor]:

@@ -1,10 +1,10 @@
-"""Programs: LLVM modules whose phases run over blocks of nodes, in threads, on arrays known by name."""
+"""Programs: compiled modules whose phases run over blocks of nodes, in threads, on arrays known by name."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.kernels.cpu import compiled
-from ase_nbody.kernels.llvm_writer import Shape, Writer
-from ase_nbody.kernels.matmul_code import matmul
+from ase_nbody.kernels.phases import Module
+from ase_nbody.kernels.signature import Source
 from ase_nbody.kernels.team import helpers, own
-from ase_nbody.kernels.team_code import WHOLE, control, team
+from ase_nbody.kernels.team_code import WHOLE, control
 from ase_nbody.timings import Timings
-
-BLOCK = 12
-"""Nodes whose states stay in the cache from one operation to the next; their rows of any degree fill whole tiles."""
 
 SMALLEST_SHARE = 500_000
 """Multiply-adds in float32 that are worth a share of their own: about 15 us."""
@@ -30,165 +27,6 @@ SMALLEST_WORK = 15_000_000
 
 SHARES_PER_THREAD = 4  # so that a thread that is held up does not hold up the others
 _LEAST_PER_EDGE = 30  # multiply-adds, which take as long as the reading and writing that every edge needs
-
-
-class Module:
-    """Functions written so far, the names of the arrays that phases use, and the sizes of their scratch space.
-
-    Args:
-        shape: dtype, channels and vectors of all states.
-    """
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.arrays: dict[str, int] = {}
-        self.states: dict[str, int] = {}
-        self.matrices: dict[str, int] = {}
-        self.weights = 0
-        self.phases: dict[str, PhaseWriter] = {}
-        self.scratch = 0
-        self._names: dict[tuple[str, Hashable], str] = {}
-        self._functions: dict[str, Writer] = {}
-
-    def function(self, kind: str, key: Hashable, write: Callable[[str], Writer]) -> str:
-        """Name of the function of a kind for a key, which is written the first time."""
-        if (kind, key) not in self._names:
-            name = self._names[kind, key] = f"{kind}_{len(self._names)}"
-            self._functions[name] = write(name)
-        return self._names[kind, key]
-
-    def multiplications(self, name: str) -> Mapping[int, float]:
-        """Of a function, see `Writer`."""
-        return self._functions[name].multiplications
-
-    def array(self, name: str) -> int:
-        """Number of an array."""
-        return self.arrays.setdefault(name, len(self.arrays))
-
-    def matrix(self, name: str, size: int) -> int:
-        """Where a matrix of so many numbers begins among the weights."""
-        if name not in self.matrices:
-            self.matrices[name] = self.weights
-            self.weights += size
-        return self.matrices[name]
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[PhaseWriter]:
-        """Write one phase: a function of begin, end, the arrays' pointers and scratch space."""
-        w = PhaseWriter(self, name)
-        with w.loop_over_blocks():
-            yield w
-        self._functions[name] = self.phases[name] = w
-        self.scratch = max(self.scratch, w.scratch_size)
-
-    def text(self) -> str:
-        """All functions."""
-        declarations = dict.fromkeys(d for w in self._functions.values() for d in w.declarations)
-        bodies = ["\n".join([*w.lines, "  ret void", "}"]) for w in self._functions.values()]
-        internal = [b.replace("define void", "define internal void") for b in bodies]
-        public = [b if name in self.phases else i for name, b, i in zip(self._functions, bodies, internal, strict=True)]
-        return "\n".join([*public, team(list(self.phases)), *declarations, ""])
-
-
-@dataclass(frozen=True)
-class State:
-    """One array per irrep, of a block of nodes.
-
-    Attributes:
-        pointers: to the rows of the block's first node.
-        lengths: numbers per node of each array.
-    """
-
-    pointers: list[str]
-    lengths: list[int]
-
-
-class PhaseWriter(Writer):
-    """Writes a phase block by block: `first` to `last` are its nodes, `count` of them.
-
-    Args:
-        module: that the phase belongs to.
-        name: of the phase.
-    """
-
-    def __init__(self, module: Module, name: str) -> None:
-        super().__init__(name, module.shape, {"arrays": 0, "scratch": 0})
-        self.module = module
-        self.scratch_size = 0  # numbers
-        self.arrays: set[str] = set()
-        self.first = self.last = self.count = ""
-
-    @contextmanager
-    def loop_over_blocks(self) -> Iterator[None]:
-        """Loop over the blocks of nodes from begin to end."""
-        with self.carrying("%begin", "%end", [], step=BLOCK) as loop:
-            self.first = loop.index
-            self.last = self.smaller(self.fresh(f"add i64 {loop.index}, {BLOCK}"), "%end")
-            self.count = self.fresh(f"sub i64 {self.last}, {self.first}")
-            yield
-
-    def whole(self, name: str) -> str:
-        """Pointer to an array from node 0 on."""
-        self.arrays.add(name)
-        return self.pointer("%arrays", self.module.array(name))
-
-    def block_of(self, name: str, length: int, kind: str | None = None) -> str:
-        """Pointer to the block's first row of an array with `length` numbers per node."""
-        start = self.fresh(f"mul i64 {self.first}, {length}")
-        return self.fresh(f"getelementptr {kind or self.shape.scalar}, ptr {self.whole(name)}, i64 {start}")
-
-    def weights(self, name: str, size: int) -> str:
-        """Pointer to a matrix."""
-        return self.scalar_at(self.whole("weights"), self.module.matrix(name, size))
-
-    def state(self, name: str, components: Sequence[int]) -> State:
-        """A state kept in arrays name0, name1, ..., with so many components in each."""
-        lengths = [c * self.shape.channels for c in components]
-        self.module.states |= {f"{name}{i}": n for i, n in enumerate(lengths)}
-        return State([self.block_of(f"{name}{i}", n) for i, n in enumerate(lengths)], lengths)
-
-    def temporary(self, components: Sequence[int]) -> State:
-        """A state of the block in scratch space."""
-        pointers, lengths = [], [c * self.shape.channels for c in components]
-        for length in lengths:
-            pointers.append(self.scalar_at("%scratch", self.scratch_size))
-            self.scratch_size += length * BLOCK
-        return State(pointers, lengths)
-
-    def from_node_zero(self, state: State) -> list[str]:
-        """Pointers to where node 0 of a state of the block would stand, for functions that count from there."""
-        back = self.fresh(f"sub i64 0, {self.first}")
-        return [
-            self.offset(p, self.fresh(f"mul i64 {back}, {n}"))
-            for p, n in zip(state.pointers, state.lengths, strict=True)
-        ]
-
-    def multiply_matrix(
-        self, left: str, right: str, out: str, sizes: tuple[int, int, int], *, accumulate: bool
-    ) -> None:
-        """Left (count rows, inner) @ right (inner, columns), stored in or added to out.
-
-        Args:
-            left: pointer.
-            right: pointer.
-            out: pointer.
-            sizes: rows per node, inner, columns.
-            accumulate: add.
-        """
-        rows, inner, columns = sizes
-        name = self.module.function(
-            "matmul",
-            (inner, columns, accumulate),
-            lambda n: matmul(n, self.shape, inner, columns, accumulate=accumulate),
-        )
-        super().call(name, "0", self.fresh(f"mul i64 {self.count}, {rows}"), [left, right, out])
-        self.multiplications[1] += rows * inner * columns
-
-    def call(self, function: str, first: str, last: str, pointers: Sequence[str]) -> None:
-        """Call another function of the module and count its work."""
-        super().call(function, first, last, pointers)
-        for loops, count in self.module.multiplications(function).items():
-            self.multiplications[loops] += count
 
 
 @dataclass(frozen=True)
@@ -214,29 +52,70 @@ class Program:
 
     Attributes:
         phases: by name, in order, what they do.
-        arrays: names of the arrays that they use.
-        states: of these, the ones with rows of so many numbers per node that phases hand to each other.
-        matrices: where each begins in the array "weights".
+        arrays: that they use.
+
+    Raises:
+        ValueError: an array is declared that no phase uses.
     """
 
     def __init__(self, module: Module) -> None:
-        self.dtype = torch.float32 if module.shape.bits == 32 else torch.float64
+        self.dtype = torch.float32 if module.settings.bits == 32 else torch.float64
         self.phases = {
             name: PhaseWork(w.multiplications[1], w.multiplications[2], frozenset(w.arrays))
             for name, w in module.phases.items()
         }
-        self.arrays = tuple(module.arrays)
-        self.states = dict(module.states)
-        self.matrices = dict(module.matrices)
+        module.arrays.check()
+        self.arrays = module.arrays
+        self._matrices = dict(module.matrices)
         self._scratch_size = module.scratch
         shared = {name: f"shared_{name}" for name in module.phases}
-        functions = compiled(module.text(), [*shared.values(), WHOLE], 3)
+        self._texts = module.texts()
+        functions = compiled(module.text(self._texts), [*shared.values(), WHOLE], 3)
         self._functions = {name: functions[function] for name, function in shared.items()}
         self._whole = ctypes.cast(functions[WHOLE], ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
-    def addresses(self, arrays: Mapping[str, Tensor]) -> NDArray[np.int64]:
-        """Table of pointers to arrays, which must be contiguous and outlive its use."""
-        return np.array([arrays[name].data_ptr() for name in self.arrays], dtype=np.int64)
+    def text(self, phase: str | None = None) -> str:
+        """LLVM code of a phase and of the functions that it calls, or of all phases.
+
+        Raises:
+            ValueError: there is no such phase.
+        """
+        if phase is None:
+            return "\n".join(self._texts.values())
+        if phase not in self.phases:
+            raise ValueError(f"there is no phase '{phase}': choose one of {', '.join(self.phases)}")
+        called = dict.fromkeys(re.findall(r"call void @(\w+)", self._texts[phase]))
+        return "\n".join(self._texts[name] for name in (*called, phase))
+
+    def dtype_of(self, array: str) -> torch.dtype:
+        """Dtype of an array."""
+        return self.arrays.dtype(array, self.dtype)
+
+    def results(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """New arrays for results, with zeros in those that are sums."""
+        empty = self.arrays.sizes(counts, "result")
+        results = {name: torch.empty(size, dtype=self.dtype) for name, size in empty.items()}
+        return results | {
+            name: torch.zeros(size, dtype=self.dtype) for name, size in self.arrays.sizes(counts, "sum").items()
+        }
+
+    def check(self, tensors: Mapping[str, Tensor], source: Source, counts: Mapping[str, int]) -> None:
+        """Check that tensors can be used as the arrays of one source, see `ArrayTable.check_tensors`."""
+        self.arrays.check_tensors(tensors, source, counts, self.dtype)
+
+    def addresses(self, tensors: Mapping[str, Tensor]) -> NDArray[np.int64]:
+        """Table of pointers to arrays, which must outlive its use.
+
+        Args:
+            tensors: by the names of the arrays, as `check` wants them or from `results` and `Workspace`.
+
+        Raises:
+            ValueError: an array is missing.
+        """
+        missing = self.arrays.numbers.keys() - tensors.keys()
+        if missing:
+            raise ValueError(f"arrays {', '.join(sorted(missing))} are missing: provide them")
+        return np.array([tensors[name].data_ptr() for name in self.arrays.numbers], dtype=np.int64)
 
     def shares(self, offsets: Tensor, threads: int) -> dict[str, NDArray[np.int64]]:
         """Bounds of the ranges of nodes of each phase that threads take one after another.
@@ -256,8 +135,16 @@ class Program:
         return {name: bounds[count] for name, count in counts.items()}
 
     def weights(self, matrices: Mapping[str, Tensor]) -> Tensor:
-        """The array "weights" of matrices by their names."""
-        return torch.cat([matrices[name].to(self.dtype).flatten() for name in self.matrices] or [torch.empty(0)])
+        """The array "weights" of matrices by their names.
+
+        Raises:
+            ValueError: one is missing, or has another size.
+        """
+        for name, place in self._matrices.items():
+            if name not in matrices or matrices[name].numel() != len(place):
+                came = f"with {matrices[name].numel()} numbers came" if name in matrices else "is missing"
+                raise ValueError(f"matrix '{name}' {came}, but the program reads one of {len(place)}: provide it")
+        return torch.cat([matrices[name].to(self.dtype).flatten() for name in self._matrices] or [torch.empty(0)])
 
     def run(
         self, addresses: NDArray[np.int64], shares: Mapping[str, NDArray[np.int64]], threads: int, timings: Timings

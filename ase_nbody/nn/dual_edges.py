@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from ase_nbody.kernels import Irrep, cpu, product_table
 from ase_nbody.kernels.dual import TANGENTS, VALUES, Dual
 from ase_nbody.math import bessel_basis, polynomial_envelope
-from ase_nbody.math.harmonics_code import harmonic_pulls, harmonic_tangents, harmonics
+from ase_nbody.math.harmonics_code import harmonic_gradients, harmonic_tangents, harmonics
 from ase_nbody.nn.dual_mixing import Found
 from ase_nbody.nn.hidden_code import first_layer_gradients, hidden_gradients, hidden_layers
 from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
@@ -21,8 +20,14 @@ _SCALAR = (Irrep(0, 1),)
 _NO_PRODUCT = product_table(_SCALAR, _SCALAR, _SCALAR)  # what the kernels of edges are written for
 
 
-def _run(code: cpu.Code, nodes: cpu.Nodes, work: float, width: int, tensors: Sequence[Tensor], like: Tensor) -> None:
-    cpu.run(code, _NO_PRODUCT, nodes, work, like.new_empty(0, 0, width), tensors)
+def _run(code: cpu.Code, nodes: cpu.Nodes, work: float, width: int, arguments: cpu.Arguments, like: Tensor) -> None:
+    cpu.run(code, _NO_PRODUCT, nodes, work, like.new_empty(0, 0, width), arguments)
+
+
+def _pair(name: str, both: Tensor) -> dict[str, Tensor]:
+    """Values and slopes, (2, E, ...), by the names of their arguments."""
+    values, slopes = both.unbind(0)
+    return {name: values, f"d_{name}": slopes}
 
 
 class DualDirections:
@@ -38,25 +43,26 @@ class DualDirections:
         self.vectors = vectors
         self.distances = vectors.new_empty(len(vectors))
         self.harmonics = Dual([vectors.new_empty(2, len(vectors), (max_degree + 1) ** 2)])
-        self._run(harmonics(max_degree), [self.harmonics.parts[VALUES][0], self.distances])
+        self._run(harmonics(max_degree), harmonics=self.harmonics.parts[VALUES][0], distances=self.distances)
 
     def pull(self, d_harmonics: Tensor, d_distances: Tensor) -> Tensor:
         """Pulls of the vectors, (E, 3), from those of harmonics, (E, M), and distances, (E,)."""
         d_vectors = torch.empty_like(self.vectors)
-        self._run(harmonic_pulls(self.max_degree), [d_harmonics, d_distances, d_vectors])
+        given = {"d_harmonics": d_harmonics, "d_distances": d_distances}
+        self._run(harmonic_gradients(self.max_degree), **given, d_vectors=d_vectors)
         return d_vectors
 
     def move(self, t_vectors: Tensor) -> Tensor:
         """Make the tangents of the harmonics from those of the vectors, (E, 3); those of the distances, (E,)."""
         t_distances = torch.empty_like(self.distances)
-        tensors = [t_vectors.contiguous(), self.harmonics.parts[TANGENTS][0], t_distances]
-        self._run(harmonic_tangents(self.max_degree), tensors)
+        results = {"t_harmonics": self.harmonics.parts[TANGENTS][0], "t_distances": t_distances}
+        self._run(harmonic_tangents(self.max_degree), t_vectors=t_vectors.contiguous(), **results)
         return t_distances
 
-    def _run(self, code: cpu.Code, tensors: Sequence[Tensor]) -> None:
+    def _run(self, code: cpu.Code, **arguments: Tensor) -> None:
         edges = len(self.vectors)
         work = 20.0 * edges * (self.max_degree + 1) ** 2
-        _run(code, cpu.Nodes(0, edges), work, 1, [self.vectors, *tensors], self.vectors)
+        _run(code, cpu.Nodes(0, edges), work, 1, {"vectors": self.vectors, **arguments}, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -132,11 +138,13 @@ class DualRadial:
         edges, width = len(basis.types), len(radial.second_bias)
         self.second = radial.second * SILU_GAIN
         self.inputs, self.layer, self.inner, self.both = (basis.bessel.new_empty(2, edges, width) for _ in range(4))
-        edge_values = [basis.types, *basis.bessel.unbind(0), basis.envelope, basis.envelope_slopes]
-        parameters = [radial.first, radial.first_bias, self.second, radial.second_bias]
-        kept = [part for array in (self.inputs, self.layer, self.inner, self.both) for part in array.unbind(0)]
-        self._run(hidden_layers(radial.n_bessel), cpu.Nodes(0, edges), [*edge_values, *parameters, *kept])
-        hidden, self.slopes = kept[-2:]
+        parameters: dict[str, Tensor] = {"first": radial.first, "first_bias": radial.first_bias}
+        parameters |= {"second": self.second, "second_bias": radial.second_bias}
+        results = {**_pair("inputs", self.inputs), **_pair("layer", self.layer)}
+        results |= {**_pair("inner", self.inner), **_pair("hidden", self.both)}
+        arguments = {"types": basis.types, **_pair("bessel", basis.bessel), **self._envelope(), **parameters, **results}
+        self._run(hidden_layers(radial.n_bessel), cpu.Nodes(0, edges), arguments)
+        hidden, self.slopes = self.both.unbind(0)
         self.weights = hidden.new_empty(3, edges, radial.last.shape[1])  # tangents, values or changes, pulls
         torch.mm(hidden, radial.last, out=self.weights[1])
         self.changed = False  # changes stand in the place of the values
@@ -161,19 +169,24 @@ class DualRadial:
         found[id(radial.last)] = self.hidden.flatten(0, 1).t() @ self.weights[1:].flatten(0, 1)
         changes = self.weights[1] @ radial.last.t()
         to_inner, to_inputs = torch.empty_like(self.inner), torch.empty_like(self.inputs)
-        upstream = [basis.envelope, basis.envelope_slopes, self.t_distances, changes, self.pulls]
-        kept = [*self.inputs.unbind(0), *self.inner.unbind(0), self.second.t().contiguous()]
-        tensors = [*upstream, *kept, *to_inner.unbind(0), *to_inputs.unbind(0)]
-        self._run(hidden_gradients, cpu.Nodes(0, len(basis.types)), tensors)
+        upstream = {"t_distances": self.t_distances, "changes": changes, "pulls": self.pulls}
+        layers = {**_pair("inputs", self.inputs), **_pair("inner", self.inner), "second": self.second.t().contiguous()}
+        results = {**_pair("to_inner", to_inner), **_pair("to_inputs", to_inputs)}
+        arguments = {**self._envelope(), **upstream, **layers, **results}
+        self._run(hidden_gradients, cpu.Nodes(0, len(basis.types)), arguments)
         found[id(radial.second_bias)] = to_inner[0].sum(dim=0)
         found[id(radial.second)] = (self.layer.flatten(0, 1).t() @ to_inner.flatten(0, 1)) * SILU_GAIN
         d_first, d_bias = torch.empty_like(radial.first), torch.empty_like(radial.first_bias)
-        tensors = [basis.type_offsets, basis.type_order, *basis.bessel.unbind(0), *to_inputs.unbind(0), d_first, d_bias]
+        lists = {"offsets": basis.type_offsets, "order": basis.type_order, **_pair("bessel", basis.bessel)}
+        arguments = {**lists, **_pair("to_inputs", to_inputs), "d_first": d_first, "d_bias": d_bias}
         types = cpu.Nodes(0, len(radial.first_bias), basis.type_offsets)
-        self._run(first_layer_gradients(radial.n_bessel), types, tensors)
+        self._run(first_layer_gradients(radial.n_bessel), types, arguments)
         found[id(radial.first)], found[id(radial.first_bias)] = d_first, d_bias
 
-    def _run(self, code: cpu.Code, nodes: cpu.Nodes, tensors: Sequence[Tensor]) -> None:
+    def _envelope(self) -> dict[str, Tensor]:
+        return {"envelope": self.basis.envelope, "d_envelope": self.basis.envelope_slopes}
+
+    def _run(self, code: cpu.Code, nodes: cpu.Nodes, arguments: cpu.Arguments) -> None:
         width = len(self.radial.second_bias)
         work = float(len(self.basis.types)) * width * (width + self.radial.n_bessel) * 2
-        _run(code, nodes, work, width, tensors, self.basis.bessel)
+        _run(code, nodes, work, width, arguments, self.basis.bessel)

@@ -80,7 +80,7 @@ class NequipAtoms:
     scales: Tensor
 
 
-class Gate(nn.Module):
+class GatedNonlinearity(nn.Module):
     """Even scalars through silu, odd scalars through tanh, other irreps multiplied by silu of a scalar each.
 
     Args:
@@ -115,7 +115,7 @@ class Gate(nn.Module):
         return torch.cat(made, dim=1)
 
 
-class Interaction(nn.Module):
+class NequipInteraction(nn.Module):
     """One layer: states of the neighbours times harmonics of their vectors, summed, mixed, and gated.
 
     Args:
@@ -145,7 +145,7 @@ class Interaction(nn.Module):
             self.own = ElementMixing(*own, shape.irreps_out, shape.channels_out, generator)
             self.own_gates = ElementMixing(*own, SCALARS, n_gates, generator) if n_gates else None
         # 5. gate
-        self.gate = Gate(shape.irreps_out)
+        self.gate = GatedNonlinearity(shape.irreps_out)
 
     def forward(self, states: Tensor, edges: NequipEdges, atoms: NequipAtoms) -> Tensor:
         """States of the next layer, (N, components of irreps_out, channels_out), from (N, M, channels)."""
