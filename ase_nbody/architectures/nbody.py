@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ase_nbody.architectures.base import Architecture, Gradients, Work
 from ase_nbody.architectures.nbody_forces import NBodyForces, serves
@@ -84,15 +83,6 @@ class NBodyNetwork(GatedNetwork):
             _level_states(scheme, number, *content)
             for number, content in enumerate(zip(positions, irreps, made, strict=True))
         ]
-
-    def leaves(self, types: Tensor) -> Tensor:
-        """States of the atoms, (N, 1, C), by their one-hot types."""
-        return (types @ self.embedding).unsqueeze(1)
-
-    def one_hot_types(self, graph: Graph) -> Tensor:
-        """1 at the element of each atom, (N, T)."""
-        types = functional.one_hot(self.type_of_number[graph.atomic_numbers], len(self.settings.elements))
-        return types.to(graph.positions.dtype)
 
     def _levels(self, graph: Graph, scheme: CompositionScheme) -> list[tuple[Tensor, Tensor]]:
         types = self.one_hot_types(graph)

@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ase_nbody.architectures.base import Network, NetworkSettings, types_of_numbers
+from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
 from ase_nbody.nn.mixing import Mixing
@@ -199,3 +201,12 @@ class GatedNetwork(Network):
             torch.randn(len(settings.elements), settings.channels, generator=generator, dtype=torch.float32)
         )
         self.gates = nn.ModuleList(Gate(settings, shape, generator) for shape in level_shapes(settings))
+
+    def leaves(self, types: Tensor) -> Tensor:
+        """States of the atoms, (N, 1, C), by their one-hot types."""
+        return (types @ self.embedding).unsqueeze(1)
+
+    def one_hot_types(self, graph: Graph) -> Tensor:
+        """1 at the element of each atom, (N, T)."""
+        types = functional.one_hot(self.type_of_number[graph.atomic_numbers], len(self.settings.elements))
+        return types.to(graph.positions.dtype)

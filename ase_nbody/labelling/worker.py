@@ -75,7 +75,7 @@ def _answer(connection: Connection, function: Callable[[Any], Any]) -> None:
 
 def _use_one_thread() -> None:
     """Of libraries that were loaded before the environment said so, as by the script that the process begins with."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)
     if "torch" in sys.modules:
