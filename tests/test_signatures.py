@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def call(w: PhaseWriter, source: str, target: str, access: Any = WRITE, /, **oth
     w.call(function, 0, w.count, **{**arguments, "out": w.block_of(target), **others})
 
 
-def two_phases(arrays: list[Array] = [*GIVEN[:2], GIVEN[3], *MADE], order: tuple[int, int] = (0, 1)) -> Module:  # noqa: B006
+def two_phases(arrays: Sequence[Array] = (*GIVEN[:2], GIVEN[3], *MADE), order: tuple[int, int] = (0, 1)) -> Module:
     module = Module(SETTINGS, arrays)
     phases = (("first", "rows", "middle"), ("second", "middle", "out"))
     for name, source, target in (phases[i] for i in order):

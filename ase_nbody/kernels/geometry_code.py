@@ -68,15 +68,7 @@ def geometry(
     senders and `rows` the first table rows of kept edges; `tables` the first row of each pair of types.
     """
     row = EdgeRow(sum(step.shape[1] for step in steps) + 1, grid.degree)
-    atoms = [
-        *numbers("positions", "nodes", 3),
-        *numbers("cells", "structures", 9),
-        *indices("structure types", "nodes"),
-    ]
-    edges = [*numbers("shifts", "edges", 3), *indices("offsets", "node bounds"), *indices("senders", "edges")]
-    written = [*indices("ends", "nodes", WRITE), *indices("slots children rows", "edges", WRITE)]
-    functions = numbers("functions", "edges", row.length, WRITE)
-    w = Builder(name, settings, Signature(atoms, edges, indices("tables", "type pairs"), written, functions))
+    w = Builder(name, settings, _geometry_signature(row))
     with w.loop(w.begin, w.end) as n:
         own = w.row("positions", n)
         cell = w.row("cells", w.integer("structure", n))
@@ -99,6 +91,15 @@ def geometry(
                 w.store_integer(w.plus(w.integer("tables", pair), interval), "rows", kept)
                 _harmonics(w, steps, row, out)
     return w
+
+
+def _geometry_signature(row: EdgeRow) -> Signature:
+    atoms = [*numbers("positions", "nodes", 3), *numbers("cells", "structures", 9)]
+    atoms += indices("structure types", "nodes")
+    edges = [*numbers("shifts", "edges", 3), *indices("offsets", "node bounds"), *indices("senders", "edges")]
+    written = [*indices("ends", "nodes", WRITE), *indices("slots children rows", "edges", WRITE)]
+    functions = numbers("functions", "edges", row.length, WRITE)
+    return Signature(atoms, edges, indices("tables", "type pairs"), written, functions)
 
 
 def _edge_vector(
