@@ -50,7 +50,7 @@ def anchor(heading: str) -> str:
 )
 def test_examples_run_as_pasted_one_after_another(tmp_path):
     examples = blocks("python")
-    assert len(examples) == 3
+    assert len(examples) == 1
     assert len([line for line in examples[0].splitlines() if line]) <= 10
     command = [sys.executable, "-W", "error", "-c", "".join(examples)]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -58,8 +58,6 @@ def test_examples_run_as_pasted_one_after_another(tmp_path):
     lines = finished.stdout.splitlines()
     assert re.fullmatch(r"energy -\d+\.\d{3} eV, largest force \d\.\d{3} eV/Å", lines[0])
     assert re.fullmatch(r"after 100 fs: energy -\d+\.\d{3} eV, temperature \d+ K", lines[1])
-    assert lines[2].startswith("48x0e (9, 48)")
-    assert lines[-1] == "C2H6O is within what the model was trained on"
     assert not list(tmp_path.iterdir())
 
 
@@ -111,9 +109,8 @@ def test_links_lead_somewhere(name):
             assert (ROOT / target).exists(), target
 
 
-def test_every_example_is_listed():
-    listed = set(re.findall(r"\]\(examples/md/(\w+\.py)\)", README))
-    assert listed == {path.name for path in (ROOT / "examples" / "md").glob("*.py")}
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 150
 
 
 def test_pictures_are_small():

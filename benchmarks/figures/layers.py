@@ -19,9 +19,10 @@ WHAT = (
     "data, training, what is outside",
     "the ASE calculator",
     "dynamics, relaxation, bands",
+    "structures and labels for training",
     "the command nbody",
 )
-COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL)
+COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE)
 HEIGHT, WIDTH = 7.0, 112.0
 
 
