@@ -125,20 +125,20 @@ def test_the_table_of_arrays_is_that_of_the_program():
     table = re.search(r"<!-- arrays:begin -->(.*)<!-- arrays:end -->", PAGES["evaluation.md"], flags=re.DOTALL)[1]
     rows = [row.split("|") for row in table.strip().splitlines()[2:]]
     told = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
-    assert told == {re.sub(r"_\d+$", "", name) for name in program.arrays}
+    assert told == {re.sub(r"_\d+$", "", array.name) for array in program.arrays}
     phases = {name for row in rows for name in re.findall(r"`(\w+)`", row[4])} - {"load"}
     assert phases == set(program.phases)
 
 
 def test_the_kernel_shown_is_the_one_that_is_written():
     from ase_nbody.kernels import Irrep, product_table
-    from ase_nbody.kernels.llvm_writer import Shape
+    from ase_nbody.kernels.kernel_settings import KernelSettings
     from ase_nbody.kernels.product_code import products
 
     vector, scalar = Irrep(1, -1), Irrep(0, 1)
     table = product_table((vector,), (vector,), (scalar,))
     (shown,) = blocks("evaluation.md", "llvm")
-    assert shown.strip() == products(table, Shape(bits=64, channels=2)).strip()
+    assert shown.strip() == products(table, KernelSettings(bits=64, channels=2)).text().strip()
 
 
 @cache
