@@ -347,6 +347,17 @@ def test_an_empty_journal_belongs_to_nobody(tmp_path):
             journal.claim({"reference": "a"}, [b"1"], force=False)
 
 
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        journal.claim({"reference": "a"}, [b"1", b"2"], force=False)
+        journal.add([(b"1", Entry(Failure("no")))])
+        journal._database.execute("PRAGMA max_page_count = 1")  # SQLite's own way to a full disk
+        with pytest.raises(OSError, match=r"cannot write .*j: database or disk is full; what it holds is kept"):
+            journal.add([(b"2", Entry(Label(0.0, np.zeros((10000, 3)))))])
+    with Journal(tmp_path / "j") as journal:
+        assert journal.hashes() == {b"1"}
+
+
 def test_no_label_leaves_no_output(tmp_path):
     report = label([Atoms("Kr")] * 2, SPRINGS, tmp_path / "out.xyz", settings=one_process())
     assert report.n_labels == 0 and report.failures == {"RuntimeError: no convergence": 2}
