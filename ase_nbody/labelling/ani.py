@@ -36,8 +36,8 @@ class ANIReference(Reference):
     """Labels by one of the committees: means over its networks, and how far these disagree.
 
     Networks and environments are float32, as they were trained, and energies of atoms and constants are summed in
-    float64: for ethanol that is within 0.01 meV and 0.05 meV/angstrom of float64 throughout, and takes a quarter of the
-    time. A label carries the info `energy_spread`, eV, and
+    float64: for ethanol that is within 0.01 meV and 0.05 meV/angstrom of float64 throughout, and takes less than half
+    the time. A label carries the info `energy_spread`, eV, and
     the array `forces_spread`, (N,), eV/angstrom: standard deviations over the networks (n - 1), for forces of the
     vector. Structures that ANI was not made for (other elements, charges, unpaired electrons, periodic ones) are
     refused.
