@@ -1,4 +1,7 @@
-"""Calculators for tests of labelling: springs between all atoms, and elements that make trouble."""
+"""What processes of labelling tests load: springs, elements that make trouble, structures, a call that dies.
+
+It imports no more than they need.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from pathlib import Path
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+
+from ase_nbody.labelling.journal import Entry
+from ase_nbody.labelling.references import Label
 
 __version__ = "1.5"
 FORCE_CONSTANT, LENGTH = 2.0, 1.5  # eV/angstrom^2, angstrom
@@ -66,3 +72,28 @@ def springs(**options):
 
 def no_calculator():
     return 3
+
+
+def structures(count, seed=0):
+    from ase.build import bulk, molecule  # a second that processes do without
+
+    random = np.random.default_rng(seed)
+    made = []
+    for n in range(count):
+        atoms = bulk("Cu", cubic=True) if n % 4 == 3 else molecule(("H2O", "CH4", "NH3")[n % 3])
+        atoms.positions += random.normal(scale=0.1, size=(len(atoms), 3))
+        atoms.info["name"] = f"molécule {n}"
+        made.append(atoms)
+    return made
+
+
+class Doubtful:
+    """A call that labels batches, and dies with a batch that has number 5 in it."""
+
+    def prepare(self):
+        pass
+
+    def __call__(self, task):
+        if 5 in task.numbers:
+            os._exit(1)
+        return [Entry(Label(float(n), np.zeros((1, 3)))) for n in task.numbers]

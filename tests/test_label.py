@@ -18,7 +18,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import read
-from label_teacher import Springs
+from label_teacher import Doubtful, Springs, structures
 
 from ase_nbody.data import read_dataset
 from ase_nbody.labelling import (
@@ -41,17 +41,6 @@ from ase_nbody.stopping import StopRequest
 
 SPRINGS = "label_teacher:springs"
 TESTS = Path(__file__).parent
-
-
-def structures(count, seed=0):
-    random = np.random.default_rng(seed)
-    made = []
-    for n in range(count):
-        atoms = bulk("Cu", cubic=True) if n % 4 == 3 else molecule(("H2O", "CH4", "NH3")[n % 3])
-        atoms.positions += random.normal(scale=0.1, size=(len(atoms), 3))
-        atoms.info["name"] = f"molécule {n}"
-        made.append(atoms)
-    return made
 
 
 def one_process(**options):
@@ -328,18 +317,6 @@ def folder_named(path):
     return path
 
 
-class Doubtful:
-    """A call that labels batches, and dies with a batch that has number 5 in it."""
-
-    def prepare(self):
-        pass
-
-    def __call__(self, task):
-        if 5 in task.numbers:
-            os._exit(1)
-        return [Entry(Label(float(n), np.zeros((1, 3)))) for n in task.numbers]
-
-
 def test_batches_that_crash_are_tried_one_by_one():
     frames, numbers = [Atoms("H")] * 12, [0, 1, *range(3, 12)]
     tasks = list(tasks_of(frames, numbers, 4, Checks(consistency=False)))
@@ -370,6 +347,17 @@ def test_an_empty_journal_belongs_to_nobody(tmp_path):
             journal.claim({"reference": "a"}, [b"1"], force=False)
 
 
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        journal.claim({"reference": "a"}, [b"1", b"2"], force=False)
+        journal.add([(b"1", Entry(Failure("no")))])
+        journal._database.execute("PRAGMA max_page_count = 1")  # SQLite's own way to a full disk
+        with pytest.raises(OSError, match=r"cannot write .*j: database or disk is full; what it holds is kept"):
+            journal.add([(b"2", Entry(Label(0.0, np.zeros((10000, 3)))))])
+    with Journal(tmp_path / "j") as journal:
+        assert journal.hashes() == {b"1"}
+
+
 def test_no_label_leaves_no_output(tmp_path):
     report = label([Atoms("Kr")] * 2, SPRINGS, tmp_path / "out.xyz", settings=one_process())
     assert report.n_labels == 0 and report.failures == {"RuntimeError: no convergence": 2}
@@ -390,10 +378,11 @@ def test_frames_that_are_kept_do_not_change_the_input():
 
 KILLED = """
 import os, signal, sys
-from test_label import SPRINGS, structures
-from ase_nbody.labelling import LabelSettings, label
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # processes that compute begin with this script too
+    from label_teacher import structures
+    from ase_nbody.labelling import LabelSettings, label
+
     count, last, log = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     begun = []
 
@@ -403,7 +392,7 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGKILL)
 
     settings = LabelSettings(processes=2, options={"log": log, "seconds": "0.01"})
-    label(structures(count), SPRINGS, "out.xyz", settings=settings, observer=kill)
+    label(structures(count), "label_teacher:springs", "out.xyz", settings=settings, observer=kill)
 """
 
 

@@ -151,6 +151,16 @@ def test_a_signal_keeps_the_journal_and_says_how_to_go_on(nbody, tmp_path, numbe
     assert len(Path("log").read_text().splitlines()) <= 32
 
 
+def test_a_second_interrupt_says_how_to_go_on_too(nbody, monkeypatch):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    write("in.xyz", waters(1))
+    monkeypatch.setattr(label_run, "labels_of", interrupted)
+    status, _, err = nbody("label", "in.xyz", "--with", SPRINGS, "--output", "out.xyz")
+    assert status == 130 and "To go on: nbody label in.xyz" in err
+
+
 def test_lines_of_progress_where_there_is_no_terminal(monkeypatch, capsys):
     clock = iter([0.0, 30.0, 61.0, 62.0])
     monkeypatch.setattr(label_run.time, "monotonic", lambda: next(clock))

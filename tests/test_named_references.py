@@ -1,11 +1,14 @@
 """References by name: the programs that label."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import FileIOCalculator
 
-from ase_nbody.labelling.references import Failure, Label, reference
+from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, ase_reference, reference
 
 
 def test_xtb_labels_radicals_and_ions_and_a_bad_structure_costs_only_itself():
@@ -65,3 +68,39 @@ def test_wrong_names_and_options_are_refused(spec, options, words):
     pytest.importorskip("torch")
     with pytest.raises(ValueError, match=words):
         reference(spec, options)
+
+
+class ExternalProgram(FileIOCalculator):
+    """Writes its input and its results into its directory, as calculators of external programs do."""
+
+    implemented_properties = ("energy", "forces")
+
+    def write_input(self, atoms, properties=None, system_changes=None):
+        super().write_input(atoms, properties, system_changes)
+        np.save(Path(self.directory) / "input.npy", atoms.positions)
+
+    def read_results(self):
+        positions = np.load(Path(self.directory) / "input.npy")
+        self.results = {"energy": float(positions.sum()), "forces": np.zeros_like(positions)}
+
+
+def test_calculators_that_write_files_have_a_folder_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    level = LevelOfTheory("files", "a program", "1")
+    references = [ase_reference(lambda: ExternalProgram(command="true"), level) for _ in range(2)]
+    folders = [Path(chosen.calculator().directory) for chosen in references]
+    assert folders[0] != folders[1] and tmp_path not in {folder.resolve() for folder in folders}
+    atoms = molecule("H2O")
+    assert references[0].label([atoms])[0].energy == pytest.approx(atoms.positions.sum())
+    assert (folders[0] / "input.npy").exists() and not list(tmp_path.iterdir())
+    kept = ase_reference(lambda: ExternalProgram(command="true", directory="mine"), level).calculator()
+    assert str(kept.directory) == "mine"
+    del references
+    assert not folders[0].exists()
+
+
+def test_a_function_that_ends_the_program_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("ends_the_program.py").write_text("def calculator():\n    raise SystemExit(3)\n")
+    with pytest.raises(ValueError, match="ends the program with status 3"):
+        reference("ends_the_program:calculator")

@@ -7,16 +7,18 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.io import write
 
 from ase_nbody.labelling.sampling.bonds import bond_graph, reaction
-from ase_nbody.labelling.sampling.candidates import Candidate
+from ase_nbody.labelling.sampling.candidates import MOLECULES, Candidate
 from ase_nbody.labelling.sampling.distances import are_one, composition, interatomic_distances
 from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
 from ase_nbody.labelling.sampling.picture import distance_counts, distance_picture
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
 from ase_nbody.labelling.sampling.settings import KINDS, SampleSettings
+from ase_nbody.labelling.sampling.start import Start
 from ase_nbody.labelling.sampling.systems import read_systems
 
 SETTINGS = SampleSettings()
@@ -208,3 +210,12 @@ def test_distances_are_counted_once_and_drawn(tmp_path):
         distance_picture(structures, tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(("name", "multiplicity", "of_pair"), [("CH3", 2, 3), ("O2", 3, 5), ("CH4", 1, 1)])
+def test_spins_of_a_pair_of_radicals_are_parallel(name, multiplicity, of_pair):
+    atoms = molecule(name)
+    atoms.info = {"name": name, "charge": 0, "multiplicity": multiplicity}
+    start = Start(name, (atoms,), (-1.0,), (), bond_graph(atoms), EMT())
+    (pair,) = MOLECULES["dimers"].candidates(start, SampleSettings(), 1, np.random.default_rng(0))
+    assert pair.atoms.info["multiplicity"] == of_pair and pair.atoms.info["charge"] == 0

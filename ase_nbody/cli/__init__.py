@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -82,8 +82,19 @@ def _show_warning(
 
 def error_message(error: Exception) -> str:
     """One paragraph on an error; the type is named where the message was not written for users."""
-    text = " ".join(str(error).split())
+    text = " ".join((_settings_problems(error) or str(error)).split())
     from_ase = type(error).__module__.startswith("ase.calculators")
     if text and (from_ase or isinstance(error, ValueError | OSError)):
         return f"Error: {text}"
     return f"Error: {type(error).__name__}: {text} (nbody --debug ... shows where)"
+
+
+def _settings_problems(error: Exception) -> str | None:
+    """What is wrong with settings, without pydantic's own words around it; None for other errors."""
+    if not type(error).__module__.startswith("pydantic"):
+        return None
+    problems: Any = error
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}, got {one['input']!r}"
+        for one in problems.errors()
+    )

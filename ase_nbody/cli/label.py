@@ -38,7 +38,9 @@ def label(
     drop_spread: Annotated[
         float | None,
         typer.Option(
-            help="Largest disagreement of a committee (ani) on the force on an atom, meV/Å; more fails.",
+            help="Largest disagreement of a committee (ani) on the force on an atom, meV/Å; more fails. With ANI-1x "
+            "half of the structures of small molecules have more than 300 at minima, 400 at 300 K and 500 at 1000 K, a "
+            "tenth more than 500, 800 and 1200.",
             show_default="any",
         ),
     ] = None,
@@ -60,8 +62,10 @@ def label(
 
     A run that was interrupted, by Ctrl-C, kill -9 or a power cut, goes on with the same command; until it is done, its
     labels stand in OUTPUT.journal. Structures that fail are in OUTPUT-failures.xyz with their reason, and the level of
-    theory is in OUTPUT.json. Charge and multiplicity are taken from the info of a structure. The exit status is 0 also
-    where some structures failed, and 1 where all did.
+    theory is in OUTPUT.json. Charge and multiplicity are taken from the info of a structure. Processes share the
+    working folder: ASE's calculators of external programs write their files in a folder of their own, and a function of
+    yours must not write where another process does. The exit status is 0 also where some structures failed, and 1 where
+    all did.
     """
     from ase_nbody.cli.label_run import run_label
     from ase_nbody.labelling import Checks, LabelSettings

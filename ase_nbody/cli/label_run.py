@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def run_label(path: Path, spec: str, output: Path, settings: LabelSettings) -> N
     except LabellingStoppedError as stopped:
         say(f"{stopped.progress.done} of {stopped.progress.total} structures are done")
         raise end_stopped(stopped.signal, shlex.join(["nbody", *sys.argv[1:]])) from None
+    except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for what is in progress
+        raise end_stopped(signal.SIGINT, shlex.join(["nbody", *sys.argv[1:]])) from None
     _print_report(report)
     if not report.n_labels:
         typer.echo("Error: no structure could be labelled", err=True)

@@ -74,7 +74,7 @@ def sample(
     settings = SampleSettings(
         number=number,
         temperatures=tuple(temperature or TEMPERATURES),
-        kinds=tuple(kinds.split(",")) if kinds else KINDS,
+        kinds=tuple(kind.strip() for kind in kinds.split(",")) if kinds else KINDS,
     )
     stop = StopRequest()
     with stop_on_signals(stop), _bar() as observer:

@@ -23,7 +23,9 @@ class Checks(BaseModel):
 
     Attributes:
         net_force: largest sum of the forces, eV/angstrom. The grid of a DFT program leaves some meV/angstrom.
-        drop_spread: largest disagreement of a committee on the force on an atom, meV/angstrom; None: any.
+        drop_spread: largest disagreement of a committee on the force on an atom, meV/angstrom; None: any. For
+            ANI-1x the largest of a structure of small molecules (H2O to C6H6, dynamics by GFN2-xTB) is in the median
+            300 at minima, 400 at 300 K and 500 at 1000 K, and in a tenth of them more than 500, 800 and 1200.
         consistency: compare energies with forces and stress on a sample of the structures.
         force_error: what these may differ by along the direction of the forces, eV/angstrom, and a hundredth of them.
         stress_error: likewise along a strain, eV per atom.

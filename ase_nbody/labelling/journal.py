@@ -124,11 +124,20 @@ class Journal:
         self._database.execute("REPLACE INTO facts VALUES ('origin', ?)", (json.dumps(origin, sort_keys=True),))
 
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Write entries, all or none of them."""
+        """Write entries, all or none of them.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
         rows = [(key, *_encoded(entry)) for key, entry in entries]
-        self._database.execute("BEGIN")
-        self._database.executemany("REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
-        self._database.execute("COMMIT")
+        try:
+            self._database.execute("BEGIN")
+            self._database.executemany("REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+            self._database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise OSError(
+                f"cannot write {self.path}: {error}; what it holds is kept, and the same command goes on"
+            ) from error
 
     def entry(self, key: bytes) -> Entry:
         """What is held of a structure.

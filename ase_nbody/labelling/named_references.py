@@ -139,6 +139,8 @@ def _check_factory(name: str, factory: Callable[[], Any], options: Mapping[str, 
         raise ValueError(f"{name} cannot be made with {given}: {error}") from error
     except CalculatorSetupError as error:
         raise ValueError(str(error)) from error
+    except SystemExit as error:  # it would end the command without a word
+        raise ValueError(f"{name} cannot be made: it ends the program with status {error.code}") from error
     if not hasattr(calculator, "get_property"):
         raise ValueError(f"{name} gives {type(calculator).__name__} and no calculator of ASE")
     return calculator

@@ -5,7 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from ase import Atoms
@@ -95,7 +99,8 @@ class Reference(ABC):
 class CalculatorReference(Reference):
     """A reference made of any ASE calculator.
 
-    A calculator is reset before each structure, so that labels do not depend on those before.
+    A calculator is reset before each structure, so that labels do not depend on those before. One that would write its
+    files into the working folder gets a folder of its own: processes would read each other's files.
 
     Args:
         calculator_factory: makes a calculator for a charge and a spin.
@@ -118,14 +123,26 @@ class CalculatorReference(Reference):
 
     def calculator(self) -> BaseCalculator:
         """A calculator of ASE for a neutral structure without unpaired electrons."""
-        return self._factory(ElectronicState(0, 1, 1))
+        return self._made(ElectronicState(0, 1, 1))
+
+    @cached_property
+    def _folder(self) -> str:
+        folder = mkdtemp(prefix="nbody-")
+        finalize(self, rmtree, folder, ignore_errors=True)
+        return folder
+
+    def _made(self, state: ElectronicState) -> BaseCalculator:
+        calculator = self._factory(state)
+        if str(getattr(calculator, "directory", None)) in (".", ""):
+            calculator.directory = self._folder  # type: ignore[attr-defined]
+        return calculator
 
     def _label(self, atoms: Atoms) -> Label | Failure:
         try:
             check_structure(atoms)
             state = electronic_state(atoms)
             if state not in self._calculators:
-                self._calculators[state] = self._factory(state)
+                self._calculators[state] = self._made(state)
             calculator = self._calculators[state]
             if hasattr(calculator, "reset"):
                 calculator.reset()

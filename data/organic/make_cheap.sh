@@ -4,7 +4,8 @@
 #     sh data/organic/make_cheap.sh [FOLDER] [PROCESSES]
 #
 # FOLDER (data/organic/cheap if not given) is not committed. Stopped or killed, the same command goes on; what is done
-# is not done again. Needs: pip install rdkit tblite, and pip install --no-deps torchani==2.0 with lark-parser.
+# is not done again. GFN2-xTB is spin-polarised: radicals and triplets are covered, singlets are as without.
+# Needs: pip install rdkit tblite, and pip install --no-deps torchani==2.0 with lark-parser.
 set -eu
 lists=$(dirname "$0")
 folder=${1:-$lists/cheap}
@@ -14,8 +15,8 @@ mkdir -p "$folder"
 sample() { # list, structures of each system, further options
     list=$1 number=$2
     shift 2
-    [ -f "$folder/$list.xyz" ] || nbody sample "$lists/$list.csv" --with tblite:GFN2-xTB --number "$number" --seed 0 \
-        --processes "$processes" --output "$folder/$list.xyz" "$@"
+    [ -f "$folder/$list.xyz" ] || nbody sample "$lists/$list.csv" --with tblite:GFN2-xTB --option spin_polarization=1.0 \
+        --number "$number" --seed 0 --processes "$processes" --output "$folder/$list.xyz" "$@"
 }
 
 label() { # list, name of the labels, calculator, further options
@@ -29,5 +30,5 @@ sample molecules 150
 sample dimers 120 --kinds dimers,md,normal-modes,rattle
 for list in molecules dimers; do
     label $list ani-1x ani:ANI-1x
-    label $list xtb tblite:GFN2-xTB --time-limit 120
+    label $list xtb tblite:GFN2-xTB --option spin_polarization=1.0 --time-limit 120
 done

@@ -50,7 +50,9 @@ def read_systems(sources: Sequence[str]) -> list[System]:
 def _read(source: str) -> Iterator[System]:
     path = Path(source)
     if source.startswith(SMILES_PREFIX):
-        smiles = source.removeprefix(SMILES_PREFIX)
+        smiles = source.removeprefix(SMILES_PREFIX).strip()
+        if not smiles:
+            raise ValueError("smiles: names no molecule; write one such as smiles:C=C=O")
         yield System(smiles, smiles=smiles)
     elif path.suffix == ".smi" and path.is_file():
         yield from _lines_of_smiles(path)
