@@ -23,7 +23,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from ase_nbody.labelling.references import Label, Reference, reference
+from ase_nbody.labelling.named_references import reference
+from ase_nbody.labelling.references import Label, Reference
 
 MOLECULES = ("ethanol", "malonaldehyde", "toluene", "aspirin", "benzene")
 FRAMES = {"tblite": 256, "ani": 256, "pyscf": 5}

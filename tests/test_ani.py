@@ -10,7 +10,8 @@ from ase.build import molecule
 from ase.calculators.calculator import InputError
 from ase.units import Hartree
 
-from ase_nbody.labelling.references import Failure, reference
+from ase_nbody.labelling.named_references import reference
+from ase_nbody.labelling.references import Failure
 
 
 def installed() -> bool:

@@ -33,7 +33,7 @@ from ase_nbody.labelling import (
 )
 from ase_nbody.labelling.checks import inconsistency, judged
 from ase_nbody.labelling.frames import kept_frame
-from ase_nbody.labelling.journal import Entry, Journal, JournalError, structure_hash
+from ase_nbody.labelling.journal import Journal, JournalEntry, JournalError, structure_hash
 from ase_nbody.labelling.labelled_files import LabelledFiles
 from ase_nbody.labelling.report import counted_reasons
 from ase_nbody.labelling.tasks import computed, tasks_of
@@ -215,7 +215,9 @@ def test_the_journal_returns_what_it_was_given(tmp_path):
     spread = Label(1e-300, np.zeros((1, 3)), None, {}, {"forces_spread": np.ones((1, 3)), "x": np.arange(1.0)})
     with Journal(tmp_path / "j") as journal:
         journal.claim({"reference": "a"}, [b"1", b"2", b"3"], force=False)
-        journal.add([(b"1", Entry(label_, "")), (b"2", Entry(spread)), (b"3", Entry(Failure("é")))])
+        journal.add(
+            [(b"1", JournalEntry(label_, "")), (b"2", JournalEntry(spread)), (b"3", JournalEntry(Failure("é")))]
+        )
     with Journal(tmp_path / "j") as journal:
         assert journal.hashes() == {b"1", b"2", b"3"}
         for key, value, consistency in ((b"1", label_, ""), (b"2", spread, None)):
@@ -235,7 +237,7 @@ def test_a_journal_belongs_to_one_process_and_one_run(tmp_path):
     path = tmp_path / "j"
     with Journal(path) as journal:
         journal.claim({"reference": "a", "level": {"version": "1"}}, [b"1"], force=False)
-        journal.add([(b"1", Entry(Failure("no")))])
+        journal.add([(b"1", JournalEntry(Failure("no")))])
         with pytest.raises(BlockingIOError, match="another nbody label is at work"):
             Journal(path)
     with Journal(path) as journal:
@@ -342,7 +344,7 @@ def test_an_empty_journal_belongs_to_nobody(tmp_path):
     with Journal(tmp_path / "j") as journal:
         journal.claim({"reference": "a"}, [b"1"], force=False)
         journal.claim({"reference": "b"}, [b"1"], force=False)
-        journal.add([(b"1", Entry(Failure("no")))])
+        journal.add([(b"1", JournalEntry(Failure("no")))])
         with pytest.raises(JournalError, match="reference was 'b', now 'a'"):
             journal.claim({"reference": "a"}, [b"1"], force=False)
 
@@ -350,10 +352,10 @@ def test_an_empty_journal_belongs_to_nobody(tmp_path):
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
     with Journal(tmp_path / "j") as journal:
         journal.claim({"reference": "a"}, [b"1", b"2"], force=False)
-        journal.add([(b"1", Entry(Failure("no")))])
+        journal.add([(b"1", JournalEntry(Failure("no")))])
         journal._database.execute("PRAGMA max_page_count = 1")  # SQLite's own way to a full disk
         with pytest.raises(OSError, match=r"cannot write .*j: database or disk is full; what it holds is kept"):
-            journal.add([(b"2", Entry(Label(0.0, np.zeros((10000, 3)))))])
+            journal.add([(b"2", JournalEntry(Label(0.0, np.zeros((10000, 3)))))])
     with Journal(tmp_path / "j") as journal:
         assert journal.hashes() == {b"1"}
 

@@ -8,7 +8,8 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import FileIOCalculator
 
-from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, ase_reference, reference
+from ase_nbody.labelling.named_references import reference
+from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, ase_reference
 
 
 def test_xtb_labels_radicals_and_ions_and_a_bad_structure_costs_only_itself():

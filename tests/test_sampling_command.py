@@ -12,7 +12,7 @@ from ase.io import read
 from command_line import run_command
 
 from ase_nbody.labelling import SampleSettings, sample
-from ase_nbody.labelling.references import reference
+from ase_nbody.labelling.named_references import reference
 from ase_nbody.labelling.sampling import sample as module
 from ase_nbody.labelling.sampling.bonds import bond_graph, reaction
 from ase_nbody.labelling.sampling.calculator import ReferenceCalculator

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase_nbody.labelling.checks import Checks, InconsistentLabelsError
     from ase_nbody.labelling.labels import LabellingStoppedError, LabelSettings, label
-    from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference, reference
+    from ase_nbody.labelling.named_references import reference
+    from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference
     from ase_nbody.labelling.report import LabelProgress, LabelReport
     from ase_nbody.labelling.sampling.sample import SampleReport, sample
     from ase_nbody.labelling.sampling.settings import SampleSettings
@@ -54,7 +55,7 @@ _MODULES = {
     "System": "ase_nbody.labelling.sampling.system",
     "read_systems": "ase_nbody.labelling.sampling.systems",
     "label": "ase_nbody.labelling.labels",
-    "reference": "ase_nbody.labelling.references",
+    "reference": "ase_nbody.labelling.named_references",
     "sample": "ase_nbody.labelling.sampling.sample",
 }
 

@@ -27,7 +27,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """What the journal holds of a structure.
 
     Attributes:
@@ -123,7 +123,7 @@ class Journal:
             self._database.execute("DELETE FROM entries")
         self._database.execute("REPLACE INTO facts VALUES ('origin', ?)", (json.dumps(origin, sort_keys=True),))
 
-    def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
+    def add(self, entries: Iterable[tuple[bytes, JournalEntry]]) -> None:
         """Write entries, all or none of them.
 
         Raises:
@@ -139,7 +139,7 @@ class Journal:
                 f"cannot write {self.path}: {error}; what it holds is kept, and the same command goes on"
             ) from error
 
-    def entry(self, key: bytes) -> Entry:
+    def entry(self, key: bytes) -> JournalEntry:
         """What is held of a structure.
 
         Raises:
@@ -223,7 +223,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _encoded(entry: Entry) -> tuple[bool, bytes, str | None]:
+def _encoded(entry: JournalEntry) -> tuple[bool, bytes, str | None]:
     """Whether it failed, a line of JSON with the numbers of its arrays behind it, and its consistency."""
     outcome = entry.outcome
     if isinstance(outcome, Failure):
@@ -245,11 +245,11 @@ def _named(
     return [("own", *item) for item in own.items()] + [("extra", *item) for item in extra.items()]
 
 
-def _decoded(failed: bool, data: bytes, consistency: str | None) -> Entry:
+def _decoded(failed: bool, data: bytes, consistency: str | None) -> JournalEntry:
     line, _, numbers = data.partition(b"\n")
     header = json.loads(line)
     if failed:
-        return Entry(Failure(header["reason"]), consistency)
+        return JournalEntry(Failure(header["reason"]), consistency)
     values = np.frombuffer(numbers, dtype=np.float64)
     groups: dict[str, dict[str, NDArray[np.float64]]] = {"own": {}, "extra": {}}
     for group, name, shape in header["arrays"]:
@@ -257,4 +257,4 @@ def _decoded(failed: bool, data: bytes, consistency: str | None) -> Entry:
         groups[group][name], values = values[:size].reshape(shape), values[size:]
     own = groups["own"]
     label = Label(header["energy"], own["forces"], own.get("stress"), header["info"], groups["extra"])
-    return Entry(label, consistency)
+    return JournalEntry(label, consistency)

@@ -18,7 +18,8 @@ from ase_nbody.labelling.frames import dropped_names, kept_frame, labelled_frame
 from ase_nbody.labelling.inputs import Inputs
 from ase_nbody.labelling.journal import Journal
 from ase_nbody.labelling.labelled_files import LabelledFiles, check_files, write_frames, write_values
-from ase_nbody.labelling.references import Failure, LevelOfTheory, reference
+from ase_nbody.labelling.named_references import reference
+from ase_nbody.labelling.references import Failure, LevelOfTheory
 from ase_nbody.labelling.report import LabelProgress, LabelReport, counted_reasons
 from ase_nbody.labelling.run import Observer, Run
 from ase_nbody.labelling.tasks import ReferenceCall, computed, tasks_of
@@ -85,7 +86,7 @@ def label(
     Args:
         structures: they are only read; charge and multiplicity stand in their info. Other labels that they have, and
             constraints, are left out of the output; the rest of info and arrays is kept.
-        spec: name of the reference, see `references.reference`.
+        spec: name of the reference, see `named_references.reference`.
         output: extended XYZ or a database of ASE, by its ending.
         settings: how.
         observer: is told how far the run is.

@@ -191,34 +191,3 @@ def ase_reference(calculator_factory: Callable[[], BaseCalculator], level: Level
         return calculator_factory()
 
     return CalculatorReference(ordinary, level)
-
-
-def reference(spec: str, options: Mapping[str, str] | None = None) -> Reference:
-    """The reference of a name.
-
-    Args:
-        spec: "tblite:GFN2-xTB" (or another of its methods), "pyscf:PBE/def2-svp" (functional and basis),
-            "ani:ANI-1x" or "ani:ANI-1ccx", "model:NAME" or "model:PATH" (a model of ase_nbody), "ase:NAME" (a
-            calculator of ASE, such as ase:EMT), or "MODULE:FACTORY": a module on sys.path or in the working folder, and
-            the name of a function in it that gives an ASE calculator.
-        options: keyword arguments of the calculator or the function, as text; numbers, True and False are converted.
-
-    Raises:
-        ValueError: there is no such reference, it does not take these options, or its package is not installed.
-    """
-    from ase_nbody.labelling.named_references import named_reference
-
-    return named_reference(spec, {key: _value(text) for key, text in (options or {}).items()})
-
-
-def _value(text: str) -> Any:
-    """A number, True, False or None where the text is one."""
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

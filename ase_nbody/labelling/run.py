@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from ase_nbody.labelling.checks import Checks, InconsistentLabelsError, judged
 from ase_nbody.labelling.inputs import Inputs
-from ase_nbody.labelling.journal import Entry, Journal
+from ase_nbody.labelling.journal import Journal, JournalEntry
 from ase_nbody.labelling.references import Failure, Label
 from ase_nbody.labelling.report import LabelProgress
-from ase_nbody.labelling.tasks import AT_LEAST, Task
+from ase_nbody.labelling.tasks import AT_LEAST, LabelTask
 
 Observer = Callable[[LabelProgress], None]
 
@@ -56,7 +56,7 @@ class Run:
         """Structures whose energies were compared with forces and stress."""
         return len(self._looks)
 
-    def receive(self, task: Task, entries: Sequence[Entry]) -> None:
+    def receive(self, task: LabelTask, entries: Sequence[JournalEntry]) -> None:
         """Write what came of a task to the journal, and see whether it is what it should be.
 
         Raises:
@@ -76,7 +76,7 @@ class Run:
         if task.checks is not None:
             self._check_looks()
 
-    def outcome(self, number: int, entry: Entry | None = None) -> Label | Failure:
+    def outcome(self, number: int, entry: JournalEntry | None = None) -> Label | Failure:
         """Label of a structure that is done, or why it has none.
 
         Args:

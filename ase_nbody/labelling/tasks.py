@@ -11,9 +11,10 @@ from functools import cache
 from ase import Atoms
 
 from ase_nbody.labelling.checks import Checks, inconsistency
-from ase_nbody.labelling.journal import Entry, seen_by_reference
+from ase_nbody.labelling.journal import JournalEntry, seen_by_reference
+from ase_nbody.labelling.named_references import reference
 from ase_nbody.labelling.pool import ProcessFailure, outcomes
-from ase_nbody.labelling.references import Failure, Label, Reference, reference
+from ase_nbody.labelling.references import Failure, Label, Reference
 from ase_nbody.stopping import StopRequest
 
 # Energies and forces are compared for one structure in a thousand and at least five; with the label that is five
@@ -22,7 +23,7 @@ ONE_IN, AT_LEAST, _CALCULATIONS = 1000, 5, 5
 
 
 @dataclass(frozen=True)
-class Task:
+class LabelTask:
     """Structures that are labelled together.
 
     Attributes:
@@ -40,9 +41,9 @@ class Task:
         """How many it takes at most."""
         return len(self.structures) * (1 if self.checks is None else _CALCULATIONS)
 
-    def singles(self) -> list[Task]:
+    def singles(self) -> list[LabelTask]:
         """One task for each structure."""
-        return [Task((n,), (a,), self.checks) for n, a in zip(self.numbers, self.structures, strict=True)]
+        return [LabelTask((n,), (a,), self.checks) for n, a in zip(self.numbers, self.structures, strict=True)]
 
 
 class ReferenceCall:
@@ -60,14 +61,16 @@ class ReferenceCall:
         """Make the reference, once for all tasks of a process."""
         _reference(self.spec, self.options)
 
-    def __call__(self, task: Task) -> list[Entry]:
+    def __call__(self, task: LabelTask) -> list[JournalEntry]:
         """What the journal is to hold of each structure."""
         chosen = _reference(self.spec, self.options)
         labels = chosen.label(task.structures)
-        return [Entry(x, _looked_at(a, x, chosen, task)) for a, x in zip(task.structures, labels, strict=True)]
+        return [JournalEntry(x, _looked_at(a, x, chosen, task)) for a, x in zip(task.structures, labels, strict=True)]
 
 
-def tasks_of(structures: Sequence[Atoms], numbers: Sequence[int], batch_size: int, checks: Checks) -> Iterator[Task]:
+def tasks_of(
+    structures: Sequence[Atoms], numbers: Sequence[int], batch_size: int, checks: Checks
+) -> Iterator[LabelTask]:
     """Tasks for some structures: first those that are looked at twice, spread over all, then the others in order.
 
     Args:
@@ -79,16 +82,16 @@ def tasks_of(structures: Sequence[Atoms], numbers: Sequence[int], batch_size: in
     count = min(max(AT_LEAST, len(numbers) // ONE_IN), len(numbers)) if checks.consistency else 0
     sample = [numbers[i * len(numbers) // count] for i in range(count)]
     for n in sample:
-        yield Task((n,), (seen_by_reference(structures[n]),), checks)
+        yield LabelTask((n,), (seen_by_reference(structures[n]),), checks)
     rest = sorted(set(numbers) - set(sample))
     for start in range(0, len(rest), batch_size):
         batch = tuple(rest[start : start + batch_size])
-        yield Task(batch, tuple(seen_by_reference(structures[n]) for n in batch))
+        yield LabelTask(batch, tuple(seen_by_reference(structures[n]) for n in batch))
 
 
 def computed(
-    tasks: Iterable[Task], call: ReferenceCall, *, processes: int, time_limit: float | None, stop: StopRequest
-) -> Generator[tuple[Task, list[Entry]]]:
+    tasks: Iterable[LabelTask], call: ReferenceCall, *, processes: int, time_limit: float | None, stop: StopRequest
+) -> Generator[tuple[LabelTask, list[JournalEntry]]]:
     """Tasks with what came of them, in no order; those of several structures that fail are tried one by one at the end.
 
     Args:
@@ -102,12 +105,12 @@ def computed(
         WorkerStartError: the reference cannot be made in a process.
     """
 
-    def limit(task: Task) -> float:
+    def limit(task: LabelTask) -> float:
         return (time_limit or math.inf) * task.calculations
 
     while True:
-        given: dict[int, Task] = {}
-        again: list[Task] = []
+        given: dict[int, LabelTask] = {}
+        again: list[LabelTask] = []
         results = outcomes(
             call,
             _noted(tasks, given),
@@ -122,7 +125,7 @@ def computed(
                 if not isinstance(outcome, ProcessFailure):
                     yield task, outcome
                 elif len(task.numbers) == 1:
-                    yield task, [Entry(Failure(outcome.reason))]
+                    yield task, [JournalEntry(Failure(outcome.reason))]
                 else:
                     again += task.singles()
         if not again:
@@ -130,13 +133,13 @@ def computed(
         tasks = again
 
 
-def _noted(tasks: Iterable[Task], given: dict[int, Task]) -> Iterator[Task]:
+def _noted(tasks: Iterable[LabelTask], given: dict[int, LabelTask]) -> Iterator[LabelTask]:
     for number, task in enumerate(tasks):
         given[number] = task
         yield task
 
 
-def _looked_at(atoms: Atoms, outcome: object, chosen: Reference, task: Task) -> str | None:
+def _looked_at(atoms: Atoms, outcome: object, chosen: Reference, task: LabelTask) -> str | None:
     if task.checks is None or not isinstance(outcome, Label):
         return None
     return inconsistency(atoms, outcome, chosen, task.checks)

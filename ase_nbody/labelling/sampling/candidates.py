@@ -20,7 +20,7 @@ from ase_nbody.labelling.sampling.dynamics import dynamics_frames
 from ase_nbody.labelling.sampling.normal_modes import displaced_structures, hessian, vibrations
 from ase_nbody.labelling.sampling.placing import moved
 from ase_nbody.labelling.sampling.settings import SampleSettings
-from ase_nbody.labelling.sampling.start import Start
+from ase_nbody.labelling.sampling.start import RelaxedStart
 from ase_nbody.labelling.sampling.stretches import bent_structures, stretched_structures
 from ase_nbody.labelling.sampling.torsions import torsion_combinations, torsion_scan
 
@@ -59,16 +59,18 @@ class Kind:
 
     share: float
     surplus: float
-    candidates: Callable[[Start, SampleSettings, int, Generator], Iterator[Candidate]]
+    candidates: Callable[[RelaxedStart, SampleSettings, int, Generator], Iterator[Candidate]]
     breaks_bonds: bool = False
 
 
-def _conformers(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _conformers(
+    start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator
+) -> Iterator[Candidate]:
     for atoms in (*start.minima, *start.unrelaxed):
         yield Candidate(atoms, _lowest(start, atoms), start.bonds)
 
 
-def _dynamics(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _dynamics(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     """Frames at each temperature, from one conformer after the other."""
     minima = cycle(start.minima if start.bonds is not None else _supercells(start, settings))
     n_frames = -(-number // len(settings.temperatures))
@@ -84,7 +86,9 @@ def _parts(number: int, parts: int) -> list[int]:
     return [number // parts + (n < number % parts) for n in range(parts)]
 
 
-def _normal_modes(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _normal_modes(
+    start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator
+) -> Iterator[Candidate]:
     atoms, bonds = start.minima[0], _bonds(start)
     modes = vibrations(atoms, hessian(atoms, start.calculator))
     if not len(modes[0]):
@@ -95,7 +99,7 @@ def _normal_modes(start: Start, settings: SampleSettings, number: int, generator
             yield Candidate(displaced, start.energies[0], bonds)
 
 
-def _torsions(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _torsions(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     """Rigid scans, then as many structures relaxed with the torsion held; combinations where there is room."""
     bonds = _bonds(start)
     scans = [item for atoms in start.minima for item in torsion_scan(atoms, bonds, settings.torsion_step)]
@@ -107,7 +111,7 @@ def _torsions(start: Start, settings: SampleSettings, number: int, generator: Ge
         yield Candidate(_relaxed_while_held(turned, torsion, start), start.energies[0], bonds)
 
 
-def _stretches(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _stretches(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     """Three quarters stretched bonds, one quarter bent angles."""
     atoms, bonds = start.minima[0], _bonds(start)
     for stretched, ends in _some(list(stretched_structures(atoms, bonds, generator)), 3 * number // 4, generator):
@@ -117,7 +121,7 @@ def _stretches(start: Start, settings: SampleSettings, number: int, generator: G
         yield Candidate(bent, start.energies[0], bonds)
 
 
-def _rattle(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _rattle(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     sources = cycle(start.minima if start.bonds is not None else (*start.minima, *_supercells(start, settings)))
     for atoms in islice(sources, number if len(start.minima[0]) > 1 or start.bonds is None else 0):
         width = settings.rattle * generator.uniform(0.2, 1.0)
@@ -126,7 +130,7 @@ def _rattle(start: Start, settings: SampleSettings, number: int, generator: Gene
         yield Candidate(rattled, _lowest(start, rattled), start.bonds)
 
 
-def _dimers(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _dimers(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     """The molecules of a system placed anew; a single molecule with itself and its partners in turn."""
     divisions = list(split(start.minima[0], _bonds(start)))
     if divisions:
@@ -137,7 +141,7 @@ def _dimers(start: Start, settings: SampleSettings, number: int, generator: Gene
             yield _pair(start, other, generator)
 
 
-def _placed_anew(start: Start, division: tuple[Indices, Indices], generator: Generator) -> Candidate:
+def _placed_anew(start: RelaxedStart, division: tuple[Indices, Indices], generator: Generator) -> Candidate:
     """One molecule of a system placed anew beside the others."""
     atoms, bonds = start.minima[int(generator.integers(len(start.minima)))], _bonds(start)
     (fixed, fixed_donors), (moving, moving_donors) = (_part(atoms, bonds, chosen) for chosen in division)
@@ -154,7 +158,7 @@ def _part(atoms: Atoms, bonds: BondGraph, chosen: Indices) -> tuple[Atoms, list[
     return atoms[chosen], donors
 
 
-def _pair(start: Start, other: Start, generator: Generator) -> Candidate:
+def _pair(start: RelaxedStart, other: RelaxedStart, generator: Generator) -> Candidate:
     atoms = start.minima[int(generator.integers(len(start.minima)))]
     partner = other.minima[int(generator.integers(len(other.minima)))]
     donors = donor_hydrogens(_bonds(start)), donor_hydrogens(_bonds(other))
@@ -171,29 +175,29 @@ def _pair(start: Start, other: Start, generator: Generator) -> Candidate:
     return Candidate(pair, start.energies[0] + other.energies[0], bonds)
 
 
-def _strains(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _strains(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     for _ in range(number):
         atoms = strained(start.minima[0], settings.strain, generator)
         yield Candidate(atoms, _lowest(start, atoms), None)
 
 
-def _vacancies(start: Start, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
+def _vacancies(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
     whole = supercell(start.minima[0], settings.supercell_atoms)
     for _ in range(number if len(whole) > 1 else 0):
         atoms = with_vacancies(whole, settings.rattle, generator)
         yield Candidate(atoms, _lowest(start, atoms), None)
 
 
-def _supercells(start: Start, settings: SampleSettings) -> tuple[Atoms, ...]:
+def _supercells(start: RelaxedStart, settings: SampleSettings) -> tuple[Atoms, ...]:
     return tuple(supercell(atoms, settings.supercell_atoms) for atoms in start.minima)
 
 
-def _lowest(start: Start, atoms: Atoms) -> float:
+def _lowest(start: RelaxedStart, atoms: Atoms) -> float:
     """Energy of so many atoms at the minimum, eV."""
     return start.energies[0] * len(atoms) / len(start.minima[0])
 
 
-def _bonds(start: Start) -> BondGraph:
+def _bonds(start: RelaxedStart) -> BondGraph:
     assert start.bonds is not None  # kinds of molecules are asked of molecules only
     return start.bonds
 
@@ -205,7 +209,7 @@ def _some(items: list[T], number: int, generator: Generator) -> list[T]:
     return [items[n] for n in np.sort(generator.choice(len(items), number, replace=False))]
 
 
-def _relaxed_while_held(atoms: Atoms, held: tuple[int, ...], start: Start) -> Atoms:
+def _relaxed_while_held(atoms: Atoms, held: tuple[int, ...], start: RelaxedStart) -> Atoms:
     """Some steps downhill with the atoms of a torsion or the ends of a bond where they are."""
     moving = atoms.copy()
     moving.calc = start.calculator
@@ -233,7 +237,7 @@ CRYSTALS = {
 }
 
 
-def kinds_of(start: Start, settings: SampleSettings) -> dict[str, Kind]:
+def kinds_of(start: RelaxedStart, settings: SampleSettings) -> dict[str, Kind]:
     """The kinds of structures that are wanted of a system and that it has, by name.
 
     Args:

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from ase.io import iread
 
 import ase_nbody
+from ase_nbody.labelling.named_references import reference as reference_of
 from ase_nbody.labelling.pool import ProcessFailure, outcomes
 from ase_nbody.labelling.references import LevelOfTheory
-from ase_nbody.labelling.references import reference as reference_of
 from ase_nbody.labelling.sampling.files import Parts, output_files, write_report, write_table
 from ase_nbody.labelling.sampling.picture import distance_picture
 from ase_nbody.labelling.sampling.settings import SampleSettings

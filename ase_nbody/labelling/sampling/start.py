@@ -1,4 +1,4 @@
-"""Start: the relaxed structures of a system, from which others are sampled."""
+"""RelaxedStart: the relaxed structures of a system, from which others are sampled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STRESS_STEPS = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class RelaxedStart:
     """The relaxed structures of a system.
 
     Attributes:
@@ -45,12 +45,12 @@ class Start:
     bonds: BondGraph | None
     calculator: BaseCalculator
     notes: tuple[str, ...] = ()
-    partners: tuple[Start, ...] = ()
+    partners: tuple[RelaxedStart, ...] = ()
 
 
 def relaxed_start(
     system: System, calculator: BaseCalculator, settings: SampleSettings, generator: np.random.Generator
-) -> Start:
+) -> RelaxedStart:
     """Relax the conformers of a molecule, each as long as it keeps its bonds, or a crystal with its cell.
 
     Args:
@@ -85,7 +85,7 @@ def relaxed_start(
     chosen = _distinct(minima, settings)
     energies = tuple(energy for energy, _ in chosen)
     frames = tuple(atoms for _, atoms in chosen)
-    return Start(system.name, frames, energies, tuple(unrelaxed), bonds, calculator, tuple(dict.fromkeys(notes)))
+    return RelaxedStart(system.name, frames, energies, tuple(unrelaxed), bonds, calculator, tuple(dict.fromkeys(notes)))
 
 
 def _geometries(

@@ -13,13 +13,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculationFailed
 
-from ase_nbody.labelling.references import reference
+from ase_nbody.labelling.named_references import reference
 from ase_nbody.labelling.sampling.calculator import ReferenceCalculator
 from ase_nbody.labelling.sampling.candidates import Candidate, Kind, kinds_of
 from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
 from ase_nbody.labelling.sampling.settings import SampleSettings
-from ase_nbody.labelling.sampling.start import Start, relaxed_start
+from ase_nbody.labelling.sampling.start import RelaxedStart, relaxed_start
 from ase_nbody.labelling.sampling.system import System
 
 
@@ -123,7 +123,7 @@ def system_sample(task: SystemTask) -> SystemSample:
     return SystemSample(start.name, formula, tuple(atoms for _, atoms in kept), counts, notes, seconds)
 
 
-def _start(task: SystemTask, calculator: BaseCalculator) -> Start:
+def _start(task: SystemTask, calculator: BaseCalculator) -> RelaxedStart:
     """The relaxed system, and the partners where dimers are wanted."""
     start = relaxed_start(task.system, calculator, task.settings, _generator(task, task.system.name, "start"))
     if start.bonds is None or "dimers" not in task.settings.kinds:
@@ -136,7 +136,7 @@ def _start(task: SystemTask, calculator: BaseCalculator) -> Start:
 
 
 def _good_candidates(
-    start: Start, kinds: dict[str, Kind], task: SystemTask
+    start: RelaxedStart, kinds: dict[str, Kind], task: SystemTask
 ) -> tuple[list[tuple[str, Atoms]], dict[str, KindCounts], tuple[str, ...]]:
     """Kind and structure of all candidates that are not broken, what became of the others, and notes."""
     total = sum(kind.share for kind in kinds.values())
