@@ -14,7 +14,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from ase_nbody.labelling.journal import Entry
+from ase_nbody.labelling.journal import JournalEntry
 from ase_nbody.labelling.references import Label
 
 __version__ = "1.5"
@@ -96,4 +96,4 @@ class Doubtful:
     def __call__(self, task):
         if 5 in task.numbers:
             os._exit(1)
-        return [Entry(Label(float(n), np.zeros((1, 3)))) for n in task.numbers]
+        return [JournalEntry(Label(float(n), np.zeros((1, 3)))) for n in task.numbers]

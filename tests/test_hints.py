@@ -13,7 +13,7 @@ import typer
 from ase_nbody.cli import app
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
-FOREIGN = {"--name"}  # stands for any option
+FOREIGN = {"--name", "--no-deps"}  # stands for any option; of pip
 
 
 def strings(source: str) -> list[str]:

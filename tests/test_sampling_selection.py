@@ -18,7 +18,7 @@ from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
 from ase_nbody.labelling.sampling.picture import distance_counts, distance_picture
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
 from ase_nbody.labelling.sampling.settings import KINDS, SampleSettings
-from ase_nbody.labelling.sampling.start import Start
+from ase_nbody.labelling.sampling.start import RelaxedStart
 from ase_nbody.labelling.sampling.systems import read_systems
 
 SETTINGS = SampleSettings()
@@ -216,6 +216,6 @@ def test_distances_are_counted_once_and_drawn(tmp_path):
 def test_spins_of_a_pair_of_radicals_are_parallel(name, multiplicity, of_pair):
     atoms = molecule(name)
     atoms.info = {"name": name, "charge": 0, "multiplicity": multiplicity}
-    start = Start(name, (atoms,), (-1.0,), (), bond_graph(atoms), EMT())
+    start = RelaxedStart(name, (atoms,), (-1.0,), (), bond_graph(atoms), EMT())
     (pair,) = MOLECULES["dimers"].candidates(start, SampleSettings(), 1, np.random.default_rng(0))
     assert pair.atoms.info["multiplicity"] == of_pair and pair.atoms.info["charge"] == 0
