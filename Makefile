@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.documented
 TORCH := $(shell grep '^torch==' constraints.txt)
 WORKERS ?= 2
 # One thread for each test process: two processes with two threads each would wait for each other on two cores.
@@ -21,7 +22,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,reference,docs,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,reference,dev]"
 	touch $@
 
 demo: $(INSTALLED)
@@ -59,10 +60,14 @@ figures: $(INSTALLED)
 	  $(BIN)/python benchmarks/figures/$$name.py; \
 	done
 
-docs: $(INSTALLED)
+$(DOCUMENTED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+docs: $(DOCUMENTED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-notebooks: $(INSTALLED)
+notebooks: $(DOCUMENTED)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace docs/notebooks/*.ipynb
 
 clean:
