@@ -22,8 +22,8 @@ FEW_STEPS = {
 }
 
 
-def example(name):
-    specification = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+def example(name, folder=EXAMPLES):
+    specification = importlib.util.spec_from_file_location(f"example_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
@@ -52,3 +52,10 @@ def test_example_with_all_steps(name, capsys):
     default = int(source.split('"--steps", type=int, default=')[1].split(",")[0])
     module.main(default)
     assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_example_of_labelling(capsys):
+    pytest.importorskip("tblite")
+    example("sample_and_label", EXAMPLES.parent / "labelling").main(40)
+    assert "40 labels by GFN2-xTB" in capsys.readouterr().out
