@@ -6,14 +6,14 @@ Nothing here imports torch until weights are saved or loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ase_nbody.files import replaced
 from ase_nbody.model_information import (
     CHECKSUM_KEY,
     HEADER_KEY,
@@ -113,7 +113,7 @@ def save_model(
         raise FileExistsError(f"{path} is there already; choose another name, or overwrite it with force")
     _check_same(information, model_information(potential, name="", reference_energies_source=""))
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in potential.network.state_dict().items()}
-    with _temporary_name(path) as temporary:
+    with replaced(path) as temporary:
         header = information.model_dump_json()
         metadata = {
             HEADER_KEY: header,
@@ -121,7 +121,6 @@ def save_model(
         }
         # Not save_file, which makes files that only their owner can read.
         temporary.write_bytes(save(tensors, metadata=metadata))
-        os.replace(temporary, path)
     return path
 
 
@@ -217,12 +216,3 @@ def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
         raise ValueError(
             f"the information is of another potential: {', '.join(differing)} differ; see model_information"
         )
-
-
-@contextmanager
-def _temporary_name(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

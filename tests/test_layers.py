@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"kernels", "math", "timings", "structures", "pairs", "devices", "stopping"},
+    {"kernels", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn"},
     {"architectures"},

@@ -10,7 +10,8 @@ import typer
 from ase import Atoms
 from ase.io.trajectory import TrajectoryWriter
 
-from ase_nbody.cli.output import progress_bar, replaced, say
+from ase_nbody.cli.output import progress_bar, say
+from ase_nbody.files import replaced
 from ase_nbody.simulation.errors import SimulationStoppedError, UnstableSimulationError
 from ase_nbody.simulation.relaxation import Observer
 from ase_nbody.stopping import StopRequest

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ase_nbody.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,21 +49,10 @@ def new_figure(width: float, height: float) -> Figure | None:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file: what is written there takes the file's place if no error is raised."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all."""
     with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix("."))
 
 
 def write_json(values: Mapping[str, Any], path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_nbody.data.errors import ErrorReport, Evaluation
+from ase_nbody.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,9 +115,8 @@ def _drawn(path: Path, title: str, unit: str, series: list[_Series]) -> Path:
     if len(series) > 1:
         for handle in parity.legend(frameon=False).legend_handles:
             handle.set(marker="o", markersize=6.0, alpha=1.0)
-    temporary = path.with_suffix(".partial.png")
-    figure.savefig(temporary, dpi=160)
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=160, format="png")
     return path
 
 

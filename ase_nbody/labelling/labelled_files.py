@@ -14,8 +14,8 @@ import ase.db
 from ase import Atoms
 from ase.io.extxyz import write_xyz
 
+from ase_nbody.files import replaced
 from ase_nbody.labelling.frames import database_values
-from ase_nbody.training.files import replaced
 
 ENDINGS = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz", ".db")
 

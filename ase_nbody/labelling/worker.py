@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -60,9 +59,15 @@ def _set_up(connection: Connection) -> Callable[[Any], Any] | None:
 
 
 def _answer(connection: Connection, function: Callable[[Any], Any]) -> None:
-    task = connection.recv_bytes()
     try:
-        result = function(pickle.loads(task))
+        task = connection.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception as error:  # a task is made of classes of every kind
+        connection.send((ProcessFailure(_described(error)),))
+        return
+    try:
+        result = function(task)
     except (Exception, SystemExit) as error:  # programs of every kind are called
         result = ProcessFailure(_described(error))
     try:

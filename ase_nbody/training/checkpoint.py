@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ase_nbody.training.files import replaced
+from ase_nbody.files import replaced
 from ase_nbody.training.state import TrainingState, restore, state_numbers, state_tensors
 
 HEADER = "ase_nbody_checkpoint"

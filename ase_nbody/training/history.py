@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from ase_nbody.training.files import replaced
+from ase_nbody.files import replaced
 from ase_nbody.training.state import HistoryRow
 
 UNITS = {

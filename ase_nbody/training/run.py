@@ -11,12 +11,12 @@ from rich.console import Console
 
 from ase_nbody.architectures import Network
 from ase_nbody.data import Dataset, Sample, Statistics, batch_samples, samples
+from ase_nbody.files import temporary_path
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest, stop_on_signals
 from ase_nbody.training.budget import Budget, Clock, EpochBudget, TimeBudget
 from ase_nbody.training.checkpoint import checkpoint_path, load_checkpoint
 from ase_nbody.training.display import Display, printable
-from ase_nbody.training.files import temporary_path
 from ase_nbody.training.finish import finish
 from ase_nbody.training.history import history_path, learning_curve_path
 from ase_nbody.training.loop import Task, batches_per_epoch, fit

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from ase.io.extxyz import write_xyz
 
+from ase_nbody.files import replaced
 from ase_nbody.labelling.sampling.filters import REASONS
 from ase_nbody.labelling.sampling.system_sample import KindCounts, SystemSample, SystemTask, total_counts
 
@@ -137,14 +136,3 @@ def write_report(samples: Sequence[SystemSample], settings: Mapping[str, Any], p
     report = {**settings, "totals": totals, "systems": [without_structures(sample) for sample in samples]}
     with replaced(path) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A temporary name beside a file: what is written there takes the file's place if no error is raised."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from itertools import combinations_with_replacement
 from math import ceil
@@ -14,6 +13,8 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
+
+from ase_nbody.files import replaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,9 +73,8 @@ def distance_picture(structures: Iterable[Atoms], path: Path) -> None:
         panel.set_xlabel("distance (Å)")
     figure.supylabel(f"distances in each {_BINS[1]:.2f} Å", fontsize=10)
     figure.suptitle("Distances covered; dashed: sum of the covalent radii", fontsize=10)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    figure.savefig(temporary, dpi=150)
-    temporary.replace(path)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def _draw(panel: Axes, pair: tuple[int, int], values: NDArray[np.int64]) -> None:
