@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.calculators.calculator import InputError
+from ase.calculators.calculator import CalculationFailed
 from ase.units import Hartree
 
 from ase_nbody.labelling.named_references import reference
@@ -116,7 +116,7 @@ def test_the_calculator_gives_the_labels(ani):
     label = ani.label([atoms])[0]
     assert calculator.get_potential_energy(atoms) == label.energy
     assert np.array_equal(calculator.get_forces(atoms), label.forces)
-    with pytest.raises(InputError, match="Cl"):
+    with pytest.raises(CalculationFailed, match="Cl"):
         calculator.get_potential_energy(molecule("CH3Cl"))
 
 

@@ -88,16 +88,34 @@ class ExternalProgram(FileIOCalculator):
 def test_calculators_that_write_files_have_a_folder_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     level = LevelOfTheory("files", "a program", "1")
-    references = [ase_reference(lambda: ExternalProgram(command="true"), level) for _ in range(2)]
-    folders = [Path(chosen.calculator().directory) for chosen in references]
-    assert folders[0] != folders[1] and tmp_path not in {folder.resolve() for folder in folders}
+    made = []
+
+    def program(**options):
+        made.append(ExternalProgram(command="true", **options))
+        return made[-1]
+
+    references = [ase_reference(program, level) for _ in range(2)]
     atoms = molecule("H2O")
-    assert references[0].label([atoms])[0].energy == pytest.approx(atoms.positions.sum())
-    assert (folders[0] / "input.npy").exists() and not list(tmp_path.iterdir())
-    kept = ase_reference(lambda: ExternalProgram(command="true", directory="mine"), level).calculator()
-    assert str(kept.directory) == "mine"
+    assert [one.label([atoms])[0].energy for one in references] == [pytest.approx(atoms.positions.sum())] * 2
+    folders = [Path(calculator.directory) for calculator in made]
+    assert folders[0] != folders[1] and tmp_path not in {folder.resolve() for folder in folders}
+    assert all((folder / "input.npy").exists() for folder in folders) and not list(tmp_path.iterdir())
     del references
     assert not folders[0].exists()
+    Path("mine").mkdir()
+    ase_reference(lambda: program(directory="mine"), level).label([atoms])
+    assert Path("mine", "input.npy").exists()
+
+
+def test_the_calculator_of_a_reference_follows_charge_and_spin():
+    pytest.importorskip("tblite")
+    atoms = molecule("H2O")
+    atoms.calc = reference("tblite:GFN2-xTB").calculator()
+    neutral = atoms.get_potential_energy()
+    atoms.info["charge"] = 1
+    assert atoms.get_potential_energy() > neutral + 5.0  # eV; the ionisation energy of water is 12.6
+    atoms.info["charge"] = 0
+    assert atoms.get_potential_energy() == pytest.approx(neutral, abs=1e-6)
 
 
 def test_a_function_that_ends_the_program_is_refused(tmp_path, monkeypatch):

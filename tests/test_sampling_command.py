@@ -15,7 +15,6 @@ from ase_nbody.labelling import SampleSettings, sample
 from ase_nbody.labelling.named_references import reference
 from ase_nbody.labelling.sampling import sample as module
 from ase_nbody.labelling.sampling.bonds import bond_graph, reaction
-from ase_nbody.labelling.sampling.calculator import ReferenceCalculator
 from ase_nbody.labelling.sampling.normal_modes import hessian
 from ase_nbody.simulation.errors import SimulationStoppedError
 from ase_nbody.stopping import StopRequest
@@ -132,7 +131,7 @@ def test_crystals_are_sampled_by_strains_and_vacancies(monkeypatch, capsys, tmp_
 
 def test_a_reference_is_a_calculator_with_the_hessian_of_its_model():
     water = molecule("H2O")
-    calculator = ReferenceCalculator(reference(MODEL))
+    calculator = reference(MODEL).calculator()
     water.calc = calculator
     forces = water.get_forces()
     exact = hessian(water, calculator)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, InputError, Parameters, all_changes
 from ase.units import Hartree
 from numpy.typing import NDArray
 from torch import Tensor
@@ -73,49 +72,6 @@ class ANIReference(Reference):
             for column, number in enumerate(batch):
                 labels[number] = _label(values, column, len(structures[number]))
         return labels
-
-    def calculator(self) -> ANICalculator:
-        """A calculator of ASE that gives the same energies and forces."""
-        return ANICalculator(self._method)
-
-
-class ANICalculator(Calculator):
-    """ASE calculator of a committee: mean energy, eV, and forces, eV/angstrom.
-
-    Args:
-        method: "ANI-1x" or "ANI-1ccx".
-
-    Attributes:
-        label_of_committee: of the last structure, with spreads.
-
-    Raises:
-        ValueError: another method; torchani is not installed or has another version.
-
-    Asking for energies raises an InputError for structures that ANI was not made for.
-    """
-
-    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
-
-    def __init__(self, method: str = "ANI-1x") -> None:
-        self._reference = ANIReference(method)
-        self.label_of_committee: Label | None = None
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.parameters = Parameters(method=method)
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Energy and forces of a structure, as ASE asks for them."""
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        assert self.atoms is not None
-        label = self._reference.label([self.atoms])[0]
-        if isinstance(label, Failure):
-            raise InputError(label.reason)
-        self.label_of_committee = label
-        self.results = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
 
 
 @dataclass(frozen=True)

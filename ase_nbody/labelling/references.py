@@ -13,7 +13,7 @@ from weakref import finalize
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_changes
 from numpy.typing import NDArray
 
 from ase_nbody.labelling.electrons import ElectronicState, electronic_state
@@ -91,9 +91,65 @@ class Reference(ABC):
     def label(self, structures: Sequence[Atoms]) -> list[Label | Failure]:
         """Labels in the order of the structures; a structure that fails costs the others nothing."""
 
-    @abstractmethod
-    def calculator(self) -> BaseCalculator:
-        """A calculator of ASE that gives the same energies and forces."""
+    def hessian(self) -> Callable[[Atoms], NDArray[np.float64]] | None:
+        """What gives exact second derivatives of a structure, (3N, 3N), eV/angstrom^2, where there is such a thing."""
+        return None
+
+    def calculator(self) -> ReferenceCalculator:
+        """A calculator of ASE that gives the same energies and forces, with the charge and spin of each structure."""
+        return ReferenceCalculator(self)
+
+
+class ReferenceCalculator(Calculator):
+    """What a reference says about structures, charge and multiplicity read from their info.
+
+    It has `get_hessian` where the calculator of the reference has it.
+
+    Args:
+        reference: gives the labels; a structure that it refuses raises CalculationFailed.
+    """
+
+    implemented_properties: list[str] = [  # noqa: RUF012 - as ASE declares it
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+    ]
+
+    def __init__(self, reference: Reference) -> None:
+        Calculator.__init__(self)
+        self._reference = reference
+        self._electrons: tuple[Any, Any] = (None, None)
+        if (hessian := reference.hessian()) is not None:
+            self.get_hessian = hessian
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What of a structure changed since the last calculation; charge and multiplicity, which ASE ignores, too."""
+        changes: list[str] = Calculator.check_state(self, atoms, tol=tol)
+        return changes + (["info"] if _electrons_of(atoms) != self._electrons else [])
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill in the results for a structure; without a stress where the reference has none.
+
+        Raises:
+            CalculationFailed: the reference gives no label; with its reason.
+        """
+        Calculator.calculate(self, atoms, properties, system_changes)
+        self._electrons = (None, None) if self.atoms is None else _electrons_of(self.atoms)
+        (label,) = self._reference.label([] if self.atoms is None else [self.atoms])
+        if isinstance(label, Failure):
+            raise CalculationFailed(label.reason)
+        results: dict[str, Any] = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
+        self.results = results if label.stress is None else {**results, "stress": label.stress}
+
+
+def _electrons_of(atoms: Atoms) -> tuple[Any, Any]:
+    return atoms.info.get("charge"), atoms.info.get("multiplicity")
 
 
 class CalculatorReference(Reference):
@@ -121,9 +177,9 @@ class CalculatorReference(Reference):
         """Labels in the order of the structures; a structure that fails costs the others nothing."""
         return [self._label(atoms) for atoms in structures]
 
-    def calculator(self) -> BaseCalculator:
-        """A calculator of ASE for a neutral structure without unpaired electrons."""
-        return self._made(ElectronicState(0, 1, 1))
+    def hessian(self) -> Callable[[Atoms], NDArray[np.float64]] | None:
+        """That of the calculator for neutral structures without unpaired electrons, where it has one."""
+        return getattr(self._made(ElectronicState(0, 1, 1)), "get_hessian", None)
 
     @cached_property
     def _folder(self) -> str:

@@ -14,7 +14,6 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculationFailed
 
 from ase_nbody.labelling.named_references import reference
-from ase_nbody.labelling.sampling.calculator import ReferenceCalculator
 from ase_nbody.labelling.sampling.candidates import Candidate, Kind, kinds_of
 from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
@@ -96,7 +95,7 @@ def system_sample(task: SystemTask) -> SystemSample:
         ValueError: the system cannot be sampled; the reason is in the words.
     """
     begin = time.monotonic()
-    calculator = ReferenceCalculator(reference(task.reference, task.options))
+    calculator = reference(task.reference, task.options).calculator()
     start = _start(task, calculator)
     kinds = kinds_of(start, task.settings)
     good, counts, notes = _good_candidates(start, kinds, task)
