@@ -159,3 +159,16 @@ def wait_for(condition, seconds=30):
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.05)
+
+
+class Torn:
+    """Raises an error where it is unpickled."""
+
+    def __reduce__(self):
+        return refuse, ()
+
+
+def test_a_task_that_cannot_be_read_is_a_failure():
+    found = dict(outcomes(sleep, [0.0, Torn(), 0.1], processes=1))
+    assert (found[0], found[2]) == (0.0, 0.1)
+    assert found[1] == ProcessFailure("ValueError: there is no such method")

@@ -60,15 +60,8 @@ def _set_up(connection: Connection) -> Callable[[Any], Any] | None:
 
 def _answer(connection: Connection, function: Callable[[Any], Any]) -> None:
     try:
-        task = connection.recv()
-    except (EOFError, OSError):
-        raise
-    except Exception as error:  # a task is made of classes of every kind
-        connection.send((ProcessFailure(_described(error)),))
-        return
-    try:
-        result = function(task)
-    except (Exception, SystemExit) as error:  # programs of every kind are called
+        result = function(connection.recv())
+    except (Exception, SystemExit) as error:  # programs of every kind are called; sending fails where the pipe ended
         result = ProcessFailure(_described(error))
     try:
         connection.send((result,))
