@@ -60,7 +60,7 @@ def label(
 ) -> None:
     """Label structures: energies, forces, and stress where there is a cell.
 
-    A run that was interrupted, by Ctrl-C, kill -9 or a power cut, goes on with the same command; until it is done, its
+    A run that was interrupted, by Ctrl-C or kill -9, goes on with the same command; until it is done, its
     labels stand in OUTPUT.journal. Structures that fail are in OUTPUT-failures.xyz with their reason, and the level of
     theory is in OUTPUT.json. Charge and multiplicity are taken from the info of a structure. Processes share the
     working folder: ASE's calculators of external programs write their files in a folder of their own, and a function of
