@@ -1,4 +1,4 @@
-"""N-body networks and structures for the tests that compare their ways of evaluation."""
+"""Networks and structures for the tests that compare ways of evaluation."""
 
 from __future__ import annotations
 
@@ -25,10 +25,25 @@ NETWORKS: list[dict[str, object]] = [
 ]
 
 
-def potential(dtype: torch.dtype, preset: str = "small", **settings: object) -> Potential:
-    nbody = architectures()["nbody"]
+NEQUIP: list[dict[str, object]] = [
+    {},
+    {"parity": False, "max_degree": 2, "channels": 6},
+    {"readout_depth": 2, "readout_activation": "mish", "embedding_channels": 5},
+    {"layers": 1, "max_degree": 0, "readout_depth": 1},
+    {"layers": 2, "max_degree": 3, "radial_depth": 2, "channels": 4},
+    {"radial_depth": 0, "channels": 1},
+]
+
+ALL = [("nbody", settings) for settings in NETWORKS] + [("nequip", settings) for settings in NEQUIP]
+
+
+def potential(dtype: torch.dtype, preset: str = "small", architecture: str = "nbody", **settings: object) -> Potential:
+    its = architectures()[architecture]
     chosen = {"elements": ("H", "C", "O"), "cutoff": 3.5, "channels": 8, "average_neighbours": 9.0, **settings}
-    network = nbody.network(nbody.settings(**{**nbody.presets[preset], **chosen}), torch.Generator().manual_seed(0))
+    network = its.network(its.settings(**{**its.presets[preset], **chosen}), torch.Generator().manual_seed(0))
+    if architecture == "nequip":  # as imported ones have them: one for each element
+        network.neighbour_scales.mul_(torch.tensor([0.8, 1.0, 1.3]))
+        network.energy_scales.mul_(torch.tensor([1.1, 0.7, 1.4]))
     return Potential(network.to(dtype), {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
 
 

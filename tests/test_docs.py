@@ -113,7 +113,7 @@ def test_the_table_of_arrays_is_that_of_the_program():
     from ase.build import molecule
 
     from ase_nbody.architectures import architectures
-    from ase_nbody.architectures.nbody_weights import load
+    from ase_nbody.architectures.compiled import load
     from ase_nbody.neighbours import neighbour_graph
 
     architecture = architectures()["nbody"]

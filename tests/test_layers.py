@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
     {"kernels", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
-    {"scheme", "nn"},
+    {"scheme", "nn", "steps"},
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file", "onsets"},
     {"data", "training", "hessian", "results", "envelope", "envelope_check"},

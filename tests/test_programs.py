@@ -12,9 +12,9 @@ import pytest
 import torch
 from ase.build import molecule
 from nbody_networks import potential, rattled
-from test_nbody_forces import TOLERANCE, graph_of
+from test_compiled_evaluation import TOLERANCE, graph_of
 
-from ase_nbody.architectures import nbody_weights
+from ase_nbody.architectures import compiled as compiled_weights
 from ase_nbody.kernels.arrays import number_array
 from ase_nbody.kernels.cpu import compiled
 from ase_nbody.kernels.kernel_settings import KernelSettings
@@ -101,7 +101,7 @@ def test_matrix_products(
 def test_machines_with_narrower_vectors_get_the_same_numbers(
     vector_bytes: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nbody_weights, "vector_bytes", lambda: vector_bytes)
+    monkeypatch.setattr(compiled_weights, "vector_bytes", lambda: vector_bytes)
     found = potential(dtype, "medium", channels=16)
     graph = graph_of(rattled(molecule("CH3CH2OH")), found)
     fast, slow = predict(found, graph), predict(found, graph, differentiable=True)

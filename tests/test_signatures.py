@@ -11,19 +11,14 @@ import torch
 from nbody_networks import NETWORKS, potential, structures
 from torch import Tensor
 
-from ase_nbody.architectures.nbody_arrays import program_arrays
-from ase_nbody.architectures.nbody_code import LevelWriter
-from ase_nbody.architectures.nbody_weights import level_codes
 from ase_nbody.graph import batch_graphs
 from ase_nbody.kernels import cpu, cpu_code, natural_irreps, product_table
 from ase_nbody.kernels.arrays import index_arrays, number_array, state_arrays
-from ase_nbody.kernels.geometry_code import EdgeRow
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.phases import Module, PhaseWriter
 from ase_nbody.kernels.programs import Program
 from ase_nbody.kernels.signature import ADD, WRITE, Array, Signature, blocks, indices, numbers
-from ase_nbody.kernels.splines import Grid
 from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Index, Scalar
 from ase_nbody.neighbours import neighbour_graph
@@ -211,7 +206,7 @@ def test_arrays_written_twice_or_added_to_before_they_are_written() -> None:
         with pytest.raises(ValueError, match="writes array 'rows', which comes from the graph: only read it"):
             call(w, "rows", "rows")
         with pytest.raises(ValueError, match="reads array 'sum0 of first' before any kernel writes it"):
-            call(w, "rows", "out", rows=w.temporary("sum", [1]).pointers[0])
+            call(w, "rows", "out", rows=w.temporary("sum", [4]).pointers[0])
 
 
 def test_arrays_undeclared_declared_twice_or_never_used() -> None:
@@ -248,17 +243,6 @@ def test_tensors_for_the_arrays_of_a_program() -> None:
         program.addresses({name: tensor for name, tensor in right.items() if name not in ("rows", "out")})
     with pytest.raises(ValueError, match=r"array 'vectors' \(weights\) of numbers \(types, 4\) is missing"):
         program.check({}, "weights", {})
-
-
-@pytest.mark.parametrize("settings", NETWORKS, ids=str)
-def test_levels_of_networks_written_in_a_wrong_order(settings: dict[str, object]) -> None:
-    network = potential(torch.float64, **settings).network
-    levels, grid = level_codes(network), Grid(3.5, 8, 3)
-    kernel_settings = KernelSettings(64, network.settings.channels, True)
-    row = EdgeRow((network.settings.max_degree_edges + 1) ** 2, 3)
-    module = Module(kernel_settings, program_arrays(levels, kernel_settings.channels, row))
-    with module.phase("last") as w, pytest.raises(ValueError, match="reads array 'ends' before any kernel writes it"):
-        LevelWriter(levels[-1], w, grid).up()
 
 
 # --- tensors for kernels ---------------------------------------------------------------------------------------------

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Architecture, Gradients, Work
-from ase_nbody.architectures.nbody_forces import NBodyForces, serves
+from ase_nbody.architectures.evaluation import CompiledEvaluation
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork, NBodySettings, level_shapes
 from ase_nbody.architectures.nbody_splines import NBodySplines
+from ase_nbody.architectures.nbody_steps import describe, weights_of_steps
 from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irreps
 from ase_nbody.kernels.backends import of_device
 from ase_nbody.nn.radial import EdgeFunctions, edge_functions
 from ase_nbody.scheme import CompositionScheme, Level, LevelStates, fragments, neighbourhoods
+from ase_nbody.steps import Description, StepWeights
 from ase_nbody.timings import Timings
 
 
@@ -31,7 +33,7 @@ class NBodyNetwork(GatedNetwork):
 
     def __init__(self, settings: NBodySettings, generator: torch.Generator) -> None:
         super().__init__(settings, generator)
-        self._forces = NBodyForces()
+        self._forces = CompiledEvaluation()
         self._splines = NBodySplines()
         self._training: NBodyTraining | None = None
 
@@ -43,9 +45,21 @@ class NBodyNetwork(GatedNetwork):
             energies = energies + _shared_by_atoms(node_energies, level)
         return energies
 
+    def description(self) -> Description | None:
+        """Steps of practical networks; strict ones, fragments and eq. 12 are evaluated by autograd."""
+        return describe(self) if self._is_practical() else None
+
+    def step_weights(self) -> StepWeights:
+        """Weights of these steps."""
+        return weights_of_steps(self)
+
+    def _is_practical(self) -> bool:
+        settings = self.settings
+        return settings.scheme == "neighbourhoods" and settings.radial == "learned" and not settings.pairs
+
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
         """Energies and gradients of practical networks by compiled phases on the CPU, by radial tables on a GPU."""
-        if not serves(self.settings):
+        if not self._is_practical():
             return None
         compiled = of_device(self.embedding)
         if compiled == "cpu":
@@ -54,13 +68,13 @@ class NBodyNetwork(GatedNetwork):
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
-        if self.embedding.device.type != "cpu" or not serves(self.settings):
+        if self.embedding.device.type != "cpu" or not self._is_practical():
             return None
         return self._forces.work(self, graph)
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients by passes written by hand, on the CPU and for practical networks."""
-        if self.embedding.device.type != "cpu" or not serves(self.settings):
+        if self.embedding.device.type != "cpu" or not self._is_practical():
             return None
         if self._training is None:
             self._training = NBodyTraining(self)

@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Network, NetworkSettings, types_of_numbers
+from ase_nbody.architectures.base import NetworkSettings, types_of_numbers
+from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
@@ -183,15 +184,13 @@ def level_shapes(settings: NBodySettings) -> list[LevelShape]:
     ]
 
 
-class GatedNetwork(Network):
+class GatedNetwork(SteppedNetwork):
     """Element states and a gate per level, which every way of evaluating the network reads.
 
     Args:
         settings: of the network.
         generator: source of the initial weights.
     """
-
-    type_of_number: Tensor
 
     def __init__(self, settings: NBodySettings, generator: torch.Generator) -> None:
         super().__init__()

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, gradients_by_vectors
-from ase_nbody.architectures.nbody_weights import Versions, hidden_layer, radial_of, table_grid
+from ase_nbody.architectures.compiled import Versions, first_rows, table, table_grid
+from ase_nbody.architectures.nbody_steps import weights_of_steps
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels import EdgeList
 from ase_nbody.kernels.edges import kept_edges
 from ase_nbody.kernels.spline_messages import SplineWeights, spline_contract
-from ase_nbody.kernels.splines import Grid, interpolate
+from ase_nbody.kernels.splines import Grid
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.timings import Timings
 
@@ -99,19 +100,12 @@ class NBodySplines:
 
 
 def _tables(network: GatedNetwork, present: frozenset[int]) -> RadialTables:
-    on_cpu = copy.deepcopy(network).cpu()
-    gates = [cast("Gate", gate) for gate in on_cpu.gates]
-    grid, n_types = table_grid(on_cpu, gates), len(network.settings.elements)
-    pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
-    starts = torch.full((n_types**2,), -1)
-    starts[pairs] = torch.arange(len(pairs)) * grid.rows
-    coefficients = []
-    for gate in gates:
-        layer = hidden_layer(radial_of(gate), pairs, network.settings.envelope_power)
-        splines = torch.from_numpy(interpolate(layer, grid)).view(grid.rows, len(pairs), -1).transpose(0, 1)
-        table = torch.matmul(splines, radial_of(gate).last.double() * gate.average_neighbours**-0.5)
-        coefficients.append(table.flatten(0, 1).to(network.embedding))
-    return RadialTables(Versions(network), present, grid, starts.to(network.embedding.device), coefficients)
+    weights = weights_of_steps(copy.deepcopy(network).cpu())
+    dtype = network.embedding.dtype
+    grid = table_grid(weights, network.settings.cutoff, dtype)
+    pairs, starts = first_rows(weights, len(network.settings.elements), present, grid)
+    tables = [table(weights, name, pairs, grid).flatten(0, 1).to(network.embedding) for name in weights.radial]
+    return RadialTables(Versions(network), present, grid, starts.to(network.embedding.device), tables)
 
 
 def _energies(

@@ -7,74 +7,29 @@ has a bias: an atom without neighbours has zero states after it, and therefore e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
+from ase_nbody.architectures.base import Architecture, Gradients, Work, types_of_numbers
+from ase_nbody.architectures.evaluation import CompiledEvaluation
+from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings, interaction_shapes
+from ase_nbody.architectures.nequip_steps import describe, weights_of_steps
+from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
 from ase_nbody.nn.active_edges import active_edges
 from ase_nbody.nn.element_mixing import element_groups
-from ase_nbody.nn.nequip_layers import SCALARS, InteractionShape, NequipAtoms, NequipEdges, NequipInteraction
-from ase_nbody.nn.perceptron import Activation, Perceptron
+from ase_nbody.nn.nequip_layers import NequipAtoms, NequipEdges, NequipInteraction
+from ase_nbody.nn.perceptron import Perceptron
+from ase_nbody.steps import Description, StepWeights
+from ase_nbody.timings import Timings
 
 
-class NequipSettings(NetworkSettings):
-    """Settings of a NequIP network."""
-
-    layers: int = Field(default=4, ge=1, description="interaction layers")
-    max_degree: int = Field(default=2, ge=0, le=4, description="highest degree of harmonics and states; 0: invariant")
-    parity: bool = Field(default=True, description="states of both parities; else only 0e, 1o, 2e, ...")
-    channels: int = Field(default=32, ge=1, description="channels of every irrep of a state")
-    embedding_channels: int | None = Field(
-        default=None, ge=1, description="channels of the elements' embedding; as many as of the states if not given"
-    )
-    radial_depth: int = Field(default=1, ge=0, description="hidden layers of the radial networks")
-    radial_width: int = Field(default=128, ge=1, description="width of these layers")
-    bessel_functions: int = Field(default=8, ge=1, description="radial basis functions")
-    envelope_power: int = Field(default=6, ge=3, description="power of the polynomial cutoff envelope")
-    readout_depth: int = Field(default=0, ge=0, description="hidden layers of the readout; 0: linear")
-    readout_width: int | None = Field(
-        default=None, ge=1, description="width of these layers; as many as channels if not given"
-    )
-    readout_activation: Activation = Field(default="silu", description="nonlinearity of the readout")
-
-
-def state_irreps(settings: NequipSettings) -> list[Irreps]:
-    """Irreps of the states before the first layer and after each: those wanted that the products before can make."""
-    natural = natural_irreps(settings.max_degree)
-    both = tuple(Irrep(degree, parity) for degree in range(settings.max_degree + 1) for parity in (1, -1))
-    found = [SCALARS]
-    for number in range(settings.layers):
-        wanted = SCALARS if number == settings.layers - 1 else both if settings.parity else natural
-        made = {product for irrep in found[-1] for edge in natural for product in irrep.products(edge)}
-        found.append(tuple(irrep for irrep in wanted if irrep in made))
-    return found
-
-
-def interaction_shapes(settings: NequipSettings) -> list[InteractionShape]:
-    """Sizes of all layers."""
-    irreps = state_irreps(settings)
-    embedding = settings.embedding_channels or settings.channels
-    return [
-        InteractionShape(
-            irreps=irreps[number],
-            channels=embedding if number == 0 else settings.channels,
-            irreps_out=irreps[number + 1],
-            channels_out=settings.channels,
-            embedding_channels=embedding,
-            max_degree=settings.max_degree,
-            radial_widths=(settings.bessel_functions, *(settings.radial_width,) * settings.radial_depth),
-            self_connection=number > 0,
-        )
-        for number in range(settings.layers)
-    ]
-
-
-class NequipNetwork(Network):
+class NequipNetwork(SteppedNetwork):
     """Element embeddings, interaction layers, and a readout of the last layer's scalars.
 
     Args:
@@ -82,13 +37,13 @@ class NequipNetwork(Network):
         generator: source of the initial weights.
     """
 
-    type_of_number: Tensor
     neighbour_scales: Tensor
     energy_scales: Tensor
 
     def __init__(self, settings: NequipSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: NequipSettings = settings
+        self._evaluation = CompiledEvaluation()
         elements = len(settings.elements)
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         self.register_buffer(
@@ -118,6 +73,30 @@ class NequipNetwork(Network):
             states = layer(states, edges, atoms)
         energies: Tensor = self.readout(states[:, 0])[:, 0]
         return energies * self.energy_scales[types]
+
+    def description(self) -> Description | None:
+        """Its steps; None for readouts with gelu between their layers, which are evaluated by autograd."""
+        return describe(self.settings, self._parts())
+
+    def step_weights(self) -> StepWeights:
+        """Weights of these steps."""
+        return weights_of_steps(self.settings, self._parts())
+
+    def _parts(self) -> NequipParts:
+        layers = [cast("NequipInteraction", layer) for layer in self.layers]
+        return NequipParts(self.embedding, layers, self.readout, self.neighbour_scales, self.energy_scales)
+
+    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+        """Energies and gradients by compiled phases on the CPU."""
+        if self.embedding.device.type != "cpu" or self.description() is None:
+            return None
+        return self._evaluation(self, graph, timings)
+
+    def work(self, graph: Graph) -> Mapping[str, Work] | None:
+        """What each phase multiplies and touches."""
+        if self.embedding.device.type != "cpu" or self.description() is None:
+            return None
+        return self._evaluation.work(self, graph)
 
     def _edges(self, graph: Graph) -> NequipEdges:
         settings = self.settings

@@ -15,7 +15,8 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_nbody.architectures.nequip import NequipNetwork, NequipSettings, state_irreps
+from ase_nbody.architectures.nequip import NequipNetwork
+from ase_nbody.architectures.nequip_settings import NequipSettings, state_irreps
 from ase_nbody.cli import nequip_export
 from ase_nbody.cli.nequip_weights import copy_weights
 from ase_nbody.neighbours import neighbour_graph

@@ -21,6 +21,7 @@ from ase_nbody.kernels.values import (
     PointerPointer,
     Scalar,
     ScalarPointer,
+    Value,
     Vector,
 )
 
@@ -266,6 +267,12 @@ class Builder(Lines):
         if type(a) is not Scalar:
             raise self._refused(a, Scalar)
         return self._new(Flag, f"fcmp olt {self._type(a, b)} {a!s}, {b!s}")
+
+    def positive_or(self, a: Vector, positive: Vector, other: Vector) -> Vector:
+        """Lane by lane one vector where a > 0, and another where it is not."""
+        kind, flags = self._type(a, positive), f"<{self._width} x i1>"
+        where = self._new(Value, f"fcmp ogt {kind} {a!s}, zeroinitializer")
+        return self._new(Vector, f"select {flags} {where!s}, {kind} {positive!s}, {kind} {other!s}")
 
     def total(self, vector: Vector) -> Scalar:
         """Sum over a vector."""

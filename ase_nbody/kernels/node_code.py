@@ -29,10 +29,10 @@ def products(name: str, table: ProductTable, settings: KernelSettings) -> Builde
     return w
 
 
-def product_gradients(name: str, table: ProductTable, settings: KernelSettings) -> Builder:
-    """Gradients of `products` for nodes begin..end."""
+def product_gradients(name: str, table: ProductTable, settings: KernelSettings, *, add_to_first: bool) -> Builder:
+    """Gradients of `products` for nodes begin..end, added to d_second, stored in or added to d_first."""
     has = Operands(table, settings)
-    results = [*has.first("d_first", "nodes", WRITE), *has.second("d_second", "nodes", ADD)]
+    results = [*has.first("d_first", "nodes", ADD if add_to_first else WRITE), *has.second("d_second", "nodes", ADD)]
     w = Builder(name, settings, Signature(factor_arguments(table, settings), has.output("upstream", "nodes"), results))
     with w.loop(w.begin, w.end) as n:
         factors, d_factors = factor_rows(w, n), factor_rows(w, n, "d_")
@@ -40,6 +40,8 @@ def product_gradients(name: str, table: ProductTable, settings: KernelSettings) 
         with w.channels() as k:
             d_left, d_right = no_sums(table)
             d_right |= enumerate(load_components(w, d_factors[1], k))
+            if add_to_first:
+                d_left |= enumerate(load_components(w, d_factors[0], k))
             add_factor_gradients(w, table, factors, upstream, (d_left, d_right), k)
             store_sums(w, d_factors[0], d_left, k)
             store_sums(w, d_factors[1], d_right, k)
@@ -76,24 +78,24 @@ def dots(name: str, settings: KernelSettings, length: int) -> Builder:
     return w
 
 
-def rows_of_types(name: str, settings: KernelSettings, length: int) -> Builder:
-    """Add to each row of `out` the vector of its type, for nodes begin..end."""
+def rows_of_types(name: str, settings: KernelSettings, length: int, *, accumulate: bool) -> Builder:
+    """Store in, or add to, each row of `out` the vector of its type, for nodes begin..end."""
     given = [*indices("types", "nodes"), *numbers("vectors", "types", length)]
-    w = Builder(name, settings, Signature(given, numbers("out", "nodes", length, ADD)))
+    w = Builder(name, settings, Signature(given, numbers("out", "nodes", length, ADD if accumulate else WRITE)))
     with w.loop(w.begin, w.end) as n:
         row, vector = w.row("out", n), w.row("vectors", w.integer("types", n))
         with w.loop(0, length, step=settings.width) as k:
             pointer = w.offset(row, k)
             value = w.load(w.offset(vector, k))
-            w.store(w.add(w.load(pointer), value), pointer)
+            w.store(w.add(w.load(pointer), value) if accumulate else value, pointer)
     return w
 
 
-def scaled_by_type(name: str, settings: KernelSettings, components: int) -> Builder:
-    """Store in `out` the rows of components times the vector of each node's type, for nodes begin..end."""
+def scaled_by_type(name: str, settings: KernelSettings, components: int, *, accumulate: bool) -> Builder:
+    """Store in, or add to, `out` the rows of components times the vector of each node's type, for nodes begin..end."""
     length = components * settings.channels
     given = [*indices("types", "nodes"), *numbers("vectors", "types", settings.channels)]
-    rows_and_out = [*numbers("rows", "nodes", length), *numbers("out", "nodes", length, WRITE)]
+    rows_and_out = [*numbers("rows", "nodes", length), *numbers("out", "nodes", length, ADD if accumulate else WRITE)]
     w = Builder(name, settings, Signature(given, rows_and_out))
     with w.loop(w.begin, w.end) as n:
         vector = w.row("vectors", w.integer("types", n))
@@ -101,7 +103,8 @@ def scaled_by_type(name: str, settings: KernelSettings, components: int) -> Buil
         with w.channels() as k:
             scale = w.load(w.offset(vector, k))
             for component in range(components):
-                w.store(w.multiply(w.load(w.at(rows, component, k)), scale), w.at(out, component, k))
+                value, pointer = w.load(w.at(rows, component, k)), w.at(out, component, k)
+                w.store(w.fused(value, scale, w.load(pointer) if accumulate else None), pointer)
     return w
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ase_nbody.kernels.arrays import ArrayTable
 from ase_nbody.kernels.kernel_settings import KernelSettings
@@ -144,6 +144,12 @@ class PhaseWriter(Builder):
         array = Array(name, ArrayType(ScalarPointer, "matrix rows", columns), "weights")
         return self._of(array, self.offset(whole, self.module.matrix(name, rows * columns)))
 
+    def weights_of_types(self, name: str, n_types: int, rows: int, columns: int) -> ScalarPointer:
+        """Pointer to the matrices of all types, the first one's before the others."""
+        first = self.weights(name, n_types * rows, columns)
+        array = Array(name, ArrayType(ScalarPointer, "types", rows * columns), "weights")
+        return self._of(array, self.offset(first, 0))
+
     def state(self, name: str) -> State:
         """A state kept in arrays name0, name1, ..."""
         return self._state([self.block_of(array.name) for array in self.module.arrays.state(name, self.name)])
@@ -152,10 +158,10 @@ class PhaseWriter(Builder):
         """Pointers to these arrays from node 0 on."""
         return [self.whole(array.name) for array in self.module.arrays.state(name, self.name)]
 
-    def temporary(self, name: str, components: Sequence[int]) -> State:
-        """A state of the block in scratch space."""
+    def temporary(self, name: str, lengths: Sequence[int]) -> State:
+        """A state of the block in scratch space, of so many numbers for each node in each of its arrays."""
         pointers: list[Pointer] = []
-        for i, length in enumerate(c * self.settings.channels for c in components):
+        for i, length in enumerate(lengths):
             array = Array(f"{name}{i} of {self.name}", ArrayType(ScalarPointer, "nodes", length), "scratch")
             pointers.append(self._of(array, self.offset(self.numbers("scratch"), self.scratch_size)))
             self.scratch_size += length * BLOCK
@@ -192,10 +198,11 @@ class PhaseWriter(Builder):
             accumulate: add.
         """
         rows, inner, columns = sizes
+        settings = replace(self.settings, channels=columns)
         function = self.module.function(
             "matmul",
             (inner, columns, accumulate),
-            lambda n: matmul(n, self.settings, inner, columns, accumulate=accumulate),
+            lambda n: matmul(n, settings, inner, columns, accumulate=accumulate),
         )
         self._call(function, 0, self.times(self.count, rows), {"left": left, "right": right, "out": out})
         self.multiplications[1] += rows * inner * columns

@@ -61,7 +61,7 @@ class Program:
     def __init__(self, module: Module) -> None:
         self.dtype = torch.float32 if module.settings.bits == 32 else torch.float64
         self.phases = {
-            name: PhaseWork(w.multiplications[1], w.multiplications[2], frozenset(w.arrays))
+            name: PhaseWork(w.multiplications[1], _per_edge(w.multiplications), frozenset(w.arrays))
             for name, w in module.phases.items()
         }
         module.arrays.check()
@@ -167,6 +167,11 @@ class Program:
             for phase in self.phases:
                 with timings.measure(phase):
                     self._functions[phase](0, 0, *pointers)
+
+
+def _per_edge(multiplications: Mapping[int, float]) -> float:
+    """Those within two loops of unknown length, over nodes and edges, or three, where edges go in groups."""
+    return sum(count for loops, count in multiplications.items() if loops >= 2)
 
 
 def shares_of(offsets: Tensor, count: int) -> NDArray[np.int64]:

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from ase_nbody.kernels.activations import one_minus, sigmoid, silu
 from ase_nbody.kernels.cpu import Code
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import WRITE, Signature, indices, numbers
 from ase_nbody.kernels.tables import ProductTable
-from ase_nbody.kernels.values import Index, ScalarPointer, Value, Vector
-
-_LN2 = {32: (0.693359375, -2.12194440e-4), 64: (6.93145751953125e-1, 1.42860682030941723212e-6)}  # Cephes: high, low
-_TERMS = {32: 8, 64: 14}  # of the Taylor series of exp, |x| <= ln(2) / 2
-_LARGEST = {32: 80.0, 64: 700.0}
-_MANTISSA = {32: (23, 127), 64: (52, 1023)}
+from ase_nbody.kernels.values import Index, ScalarPointer, Vector
 
 Pair = tuple[list[Vector], list[Vector]]  # vectors of a row, and of its slopes
 
@@ -164,10 +160,9 @@ def _silu(w: Builder, inputs: Pair) -> Pair:
     """The function x s(x), s the sigmoid, without its gain, and its slope s + x s (1 - s) times that of the input."""
     values, slopes = [], []
     for x, d_x in zip(*inputs, strict=True):
-        gate = _sigmoid(w, x)
-        value = w.multiply(x, gate)
+        value, slope = silu(w, x)
         values.append(value)
-        slopes.append(w.multiply(w.fused(value, _one_minus(w, gate), gate), d_x))
+        slopes.append(w.multiply(slope, d_x))
     return values, slopes
 
 
@@ -175,38 +170,12 @@ def _silu_gradients(w: Builder, inputs: Pair, upstream: Pair) -> Pair:
     """Gradients by the inputs and their slopes from those by the results of `_silu`."""
     values, slopes = [], []
     for x, d_x, by_value, by_slope in zip(*inputs, *upstream, strict=True):
-        gate = _sigmoid(w, x)
-        value, rest = w.multiply(x, gate), _one_minus(w, gate)
+        gate = sigmoid(w, x)
+        value, rest = w.multiply(x, gate), one_minus(w, gate)
         slope = w.fused(value, rest, gate)
         # (1 - s) (2 s + x s (1 - 2 s))
         twice = w.multiply(gate, w.vector(2.0))
-        curvature = w.multiply(rest, w.fused(value, _one_minus(w, twice), twice))
+        curvature = w.multiply(rest, w.fused(value, one_minus(w, twice), twice))
         values.append(w.fused(by_value, slope, w.multiply(w.multiply(curvature, d_x), by_slope)))
         slopes.append(w.multiply(by_slope, slope))
     return values, slopes
-
-
-def _one_minus(w: Builder, value: Vector) -> Vector:
-    return w.fused(value, w.vector(-1.0), w.vector(1.0))
-
-
-def _sigmoid(w: Builder, x: Vector) -> Vector:
-    return w.divide(w.vector(1.0), w.add(_exponential(w, w.multiply(x, w.vector(-1.0))), w.vector(1.0)))
-
-
-def _exponential(w: Builder, x: Vector) -> Vector:
-    """exp(x) as 2^n exp(f) with |f| <= ln(2) / 2; beyond the largest number it stays at that number's."""
-    bits, kind = w.settings.bits, w.settings.vector
-    x = w.intrinsic("minnum", x, w.vector(_LARGEST[bits]))
-    x = w.intrinsic("maxnum", x, w.vector(-_LARGEST[bits]))
-    n = w.intrinsic("floor", w.fused(x, w.vector(1.4426950408889634), w.vector(0.5)))
-    for part in _LN2[bits]:  # in two steps, which must not be taken together
-        x = w.intrinsic("fma", n, w.vector(-part), x)
-    total = w.vector(1.0)
-    for k in range(_TERMS[bits] - 1, 0, -1):
-        total = w.fused(w.multiply(total, x), w.vector(1.0 / k), w.vector(1.0))
-    whole = f"<{w.settings.width} x i{bits}>"
-    mantissa, bias = (f"<{', '.join([f'i{bits} {c}'] * w.settings.width)}>" for c in _MANTISSA[bits])
-    exponent = w.expression(Value, f"fptosi {kind} {n} to {whole}")
-    shifted = w.expression(Value, f"shl {whole} {w.expression(Value, f'add {whole} {exponent}, {bias}')}, {mantissa}")
-    return w.multiply(total, w.expression(Vector, f"bitcast {whole} {shifted} to {kind}"))

@@ -13,7 +13,7 @@ from boxes import canvas, note, save
 from matplotlib.axes import Axes
 
 from ase_nbody.architectures import architectures
-from ase_nbody.architectures.nbody_weights import load
+from ase_nbody.architectures.compiled import load
 from ase_nbody.kernels.programs import PhaseWork
 from ase_nbody.neighbours import neighbour_graph
 
@@ -74,7 +74,7 @@ def main() -> None:
 def given(name: str) -> bool:
     """Whether an array comes from the caller or from the weights, and not from a phase."""
     inputs = "positions cells structure types shifts offsets senders receivers order sender_offsets tables weights"
-    return name in inputs.split() or name.startswith("table") or (name.endswith("vectors") and name != "d_vectors")
+    return name in inputs.split() or name.endswith("_table") or (name.endswith("vectors") and name != "d_vectors")
 
 
 def multiplications(phase: PhaseWork) -> str:

@@ -1,6 +1,6 @@
-"""Energies, forces and stress of N-body networks without autograd: folded weights, radial tables, compiled phases.
+"""Energies, forces and stress without autograd: folded weights, radial tables, compiled phases.
 
-The numbers are those of `NBodyNetwork` under autograd within the accuracy of the radial tables; a test holds the two
+The numbers are those of the network under autograd within the accuracy of the radial tables; a test holds the two
 together.
 """
 
@@ -12,19 +12,14 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Work
-from ase_nbody.architectures.nbody_gates import GatedNetwork, NBodySettings
-from ase_nbody.architectures.nbody_weights import Loaded, load
+from ase_nbody.architectures.compiled import Loaded, load
+from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.programs import Program
 from ase_nbody.timings import Timings
 
 
-def serves(settings: NBodySettings) -> bool:
-    """Whether networks of these settings can be evaluated this way: practical ones, not strict ones or fragments."""
-    return settings.scheme == "neighbourhoods" and settings.radial == "learned" and not settings.pairs
-
-
-class NBodyForces:
+class CompiledEvaluation:
     """Evaluates a network: atomic energies and their gradients.
 
     Folded weights and tables are made on first use, and again when a parameter has changed or an element appears for
@@ -36,14 +31,14 @@ class NBodyForces:
         self._spare: list[Workspace] = []  # of evaluations that have ended
         self._lock = Lock()
 
-    def __reduce__(self) -> tuple[type[NBodyForces], tuple[()]]:
-        return NBodyForces, ()
+    def __reduce__(self) -> tuple[type[CompiledEvaluation], tuple[()]]:
+        return CompiledEvaluation, ()
 
-    def __call__(self, network: GatedNetwork, graph: Graph, timings: Timings) -> Gradients:
+    def __call__(self, network: SteppedNetwork, graph: Graph, timings: Timings) -> Gradients:
         """Energies and gradients of a graph.
 
         Args:
-            network: the same at every call, of settings that `serves`, on the CPU.
+            network: the same at every call, with a description, on the CPU.
             graph: structures in the network's dtype.
             timings: where to add the time of the phases.
         """
@@ -57,7 +52,7 @@ class NBodyForces:
             with self._lock:
                 self._spare.append(workspace)
 
-    def work(self, network: GatedNetwork, graph: Graph) -> dict[str, Work]:
+    def work(self, network: SteppedNetwork, graph: Graph) -> dict[str, Work]:
         """What each phase does for a graph without edges beyond the cutoff."""
         types = network.type_of_number[graph.atomic_numbers]
         loaded = self._current(network, types, Timings())
@@ -71,7 +66,7 @@ class NBodyForces:
             for phase, does in program.phases.items()
         }
 
-    def _current(self, network: GatedNetwork, types: Tensor, timings: Timings) -> Loaded:
+    def _current(self, network: SteppedNetwork, types: Tensor, timings: Timings) -> Loaded:
         """Program and weights; made anew where they are out of date."""
         with self._lock:
             loaded, present = self._loaded, frozenset(types.tolist())

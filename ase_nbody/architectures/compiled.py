@@ -1,0 +1,109 @@
+"""Weights of a network as the phases of its compiled program take them: folded, and with radial tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ase_nbody.architectures.stepped import SteppedNetwork
+from ase_nbody.kernels.cpu import vector_bytes
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.programs import Program
+from ase_nbody.kernels.splines import Grid, fitted_grid, interpolate
+from ase_nbody.steps.folding import folded
+from ase_nbody.steps.program import program
+from ase_nbody.steps.weights import StepWeights
+
+TABLES = {torch.float32: (3, 1e-6), torch.float64: (7, 1e-10)}
+"""Degree of the splines, and their largest error relative to the largest value."""
+
+_KINDS_AT_ONCE = 64  # bounds the memory of models of many elements
+
+
+class Versions:
+    """What the parameters and buffers of a module were at one time.
+
+    Args:
+        module: whose submodules stay the same.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._tables = [table for m in module.modules() for table in (m._parameters, m._buffers) if table]
+        self._seen = self._now()
+
+    def unchanged(self) -> bool:
+        """Whether none has been changed in place, moved or replaced since."""
+        return self._now() == self._seen
+
+    def _now(self) -> list[tuple[int, int]]:
+        tensors = [t for table in self._tables for t in table.values() if t is not None]
+        return [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the phases need of a network with its present weights, for some of its elements.
+
+    Attributes:
+        parameters: of which weights and tables were made.
+        types: numbers of the elements that the tables hold.
+        program: compiled phases.
+        arrays: weights, vectors by element, radial tables and the first row of each pair of types.
+    """
+
+    parameters: Versions
+    types: frozenset[int]
+    program: Program
+    arrays: dict[str, Tensor]
+
+
+def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
+    """Folded weights and tables for pairs of the elements that are present."""
+    dtype, described = next(network.parameters()).dtype, network.description()
+    assert described is not None
+    description, weights = folded(described, network.step_weights())
+    grid = table_grid(weights, network.settings.cutoff, dtype)
+    settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())
+    compiled = program(description, settings, grid)
+    kinds, starts = first_rows(weights, description.n_types, present, grid)
+    arrays = {"tables": starts, **{f"{name}_vectors": v for name, v in weights.vectors.items()}}
+    arrays["weights"] = compiled.weights(_both_ways(weights))
+    for name in weights.radial:
+        arrays[f"{name}_table"] = table(weights, name, kinds, grid).flatten(0, 1)
+    arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
+    compiled.check(arrays, "weights", {"types": description.n_types, "type pairs": description.n_types**2})
+    return Loaded(Versions(network), present, compiled, arrays)
+
+
+def table_grid(weights: StepWeights, cutoff: float, dtype: torch.dtype) -> Grid:
+    """A grid fine enough for all kinds of edges, so that results do not depend on which have been met."""
+    kinds = sorted(set(weights.kind_of_pair.tolist()))
+    chunks = [kinds[start : start + _KINDS_AT_ONCE] for start in range(0, len(kinds), _KINDS_AT_ONCE)]
+    functions = [radial.hidden(chunk) for radial in weights.radial.values() for chunk in chunks]
+    degree, tolerance = TABLES[dtype]
+    return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance)
+
+
+def table(weights: StepWeights, name: str, kinds: list[int], grid: Grid) -> Tensor:
+    """Coefficients of the radial weights of some kinds of edges, (kinds, rows, paths C)."""
+    radial = weights.radial[name]
+    splines = torch.from_numpy(interpolate(radial.hidden(kinds), grid)).view(grid.rows, len(kinds), -1)
+    return torch.matmul(splines.transpose(0, 1), radial.last(kinds).double())
+
+
+def first_rows(weights: StepWeights, n_types: int, present: frozenset[int], grid: Grid) -> tuple[list[int], Tensor]:
+    """Kinds of edges between these elements, and the first table row of each pair of elements, -1 where it has none."""
+    pairs = [a * n_types + b for a in sorted(present) for b in sorted(present)]
+    kind_of_pair = weights.kind_of_pair[pairs].tolist()
+    kinds = sorted(set(kind_of_pair))
+    starts = torch.full((n_types**2,), -1)
+    starts[pairs] = torch.tensor([kinds.index(kind) * grid.rows for kind in kind_of_pair])
+    return kinds, starts
+
+
+def _both_ways(weights: StepWeights) -> dict[str, Tensor]:
+    """Mixing matrices and their transposes by the names that steps use."""
+    back = {f"back_{name}": matrix.transpose(-2, -1) for name, matrix in weights.matrices.items()}
+    return weights.matrices | back

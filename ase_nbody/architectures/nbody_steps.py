@@ -1,0 +1,153 @@
+"""An N-body network as a list of steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork
+from ase_nbody.architectures.stepped import radial
+from ase_nbody.kernels.splines import Functions
+from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.nn.gates import LearnedAggregation
+from ase_nbody.nn.mixing import Mixing
+from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
+from ase_nbody.steps import (
+    Contract,
+    Description,
+    Embed,
+    Mix,
+    Product,
+    Readout,
+    ScaleByElement,
+    Shape,
+    Step,
+    StepWeights,
+    shape,
+)
+
+
+def describe(network: GatedNetwork) -> Description:
+    """Steps of a network of learned radial functions over neighbourhoods."""
+    settings = network.settings
+    shapes: dict[str, Shape] = {"leaves": shape(SCALARS, settings.channels)}
+    steps: list[Step] = [Embed("leaves", "embedding")]
+    gates = gates_of(network)
+    for number, gate in enumerate(gates):
+        below = f"states{number - 1}" if number else "leaves"
+        shapes |= _shapes(gate, number, settings.channels)
+        steps += _level(gate, number, below, is_last=number == len(gates) - 1)
+    return Description(tuple(shapes.items()), tuple(steps), len(settings.elements), settings.max_degree_edges)
+
+
+def _shapes(gate: Gate, number: int, channels: int) -> dict[str, Shape]:
+    """Of the states of one level."""
+    messages, many_body = gate.aggregation.table, gate.many_body
+    products = {"fragments": messages}
+    irreps = {"factor": messages.output_irreps, "states": gate.shape.irreps_out, "scaled": gate.shape.irreps}
+    if many_body.body_order >= 3:
+        products["pairs"] = many_body.pairs
+    if many_body.body_order >= 4:
+        products["triples"] = many_body.triples
+        irreps["pair_factor"] = many_body.triples.first_irreps
+    made = {name: shape(t.output_irreps, channels, t.output_multiplicities) for name, t in products.items()}
+    made |= {name: shape(its_irreps, channels) for name, its_irreps in irreps.items()}
+    return {f"{name}{number}": its_shape for name, its_shape in made.items()}
+
+
+def _level(gate: Gate, number: int, below: str, *, is_last: bool) -> Iterator[Step]:
+    """Messages, products, states and their energies, and the atom's own state."""
+    many_body, channels = gate.many_body, gate.own_scale.shape[1]
+    fragments, factor, pairs, pair_factor, triples, states, scaled = (
+        f"{name}{number}" for name in ("fragments", "factor", "pairs", "pair_factor", "triples", "states", "scaled")
+    )
+    yield Contract(below, fragments, gate.aggregation.table, channels, f"radial{number}")
+    yield Mix(fragments, factor, factor)
+    if many_body.body_order >= 3:
+        yield Product(factor, factor, pairs, many_body.pairs, channels)
+    if many_body.body_order >= 4:
+        yield Mix(pairs, pair_factor, pair_factor)
+        yield Product(pair_factor, factor, triples, many_body.triples, channels)
+    yield Mix(factor, states, f"linear{number}")
+    if many_body.body_order >= 3:
+        yield Mix(pairs, states, f"mix_pairs{number}")
+    if many_body.body_order >= 4:
+        yield Mix(triples, states, f"mix_triples{number}")
+    yield Readout(states, f"readout{number}")
+    if not is_last:
+        yield ScaleByElement(below, scaled, f"own_scale{number}")
+        yield Mix(scaled, states, f"own{number}")
+
+
+def weights_of_steps(network: GatedNetwork) -> StepWeights:
+    """What the parameters are for these steps."""
+    settings = network.settings
+    weights = StepWeights(torch.arange(len(settings.elements) ** 2))
+    weights.vectors["embedding"] = network.embedding.detach()
+    for number, gate in enumerate(gates_of(network)):
+        weights.vectors[f"readout{number}"] = gate.readout.detach()
+        weights.vectors[f"own_scale{number}"] = gate.own_scale.detach()
+        for name, mixing in _mixings(gate).items():
+            for irrep, matrix in mixing.weights.items():
+                weights.matrices[f"{name}{number}_{irrep}"] = matrix.detach()
+        learned = radial_of(gate)
+        last = learned.last * gate.average_neighbours**-0.5
+        weights.radial[f"radial{number}"] = radial(_Hidden(learned, settings.envelope_power), last)
+    return weights
+
+
+def gates_of(network: GatedNetwork) -> list[Gate]:
+    """The gates of all levels."""
+    return [cast("Gate", gate) for gate in network.gates]
+
+
+def radial_of(gate: Gate) -> LearnedRadial:
+    """The radial network of a practical gate."""
+    return cast("LearnedAggregation", gate.aggregation).radial
+
+
+def _mixings(gate: Gate) -> dict[str, Mixing]:
+    many_body = gate.many_body
+    mixings = {"factor": many_body.factor, "linear": many_body.linear, "own": gate.own}
+    if many_body.body_order >= 3:
+        mixings["mix_pairs"] = many_body.mix_pairs
+    if many_body.body_order >= 4:
+        mixings |= {"pair_factor": many_body.pair_factor, "mix_triples": many_body.mix_triples}
+    return mixings
+
+
+class _Hidden:
+    """The last hidden layer of a radial network times the envelope, for some pairs of elements.
+
+    Args:
+        radial: the network.
+        envelope_power: of the envelope.
+    """
+
+    def __init__(self, radial: LearnedRadial, envelope_power: int) -> None:
+        self._radial, self._power = radial, envelope_power
+
+    def __call__(self, pairs: list[int]) -> Functions:
+        """Function of distances, (R,) -> (R, pairs H)."""
+        radial = self._radial
+        weights = {name: p.detach().double() for name, p in radial.named_parameters()}
+        first = weights["first"].view(len(radial.first_bias), radial.n_bessel, -1)[pairs]
+        bias = weights["first_bias"][pairs]
+        orders = torch.arange(1, radial.n_bessel + 1, dtype=torch.float64)
+
+        def hidden(distances: NDArray[np.floating]) -> NDArray[np.float64]:
+            r = torch.from_numpy(distances).unsqueeze(1)
+            basis = orders * (2**0.5 * math.pi / radial.cutoff) * torch.sinc(r * orders / radial.cutoff)  # (R, B)
+            layer = functional.silu(torch.einsum("rb,pbh->rph", basis, first) + bias) * SILU_GAIN
+            layer = functional.silu(layer @ weights["second"] + weights["second_bias"]) * SILU_GAIN
+            envelope = smooth_envelope(r, radial.cutoff, self._power).unsqueeze(2)
+            values: NDArray[np.float64] = (layer * envelope).flatten(1).numpy()
+            return values
+
+        return hidden

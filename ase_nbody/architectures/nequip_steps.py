@@ -1,0 +1,140 @@
+"""A NequIP network as a list of steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings
+from ase_nbody.architectures.stepped import radial
+from ase_nbody.kernels.splines import Functions
+from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS, NequipInteraction
+from ase_nbody.steps import (
+    Activate,
+    ActivationFunction,
+    Block,
+    Contract,
+    Description,
+    Embed,
+    Mix,
+    MixByElement,
+    Readout,
+    Shape,
+    Step,
+    StepWeights,
+    shape,
+)
+
+_SCALAR = SCALARS[0]
+
+
+def describe(settings: NequipSettings, parts: NequipParts) -> Description | None:
+    """Steps of a network; None where the readout has a nonlinearity of which there is no code (gelu)."""
+    layers = parts.layers
+    if settings.readout_activation == "gelu" and settings.readout_depth:
+        return None
+    shapes: dict[str, Shape] = {"leaves": shape(SCALARS, layers[0].shape.channels)}
+    steps: list[Step] = [Embed("leaves", "embedding")]
+    for number, layer in enumerate(layers):
+        below = f"states{number - 1}" if number else "leaves"
+        shapes |= _shapes(layer, number)
+        steps += _layer(layer, number, below)
+    steps += _readout(settings, parts, f"states{len(layers) - 1}", shapes)
+    return Description(tuple(shapes.items()), tuple(steps), len(settings.elements), settings.max_degree)
+
+
+def _shapes(layer: NequipInteraction, number: int) -> dict[str, Shape]:
+    """Of the states of one layer."""
+    sizes, table = layer.shape, layer.table
+    made = {
+        "senders": shape(sizes.irreps, sizes.channels),
+        "messages": shape(table.output_irreps, sizes.channels, table.output_multiplicities),
+        "mixed": shape(sizes.irreps_out, sizes.channels_out),
+        "states": shape(sizes.irreps_out, sizes.channels_out),
+    }
+    if sizes.gated:
+        made["gates"] = (Block(_SCALAR, len(sizes.gated) * sizes.channels_out),)
+    return {f"{name}{number}": its_shape for name, its_shape in made.items()}
+
+
+def _layer(layer: NequipInteraction, number: int, below: str) -> Iterator[Step]:
+    """Convolution, self-interactions, self-connection and gate."""
+    senders, messages, mixed, states = (f"{name}{number}" for name in ("senders", "messages", "mixed", "states"))
+    gates = f"gates{number}" if layer.shape.gated else ""
+    yield Mix(below, senders, f"before{number}")
+    yield Contract(senders, messages, layer.table, layer.shape.channels, f"radial{number}")
+    yield Mix(messages, mixed, f"after{number}")
+    if gates:
+        yield Mix(messages, gates, f"after_gates{number}")
+    if layer.own is not None:
+        yield MixByElement(below, mixed, f"own{number}")
+    if layer.own_gates is not None:
+        yield MixByElement(below, gates, f"own_gates{number}")
+    silu, tanh = ActivationFunction("silu", E3NN_SILU_GAIN), ActivationFunction("tanh", E3NN_TANH_GAIN)
+    odd_scalars = [irrep.degree == 0 and irrep.parity < 0 for irrep in layer.shape.irreps_out]
+    yield Activate(mixed, gates, states, tuple(tanh if odd else silu for odd in odd_scalars))
+
+
+def _readout(settings: NequipSettings, parts: NequipParts, source: str, shapes: dict[str, Shape]) -> Iterator[Step]:
+    """Hidden layers and energies; adds the shapes of the layers."""
+    activation = settings.readout_activation
+    *hidden, _ = parts.readout.weights
+    for number, weight in enumerate(hidden):
+        inner, active = f"inner{number}", f"active{number}"
+        shapes[inner] = shapes[active] = (Block(_SCALAR, weight.shape[1]),)
+        yield Mix(source, inner, f"readout{number}")
+        assert activation != "gelu"
+        yield Activate(inner, "", active, (ActivationFunction(activation, 1.0),))
+        source = active
+    yield Readout(source, "energies")
+
+
+def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeights:
+    """What the parameters are for these steps. Edges are of as many kinds as there are elements of senders."""
+    n_types, embedding = len(settings.elements), parts.embedding.detach()
+    weights = StepWeights(torch.arange(n_types**2) % n_types)
+    weights.vectors["embedding"] = embedding
+    for number, layer in enumerate(parts.layers):
+        mixings = {"before": layer.before, "after": layer.after, "after_gates": layer.after_gates}
+        for name, mixing in mixings.items():
+            for irrep, matrix in {} if mixing is None else mixing.weights.items():
+                weights.matrices[f"{name}{number}_{irrep}"] = matrix.detach()
+        for name, own in {"own": layer.own, "own_gates": layer.own_gates}.items():
+            for irrep, matrix in {} if own is None else own.weights.items():
+                by_element = torch.einsum("tv,uvw->tuw", embedding, matrix.detach())
+                weights.matrices[f"{name}{number}_{irrep}"] = by_element
+        matrices = list(layer.radial.weights)
+        hidden = _hidden(matrices[:-1], settings.cutoff, settings.bessel_functions, settings.envelope_power)
+        weights.radial[f"radial{number}"] = radial(hidden, matrices[-1], parts.neighbour_scales)
+    *inner, last = (matrix.detach() for matrix in parts.readout.weights)
+    weights.matrices |= {f"readout{number}_{_SCALAR}": matrix for number, matrix in enumerate(inner)}
+    weights.vectors["energies"] = parts.energy_scales.unsqueeze(1) * last[:, 0]
+    return weights
+
+
+def _hidden(
+    matrices: Sequence[nn.Parameter], cutoff: float, n_bessel: int, envelope_power: int
+) -> Callable[[list[int]], Functions]:
+    """The last hidden layer of a radial network, the same for all kinds of edges."""
+    orders = torch.arange(1, n_bessel + 1, dtype=torch.float64)
+
+    def of_kinds(kinds: list[int]) -> Functions:
+        def hidden(distances: NDArray[np.floating]) -> NDArray[np.float64]:
+            r = torch.from_numpy(distances).unsqueeze(1)
+            layer: Tensor = orders * (2 * math.pi / cutoff**2) * torch.sinc(r * orders / cutoff)
+            layer = layer * smooth_envelope(r, cutoff, envelope_power)
+            for matrix in matrices:
+                layer = functional.silu(layer @ matrix.detach().double())
+            values: NDArray[np.float64] = layer.repeat(1, len(kinds)).numpy()
+            return values
+
+        return hidden
+
+    return of_kinds

@@ -1,0 +1,30 @@
+"""Networks as lists of steps, each described once, and the walkers that evaluate them."""
+
+from ase_nbody.steps.activate import Activate, ActivationFunction
+from ase_nbody.steps.contract import Contract
+from ase_nbody.steps.description import Description, Step
+from ase_nbody.steps.elements import Embed, ScaleByElement
+from ase_nbody.steps.mix import Mix, MixByElement
+from ase_nbody.steps.product import Product
+from ase_nbody.steps.readout import Readout
+from ase_nbody.steps.shapes import Block, Shape, shape
+from ase_nbody.steps.weights import Radial, StepWeights
+
+__all__ = [
+    "Activate",
+    "ActivationFunction",
+    "Block",
+    "Contract",
+    "Description",
+    "Embed",
+    "Mix",
+    "MixByElement",
+    "Product",
+    "Radial",
+    "Readout",
+    "ScaleByElement",
+    "Shape",
+    "Step",
+    "StepWeights",
+    "shape",
+]

@@ -1,0 +1,102 @@
+"""The gate nonlinearity of NequIP (Batzner et al. 2022, arXiv:2101.03164): functions of invariants, and gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from typing_extensions import override
+
+from ase_nbody.kernels import gate_code
+from ase_nbody.kernels.activations import ActivationName
+from ase_nbody.kernels.values import ScalarPointer
+from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.description import Step
+from ase_nbody.steps.writer import StepWriter
+
+
+class ActivationFunction(NamedTuple):
+    """A function of numbers times a factor."""
+
+    name: ActivationName
+    gain: float
+
+
+_FUNCTIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+    "mish": functional.mish,
+}
+
+
+@dataclass(frozen=True)
+class Activate(Step):
+    """Makes f(x) of the blocks of degree zero, and f(g) x of the others, each channel with its own gate g.
+
+    Attributes:
+        source: state.
+        gates: state of one invariant block, the gates of all blocks of higher degree; "" where there is none.
+        out: state of the source's shape, of which this is the only source.
+        functions: of each block of the source.
+    """
+
+    source: str
+    gates: str
+    out: str
+    functions: tuple[ActivationFunction, ...]
+
+    @property
+    @override
+    def reads(self) -> tuple[str, ...]:
+        return (self.source, self.gates) if self.gates else (self.source,)
+
+    @property
+    @override
+    def keeps(self) -> tuple[str, ...]:
+        return self.reads
+
+    @override
+    def forward(self, atoms: StepAtoms) -> None:
+        first = 0
+        for number, (block, (name, gain)) in enumerate(zip(atoms.values[self.source], self.functions, strict=True)):
+            columns = block.shape[2]
+            if block.shape[1] == 1:
+                made = _FUNCTIONS[name](block) * gain
+            else:
+                gates = atoms.values[self.gates][0][:, :, first : first + columns]
+                made, first = block * _FUNCTIONS[name](gates) * gain, first + columns
+            atoms.add(self.out, number, made)
+
+    @override
+    def up(self, w: StepWriter) -> None:
+        blocks = w.shape(self.source)
+        function = w.function(
+            "gates", (blocks, self.functions), lambda n: gate_code.gates(n, w.settings(1), blocks, self.functions)
+        )
+        for name in self.reads:
+            w.complete(name)
+        w.begin(self.out)
+        w.call(function, **self._given(w), out=w.blocks(self.out))
+
+    @override
+    def down(self, w: StepWriter) -> None:
+        blocks = w.shape(self.source)
+        key = (blocks, self.functions)
+        function = w.function(
+            "gate_gradients", key, lambda n: gate_code.gate_gradients(n, w.settings(1), blocks, self.functions)
+        )
+        w.complete(f"d_{self.out}")
+        for name in self.reads:
+            w.begin(f"d_{name}")
+        results = {"d_rows": w.blocks(f"d_{self.source}")}
+        if self.gates:
+            results["d_gates"] = w.blocks(f"d_{self.gates}")
+        w.call(function, **self._given(w), upstream=w.blocks(f"d_{self.out}"), **results)
+
+    def _given(self, w: StepWriter) -> dict[str, list[ScalarPointer]]:
+        given = {"rows": w.blocks(self.source)}
+        return given | {"gates": w.blocks(self.gates)} if self.gates else given

@@ -1,0 +1,68 @@
+"""What steps work on when they are done with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ase_nbody.kernels import EdgeList
+from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.weights import StepWeights
+
+
+@dataclass
+class StepAtoms:
+    """Atoms of a graph while steps are done.
+
+    Attributes:
+        shape_of: shapes of states.
+        weights: of the steps.
+        types: numbers of the elements, (N,).
+        pairs: edges within the cutoff.
+        distances: of these edges, (E,), angstrom.
+        harmonics: of them, (E, M).
+        values: blocks of states, (N, 2l + 1, columns) each.
+        energies: (N,).
+    """
+
+    shape_of: Mapping[str, Shape]
+    weights: StepWeights
+    types: Tensor
+    pairs: EdgeList
+    distances: Tensor
+    harmonics: Tensor
+    energies: Tensor
+    values: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def add(self, name: str, number: int, value: Tensor) -> None:
+        """Add to a block of a state."""
+        if name not in self.values:
+            n_atoms = len(self.types)
+            self.values[name] = [
+                value.new_zeros(n_atoms, block.irrep.dimension, block.columns) for block in self.shape_of[name]
+            ]
+        self.values[name][number] = self.values[name][number] + value
+
+    def add_all(self, name: str, components: Tensor) -> None:
+        """Add to all blocks what a product made, (N, components of all paths, C)."""
+        blocks, first = self.shape_of[name], 0
+        channels = components.shape[2]
+        for number, block in enumerate(blocks):
+            count = block.length // channels
+            rows = components[:, first : first + count]
+            self.add(name, number, rows.reshape(len(rows), block.irrep.dimension, block.columns))
+            first += count
+
+    def radial_weights(self, name: str) -> Tensor:
+        """Radial weights of all edges, (E, paths C)."""
+        radial, n_types = self.weights.radial[name], round(len(self.weights.kind_of_pair) ** 0.5)
+        pairs = self.types[self.pairs.receivers] * n_types + self.types[self.pairs.senders]
+        kinds = self.weights.kind_of_pair[pairs]
+        rows = {kind: radial.weights(self.distances[kinds == kind], kind) for kind in set(kinds.tolist())}
+        columns = next(iter(rows.values())).shape[1] if rows else 0
+        found = self.distances.new_zeros(len(kinds), columns)
+        for kind, made in rows.items():
+            found[kinds == kind] = made
+        return found

@@ -1,0 +1,139 @@
+"""Messages: sums over neighbours of radial weight times state times harmonics, the contraction over edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from typing_extensions import override
+
+from ase_nbody.kernels import ProductTable, contract, edge_code
+from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.description import Step
+from ase_nbody.steps.writer import StepWriter
+
+
+@dataclass(frozen=True)
+class Contract(Step):
+    """Makes sums over neighbours of R(r) (psi x Y(r)), all paths (Kondor 2018, eq. 10, with learned radial functions).
+
+    Its code runs over all atoms: what it reads must be finished, and its way back, over the neighbours, is
+    `down_senders`.
+
+    Attributes:
+        source: state of the neighbours.
+        out: state, of which this is the only source.
+        table: product of states and harmonics.
+        channels: of the source.
+        radial: name of the radial weights.
+    """
+
+    source: str
+    out: str
+    table: ProductTable
+    channels: int
+    radial: str
+
+    @property
+    @override
+    def reads(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    @property
+    @override
+    def keeps(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    @override
+    def forward(self, atoms: StepAtoms) -> None:
+        states = torch.cat(atoms.values[self.source], dim=1)
+        radial = atoms.radial_weights(self.radial).view(-1, self.table.n_paths, self.channels)
+        atoms.add_all(self.out, contract(states, atoms.harmonics, radial, atoms.pairs, self.table))
+
+    @override
+    def up(self, w: StepWriter) -> None:
+        settings, degree = w.settings(self.channels), w.grid.degree
+        function = w.function("messages", self._key, lambda n: edge_code.messages(n, self.table, settings, degree))
+        w.require(self.source)
+        w.begin(self.out)
+        given = w.phase.wholes("offsets", "ends", "rows", "functions", "children", weights=f"{self.radial}_table")
+        w.call_on_nodes(function, **given, states=w.whole_blocks(self.source), out=w.whole_blocks(self.out))
+
+    @override
+    def down(self, w: StepWriter) -> None:
+        """Only zeros where no cotangent came: the rest is done by `down_senders`."""
+        w.complete(f"d_{self.out}")
+
+    def down_senders(self, w: StepWriter) -> None:
+        """Write the code that runs over senders and adds to the cotangents of states and of functions of edges."""
+        settings, degree = w.settings(self.channels), w.grid.degree
+        add, first = w.complete_or_begin(f"d_{self.source}"), w.first_write("d_functions", 0)
+        function = w.function(
+            "gradients",
+            (*self._key, first, add),
+            lambda n: edge_code.gradients(n, self.table, settings, degree, first=first, add_to_states=add),
+        )
+        lists = w.phase.wholes(offsets="sender_offsets") | w.phase.wholes("order", "receivers", "slots", "rows")
+        edges = w.phase.wholes("functions", "d_functions", weights=f"{self.radial}_table")
+        upstream, d_states = w.whole_blocks(f"d_{self.out}"), w.whole_blocks(f"d_{self.source}")
+        states = w.whole_blocks(self.source)
+        w.call_on_nodes(function, **lists, **edges, states=states, upstream=upstream, d_states=d_states)
+
+    @property
+    def _key(self) -> tuple[ProductTable, int]:
+        return self.table, self.channels
+
+
+@dataclass(frozen=True)
+class ContractElements(Step):
+    """The same where the neighbours' states are vectors by element, which are then part of the radial weights.
+
+    Attributes:
+        out: state, of which this is the only source.
+        table: product of one invariant and harmonics.
+        channels: of the radial weights.
+        radial: name of the radial weights.
+    """
+
+    out: str
+    table: ProductTable
+    channels: int
+    radial: str
+
+    @property
+    @override
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    @override
+    def forward(self, atoms: StepAtoms) -> None:
+        radial = atoms.radial_weights(self.radial).view(-1, self.table.n_paths, self.channels)
+        ones = radial.new_ones(len(atoms.types), 1, self.channels)
+        atoms.add_all(self.out, contract(ones, atoms.harmonics, radial, atoms.pairs, self.table))
+
+    @override
+    def up(self, w: StepWriter) -> None:
+        settings, degree = w.settings(self.channels), w.grid.degree
+        function = w.function(
+            "scalar_messages", self._key, lambda n: edge_code.scalar_messages(n, self.table, settings, degree)
+        )
+        w.begin(self.out)
+        given = w.phase.wholes("offsets", "ends", "rows", "functions", weights=f"{self.radial}_table")
+        w.call_on_nodes(function, **given, out=w.whole_blocks(self.out))
+
+    @override
+    def down(self, w: StepWriter) -> None:
+        settings, degree = w.settings(self.channels), w.grid.degree
+        w.complete(f"d_{self.out}")
+        first = w.first_write("d_functions", 0)
+        function = w.function(
+            "scalar_gradients",
+            (*self._key, first),
+            lambda n: edge_code.scalar_gradients(n, self.table, settings, degree, first=first),
+        )
+        given = w.phase.wholes("offsets", "ends", "rows", "functions", "d_functions", weights=f"{self.radial}_table")
+        w.call_on_nodes(function, **given, upstream=w.whole_blocks(f"d_{self.out}"))
+
+    @property
+    def _key(self) -> tuple[ProductTable, int]:
+        return self.table, self.channels

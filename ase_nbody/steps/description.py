@@ -1,0 +1,101 @@
+"""What a network is: a list of steps on states of atoms, each state a list of blocks, one for each irrep.
+
+A step reads states and adds to one, so states with several sources are sums. Steps are done in their order, and a step
+that reads a state sees what the steps before it have added. The way back is the same list, from its end.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.writer import StepWriter
+
+
+class Step(ABC):
+    """One thing that a network does.
+
+    Attributes:
+        out: state that it adds to; "" for energies.
+    """
+
+    out: str
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """States whose values it needs on the way up."""
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """Those of them whose values it needs on the way back too."""
+        return ()
+
+    @abstractmethod
+    def forward(self, atoms: StepAtoms) -> None:
+        """Do it with torch."""
+
+    @abstractmethod
+    def up(self, w: StepWriter) -> None:
+        """Write the code that does it."""
+
+    @abstractmethod
+    def down(self, w: StepWriter) -> None:
+        """Write the code that adds to the cotangents of what it reads, from that of what it makes."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network.
+
+    Attributes:
+        shapes: of all states, by their names.
+        steps: in their order.
+        n_types: elements of the network.
+        max_degree: highest degree of the harmonics of edges.
+    """
+
+    shapes: tuple[tuple[str, Shape], ...]
+    steps: tuple[Step, ...]
+    n_types: int
+    max_degree: int
+
+    @cached_property
+    def shape_of(self) -> Mapping[str, Shape]:
+        """Shapes by the names of states."""
+        return dict(self.shapes)
+
+    def check(self) -> None:
+        """Check the names of states, and that no value that the way back needs is changed after it was read.
+
+        Raises:
+            ValueError: a state has no shape, is read before any step makes it, or is changed too late.
+        """
+        made: set[str] = set()
+        kept: dict[str, Step] = {}
+        for step in self.steps:
+            for name in (*step.reads, *[step.out] * bool(step.out)):
+                if name not in self.shape_of:
+                    raise ValueError(
+                        f"{step} uses state '{name}', which has no shape; there are {', '.join(self.shape_of)}"
+                    )
+            for name in step.reads:
+                if name not in made:
+                    raise ValueError(f"{step} reads state '{name}' before any step makes it")
+            if step.out in kept:
+                raise ValueError(
+                    f"{step} changes state '{step.out}', whose value {kept[step.out]} needs on the way back"
+                )
+            kept |= dict.fromkeys(step.keeps, step)
+            made.add(step.out)
+
+    def replaced(self, steps: Iterable[Step]) -> Description:
+        """With other steps, and only the states that they use."""
+        steps = tuple(steps)
+        used = {name for step in steps for name in (*step.reads, step.out)}
+        kept = tuple((name, its_shape) for name, its_shape in self.shapes if name in used)
+        return Description(kept, steps, self.n_types, self.max_degree)

@@ -1,0 +1,48 @@
+"""Where a list of steps is cut into phases, and which states must outlast one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ase_nbody.steps.contract import Contract, ContractElements
+from ase_nbody.steps.description import Description, Step
+
+
+def segments(steps: Sequence[Step]) -> list[list[Step]]:
+    """Steps in parts that begin with a contraction: a contraction needs its neighbours' states finished.
+
+    Raises:
+        ValueError: the first step is not a contraction of elements' vectors: fold the description first.
+    """
+    if not steps or not isinstance(steps[0], ContractElements):
+        raise ValueError(
+            f"a program begins with a contraction of elements, not with {steps[0] if steps else 'nothing'}"
+        )
+    parts: list[list[Step]] = []
+    for step in steps:
+        if isinstance(step, Contract | ContractElements):
+            parts.append([])
+        parts[-1].append(step)
+    return parts
+
+
+def kept_states(description: Description) -> frozenset[str]:
+    """States and cotangents ("d_" before the name) that more than one phase uses.
+
+    The last segment goes up and down in one phase; the others have a phase each way, and contractions of states one
+    more on their way back.
+    """
+    parts = segments(description.steps)
+    uses: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        up, down = ("up", number), ("up" if last else "down", number)
+        for step in part:
+            back = ("senders", number) if isinstance(step, Contract) else down
+            for name in (*step.reads, *[step.out] * bool(step.out)):
+                uses[name].add(up)
+                uses[f"d_{name}"].add(back)
+            for name in step.keeps:
+                uses[name].add(back)
+    return frozenset(name for name, phases in uses.items() if len(phases) > 1)

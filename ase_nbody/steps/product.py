@@ -1,0 +1,81 @@
+"""The channel-wise Clebsch-Gordan product of two states of an atom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from typing_extensions import override
+
+from ase_nbody.kernels import ProductTable, node_code, node_product
+from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.description import Step
+from ase_nbody.steps.writer import StepWriter
+
+
+@dataclass(frozen=True)
+class Product(Step):
+    """Makes first x second (Kondor 2018, section 4.2): the only nonlinearity of N-body networks.
+
+    Attributes:
+        first: state.
+        second: state, or the same.
+        out: state, of which this is the only source.
+        table: the product.
+        channels: of all three.
+    """
+
+    first: str
+    second: str
+    out: str
+    table: ProductTable
+    channels: int
+
+    @property
+    @override
+    def reads(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+    @property
+    @override
+    def keeps(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+    @override
+    def forward(self, atoms: StepAtoms) -> None:
+        first, second = (torch.cat(atoms.values[name], dim=1) for name in self.reads)
+        atoms.add_all(self.out, node_product(first, second, self.table))
+
+    @override
+    def up(self, w: StepWriter) -> None:
+        settings = w.settings(self.channels)
+        function = w.function("products", self._key, lambda n: node_code.products(n, self.table, settings))
+        for name in self.reads:
+            w.complete(name)
+        w.begin(self.out)
+        w.call(function, first=w.blocks(self.first), second=w.blocks(self.second), product=w.blocks(self.out))
+
+    @override
+    def down(self, w: StepWriter) -> None:
+        w.complete(f"d_{self.out}")
+        w.complete(f"d_{self.second}")
+        upstream, d_second = w.blocks(f"d_{self.out}"), w.blocks(f"d_{self.second}")
+        settings = w.settings(self.channels)
+        if self.first == self.second:
+            function = w.function(
+                "square_gradients", self._key, lambda n: node_code.square_gradients(n, self.table, settings)
+            )
+            w.call(function, factor=w.blocks(self.first), upstream=upstream, d_factor=d_second)
+            return
+        add = w.complete_or_begin(f"d_{self.first}")
+        function = w.function(
+            "product_gradients",
+            (*self._key, add),
+            lambda n: node_code.product_gradients(n, self.table, settings, add_to_first=add),
+        )
+        factors = {"first": w.blocks(self.first), "second": w.blocks(self.second)}
+        w.call(function, **factors, upstream=upstream, d_first=w.blocks(f"d_{self.first}"), d_second=d_second)
+
+    @property
+    def _key(self) -> tuple[ProductTable, int]:
+        return self.table, self.channels

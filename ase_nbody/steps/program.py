@@ -1,0 +1,140 @@
+"""The compiled program of a list of steps: energies and gradients by positions and strain.
+
+Segment by segment upwards, each phase over blocks of atoms. The last segment goes up and straight down again; then,
+segment by segment downwards, the way back of contractions over senders and of the other steps over atoms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ase_nbody.kernels import geometry_code
+from ase_nbody.kernels.arrays import index_arrays, number_array, state_arrays
+from ase_nbody.kernels.geometry_code import EdgeRow
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.phases import Module, PhaseWriter
+from ase_nbody.kernels.programs import Program
+from ase_nbody.kernels.signature import Array
+from ase_nbody.kernels.splines import Grid
+from ase_nbody.math.harmonics import harmonic_steps
+from ase_nbody.steps.contract import Contract, ContractElements
+from ase_nbody.steps.description import Description, Step
+from ase_nbody.steps.elements import Embed, ScaleByElement
+from ase_nbody.steps.mix import Mix, MixByElement
+from ase_nbody.steps.plan import kept_states, segments
+from ase_nbody.steps.readout import Readout
+from ase_nbody.steps.writer import Progress, StepWriter
+
+
+@cache
+def program(description: Description, settings: KernelSettings, grid: Grid) -> Program:
+    """Compiled phases of a network: level_1_up, ..., level_2_up_and_down, level_2_senders, level_1_down, ..., forces.
+
+    Args:
+        description: folded.
+        settings: dtype and vectors.
+        grid: of the radial tables.
+    """
+    description.check()
+    parts, kept = segments(description.steps), kept_states(description)
+    steps = [s.numpy() for s in harmonic_steps(description.max_degree, torch.float64, torch.device("cpu"))]
+    row = EdgeRow((description.max_degree + 1) ** 2, grid.degree)
+    module = Module(settings, program_arrays(description, kept, row))
+    progress = Progress(description.shape_of, description.n_types, kept, grid)
+    for number, part in enumerate(parts):
+        is_last = part is parts[-1]
+        with module.phase(f"level_{number + 1}_up{'_and_down' if is_last else ''}") as phase:
+            w = StepWriter(phase, progress)
+            if number == 0:
+                _geometry(w, steps)
+            for step in part:
+                step.up(w)
+            if is_last:
+                _down(w, part, steps)
+    for number in range(len(parts) - 1, 0, -1):
+        with module.phase(f"level_{number + 1}_senders") as phase:
+            contraction = parts[number][0]
+            assert isinstance(contraction, Contract)
+            contraction.down_senders(StepWriter(phase, progress))
+        with module.phase(f"level_{number}_down") as phase:
+            _down(StepWriter(phase, progress), parts[number - 1], steps)
+    with module.phase("forces") as phase:
+        _forces(phase)
+    return Program(module)
+
+
+def _geometry(w: StepWriter, steps: Sequence[NDArray[np.float64]]) -> None:
+    """Functions of the edges of the block's receivers."""
+    function = w.function(
+        "geometry", 0, lambda n: geometry_code.geometry(n, w.phase.settings, w.grid, steps, w.n_types)
+    )
+    w.call_on_nodes(function, **w.phase.wholes(*function.signature.arguments))
+
+
+def _down(w: StepWriter, part: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
+    """The way back of one segment; of the first one to the vectors of edges."""
+    for step in reversed(part):
+        step.down(w)
+    if isinstance(part[0], ContractElements):
+        function = w.function(
+            "vector_gradients",
+            0,
+            lambda n: geometry_code.vector_gradients(n, w.phase.settings, w.grid.degree, steps),
+        )
+        w.call_on_nodes(function, **w.phase.wholes(*function.signature.arguments))
+
+
+def _forces(phase: PhaseWriter) -> None:
+    function = phase.module.function("sender_gradients", 0, lambda n: geometry_code.sender_gradients(n, phase.settings))
+    given = phase.wholes("order", "slots", "d_vectors", "d_positions", offsets="sender_offsets")
+    phase.call(function, phase.first, phase.last, **given)
+
+
+def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow) -> list[Array]:
+    """All arrays of a program, each declared once.
+
+    Args:
+        description: folded.
+        kept: states and cotangents that outlast a phase.
+        row: of what is known about an edge.
+    """
+    has_states = any(isinstance(step, Contract) for step in description.steps)
+    arrays = [*_of_graph(has_states), *_of_edges(row)]
+    if any(isinstance(step, Mix | MixByElement) for step in description.steps):
+        arrays.append(number_array("weights", "matrix rows", 1, "weights"))
+    lengths: dict[str, int] = {}
+    for step in description.steps:
+        if isinstance(step, Contract | ContractElements):
+            length = step.table.n_paths * step.channels
+            arrays.append(number_array(f"{step.radial}_table", "table rows", length, "weights"))
+        elif isinstance(step, Readout | ScaleByElement):
+            lengths[step.weights] = description.shape_of[step.source][0].columns
+        elif isinstance(step, Embed):
+            lengths[step.weights] = description.shape_of[step.out][0].columns
+    arrays += [number_array(f"{name}_vectors", "types", length, "weights") for name, length in lengths.items()]
+    for name, shape in description.shapes:
+        for state in (name, f"d_{name}"):
+            arrays += state_arrays(f"{state}_", [block.length for block in shape]) if state in kept else []
+    arrays += [number_array("energies", "nodes", 1, "sum"), number_array("d_positions", "nodes", 3, "result")]
+    return [*arrays, number_array("d_strains", "nodes", 9, "result")]
+
+
+def _of_graph(has_states: bool) -> list[Array]:
+    positions = [number_array("positions", "nodes", 3, "graph"), number_array("cells", "structures", 9, "graph")]
+    nodes = [*index_arrays("structure types", "nodes", "graph"), number_array("shifts", "edges", 3, "graph")]
+    edges = index_arrays(f"senders order {'receivers' if has_states else ''}", "edges", "graph")
+    return [*positions, *nodes, *edges, *index_arrays("offsets sender_offsets", "node bounds", "graph")]
+
+
+def _of_edges(row: EdgeRow) -> list[Array]:
+    """What geometry keeps of the edges within the cutoff, and gradients by it."""
+    kept = [*index_arrays("ends", "nodes", "workspace"), *index_arrays("slots children rows", "edges", "workspace")]
+    gradients = number_array("d_functions", "edges", row.harmonics + 1, "workspace")
+    vectors = number_array("d_vectors", "edges", 3, "workspace")
+    tables = index_arrays("tables", "type pairs", "weights")
+    return [*tables, *kept, number_array("functions", "edges", row.length, "workspace"), gradients, vectors]

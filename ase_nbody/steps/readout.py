@@ -1,0 +1,48 @@
+"""Energies of atoms: an invariant block of a state times a vector of the atom's element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from ase_nbody.kernels import node_code
+from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.description import Step
+from ase_nbody.steps.writer import StepWriter
+
+
+@dataclass(frozen=True)
+class Readout(Step):
+    """Adds the scalar product of the first block of a state with a vector to the energies.
+
+    Attributes:
+        source: state whose first block is invariant.
+        weights: name of the vectors, (T, columns).
+    """
+
+    source: str
+    weights: str
+    out = ""
+
+    @property
+    @override
+    def reads(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    @override
+    def forward(self, atoms: StepAtoms) -> None:
+        scalars = atoms.values[self.source][0][:, 0]
+        atoms.energies = atoms.energies + (scalars * atoms.weights.vectors[self.weights][atoms.types]).sum(dim=1)
+
+    @override
+    def up(self, w: StepWriter) -> None:
+        length = w.shape(self.source)[0].length
+        settings = w.settings(length)
+        function = w.function("dots", length, lambda n: node_code.dots(n, settings, length))
+        vectors, types = w.vectors(self.weights), w.phase.block_of("types")
+        w.call(function, types=types, rows=w.block(self.source, 0), vectors=vectors, out=w.phase.block_of("energies"))
+
+    @override
+    def down(self, w: StepWriter) -> None:
+        w.add_rows_of_types(self.weights, f"d_{self.source}", 0)

@@ -1,0 +1,40 @@
+"""Shapes of states: a block for each irrep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ase_nbody.kernels import Irrep, Irreps
+
+
+class Block(NamedTuple):
+    """The part of a state that has one irrep, (N, 2l + 1, columns).
+
+    Attributes:
+        irrep: by which it turns.
+        columns: channels times paths.
+    """
+
+    irrep: Irrep
+    columns: int
+
+    @property
+    def length(self) -> int:
+        """Numbers of an atom."""
+        return self.irrep.dimension * self.columns
+
+
+Shape = tuple[Block, ...]
+"""Of a state; irreps differ."""
+
+
+def shape(irreps: Irreps, channels: int, multiplicities: Iterable[int] | None = None) -> Shape:
+    """Shape of a state of equal channels, times the paths that lead to each irrep.
+
+    Example:
+        >>> shape((Irrep(0, 1), Irrep(1, -1)), 8, (2, 1))
+        (Block(irrep=Irrep(degree=0, parity=1), columns=16), Block(irrep=Irrep(degree=1, parity=-1), columns=8))
+    """
+    counts = [1] * len(irreps) if multiplicities is None else multiplicities
+    return tuple(Block(irrep, channels * count) for irrep, count in zip(irreps, counts, strict=True))
