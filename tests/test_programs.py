@@ -53,22 +53,22 @@ def test_errors_of_splines_fall_with_the_width_to_the_degree_plus_one(degree: in
     errors = []
     for intervals in (32, 64):
         grid = Grid(5.0, intervals, degree)
-        coefficients = interpolate(waves, grid)
+        coefficients = interpolate([waves], grid)
         assert coefficients.shape == (grid.rows, 4)
         errors.append(np.abs(evaluate(coefficients, grid, distances) - waves(distances)).max())
     assert 0.7 * 2**order < errors[0] / errors[1] < 1.4 * 2**order
 
 
 def test_the_coarsest_grid_that_keeps_the_tolerance_is_taken() -> None:
-    fine = fitted_grid([waves], 5.0, degree=3, tolerance=1e-6)
-    coarse = fitted_grid([waves], 5.0, degree=3, tolerance=1e-4)
+    fine = fitted_grid([[waves]], 5.0, degree=3, tolerance=1e-6)
+    coarse = fitted_grid([[waves]], 5.0, degree=3, tolerance=1e-4)
     assert (
         coarse.intervals
         < fine.intervals
-        < fitted_grid([waves, lambda r: waves(5 * r)], 5.0, degree=3, tolerance=1e-6).intervals
+        < fitted_grid([[waves], [lambda r: waves(5 * r)]], 5.0, degree=3, tolerance=1e-6).intervals
     )
     with pytest.raises(ValueError, match=r"not smooth enough for tables of 1e-06"):
-        fitted_grid([lambda r: np.abs(r[:, None] - 2.503)], 5.0, degree=3, tolerance=1e-6)
+        fitted_grid([[lambda r: np.abs(r[:, None] - 2.503)]], 5.0, degree=3, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("bits", [32, 64])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,33 +65,36 @@ def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
     dtype, described = next(network.parameters()).dtype, network.description()
     assert described is not None
     description, weights = folded(described, network.step_weights())
-    grid = table_grid(weights, network.settings.cutoff, dtype)
+    grid = table_grid(weights, network.settings.cutoff, dtype, description.breaks)
     settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())
     compiled = program(description, settings, grid)
     kinds, starts = first_rows(weights, description.n_types, present, grid)
     arrays = {"tables": starts, **{f"{name}_vectors": v for name, v in weights.vectors.items()}}
     arrays["weights"] = compiled.weights(_both_ways(weights))
+    by_kind = description.radial_by_kind
     for name in weights.radial:
-        arrays[f"{name}_table"] = table(weights, name, kinds, grid).flatten(0, 1)
+        arrays[f"{name}_table"] = table(weights, name, kinds if by_kind[name] else [0], grid).flatten(0, 1)
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
     compiled.check(arrays, "weights", {"types": description.n_types, "type pairs": description.n_types**2})
     return Loaded(Versions(network), present, compiled, arrays)
 
 
-def table_grid(weights: StepWeights, cutoff: float, dtype: torch.dtype) -> Grid:
+def table_grid(weights: StepWeights, cutoff: float, dtype: torch.dtype, breaks: Sequence[float] = ()) -> Grid:
     """A grid fine enough for all kinds of edges, so that results do not depend on which have been met."""
     kinds = sorted(set(weights.kind_of_pair.tolist()))
     chunks = [kinds[start : start + _KINDS_AT_ONCE] for start in range(0, len(kinds), _KINDS_AT_ONCE)]
-    functions = [radial.hidden(chunk) for radial in weights.radial.values() for chunk in chunks]
+    n_pieces = len(breaks) + 1
+    functions = [radial.functions(chunk, n_pieces) for radial in weights.radial.values() for chunk in chunks]
     degree, tolerance = TABLES[dtype]
-    return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance)
+    return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance, breaks=breaks)
 
 
 def table(weights: StepWeights, name: str, kinds: list[int], grid: Grid) -> Tensor:
     """Coefficients of the radial weights of some kinds of edges, (kinds, rows, paths C)."""
     radial = weights.radial[name]
-    splines = torch.from_numpy(interpolate(radial.hidden(kinds), grid)).view(grid.rows, len(kinds), -1)
-    return torch.matmul(splines.transpose(0, 1), radial.last(kinds).double())
+    splines = interpolate(radial.functions(kinds, len(grid.breaks) + 1), grid)
+    by_kind = torch.from_numpy(splines).view(grid.rows, len(kinds), -1).transpose(0, 1)
+    return torch.matmul(by_kind, radial.last(kinds).double())
 
 
 def first_rows(weights: StepWeights, n_types: int, present: frozenset[int], grid: Grid) -> tuple[list[int], Tensor]:

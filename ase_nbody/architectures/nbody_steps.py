@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.kernels.splines import Functions
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.gates import LearnedAggregation
 from ase_nbody.nn.mixing import Mixing
@@ -97,7 +95,7 @@ def weights_of_steps(network: GatedNetwork) -> StepWeights:
             for irrep, matrix in mixing.weights.items():
                 weights.matrices[f"{name}{number}_{irrep}"] = matrix.detach()
         learned = radial_of(gate)
-        last = learned.last * gate.average_neighbours**-0.5
+        last = learned.last.detach().double() * gate.average_neighbours**-0.5
         weights.radial[f"radial{number}"] = radial(_Hidden(learned, settings.envelope_power), last)
     return weights
 
@@ -133,21 +131,15 @@ class _Hidden:
     def __init__(self, radial: LearnedRadial, envelope_power: int) -> None:
         self._radial, self._power = radial, envelope_power
 
-    def __call__(self, pairs: list[int]) -> Functions:
-        """Function of distances, (R,) -> (R, pairs H)."""
+    def __call__(self, distances: Tensor, pairs: list[int], piece: int) -> Tensor:
+        """Of distances (R,), (R, pairs, H)."""
         radial = self._radial
         weights = {name: p.detach().double() for name, p in radial.named_parameters()}
         first = weights["first"].view(len(radial.first_bias), radial.n_bessel, -1)[pairs]
         bias = weights["first_bias"][pairs]
         orders = torch.arange(1, radial.n_bessel + 1, dtype=torch.float64)
-
-        def hidden(distances: NDArray[np.floating]) -> NDArray[np.float64]:
-            r = torch.from_numpy(distances).unsqueeze(1)
-            basis = orders * (2**0.5 * math.pi / radial.cutoff) * torch.sinc(r * orders / radial.cutoff)  # (R, B)
-            layer = functional.silu(torch.einsum("rb,pbh->rph", basis, first) + bias) * SILU_GAIN
-            layer = functional.silu(layer @ weights["second"] + weights["second_bias"]) * SILU_GAIN
-            envelope = smooth_envelope(r, radial.cutoff, self._power).unsqueeze(2)
-            values: NDArray[np.float64] = (layer * envelope).flatten(1).numpy()
-            return values
-
-        return hidden
+        r = distances.unsqueeze(1)
+        basis = orders * (2**0.5 * math.pi / radial.cutoff) * torch.sinc(r * orders / radial.cutoff)  # (R, B)
+        layer = functional.silu(torch.einsum("rb,pbh->rph", basis, first) + bias) * SILU_GAIN
+        layer = functional.silu(layer @ weights["second"] + weights["second_bias"]) * SILU_GAIN
+        return layer * smooth_envelope(r, radial.cutoff, self._power).unsqueeze(2)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.kernels.splines import Functions
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS, NequipInteraction
 from ase_nbody.steps import (
@@ -31,13 +28,15 @@ from ase_nbody.steps import (
     StepWeights,
     shape,
 )
+from ase_nbody.steps.weights import Hidden
 
 _SCALAR = SCALARS[0]
 
 
 def describe(settings: NequipSettings, parts: NequipParts) -> Description | None:
     """Steps of a network; None where the readout has a nonlinearity of which there is no code (gelu)."""
-    layers = parts.layers
+    layers, scales = parts.layers, parts.neighbour_scales
+    by_kind = bool((scales != scales[0]).any())
     if settings.readout_activation == "gelu" and settings.readout_depth:
         return None
     shapes: dict[str, Shape] = {"leaves": shape(SCALARS, layers[0].shape.channels)}
@@ -45,7 +44,7 @@ def describe(settings: NequipSettings, parts: NequipParts) -> Description | None
     for number, layer in enumerate(layers):
         below = f"states{number - 1}" if number else "leaves"
         shapes |= _shapes(layer, number)
-        steps += _layer(layer, number, below)
+        steps += _layer(layer, number, below, by_kind=by_kind)
     steps += _readout(settings, parts, f"states{len(layers) - 1}", shapes)
     return Description(tuple(shapes.items()), tuple(steps), len(settings.elements), settings.max_degree)
 
@@ -64,12 +63,12 @@ def _shapes(layer: NequipInteraction, number: int) -> dict[str, Shape]:
     return {f"{name}{number}": its_shape for name, its_shape in made.items()}
 
 
-def _layer(layer: NequipInteraction, number: int, below: str) -> Iterator[Step]:
+def _layer(layer: NequipInteraction, number: int, below: str, *, by_kind: bool) -> Iterator[Step]:
     """Convolution, self-interactions, self-connection and gate."""
     senders, messages, mixed, states = (f"{name}{number}" for name in ("senders", "messages", "mixed", "states"))
     gates = f"gates{number}" if layer.shape.gated else ""
     yield Mix(below, senders, f"before{number}")
-    yield Contract(senders, messages, layer.table, layer.shape.channels, f"radial{number}")
+    yield Contract(senders, messages, layer.table, layer.shape.channels, f"radial{number}", by_kind=by_kind)
     yield Mix(messages, mixed, f"after{number}")
     if gates:
         yield Mix(messages, gates, f"after_gates{number}")
@@ -112,29 +111,25 @@ def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeight
                 weights.matrices[f"{name}{number}_{irrep}"] = by_element
         matrices = list(layer.radial.weights)
         hidden = _hidden(matrices[:-1], settings.cutoff, settings.bessel_functions, settings.envelope_power)
-        weights.radial[f"radial{number}"] = radial(hidden, matrices[-1], parts.neighbour_scales)
+        weights.radial[f"radial{number}"] = radial(
+            hidden, matrices[-1].detach().double(), parts.neighbour_scales.double()
+        )
     *inner, last = (matrix.detach() for matrix in parts.readout.weights)
     weights.matrices |= {f"readout{number}_{_SCALAR}": matrix for number, matrix in enumerate(inner)}
     weights.vectors["energies"] = parts.energy_scales.unsqueeze(1) * last[:, 0]
     return weights
 
 
-def _hidden(
-    matrices: Sequence[nn.Parameter], cutoff: float, n_bessel: int, envelope_power: int
-) -> Callable[[list[int]], Functions]:
+def _hidden(matrices: Sequence[nn.Parameter], cutoff: float, n_bessel: int, envelope_power: int) -> Hidden:
     """The last hidden layer of a radial network, the same for all kinds of edges."""
     orders = torch.arange(1, n_bessel + 1, dtype=torch.float64)
 
-    def of_kinds(kinds: list[int]) -> Functions:
-        def hidden(distances: NDArray[np.floating]) -> NDArray[np.float64]:
-            r = torch.from_numpy(distances).unsqueeze(1)
-            layer: Tensor = orders * (2 * math.pi / cutoff**2) * torch.sinc(r * orders / cutoff)
-            layer = layer * smooth_envelope(r, cutoff, envelope_power)
-            for matrix in matrices:
-                layer = functional.silu(layer @ matrix.detach().double())
-            values: NDArray[np.float64] = layer.repeat(1, len(kinds)).numpy()
-            return values
+    def hidden(distances: Tensor, kinds: list[int], piece: int) -> Tensor:
+        r = distances.unsqueeze(1)
+        layer: Tensor = orders * (2 * math.pi / cutoff**2) * torch.sinc(r * orders / cutoff)
+        layer = layer * smooth_envelope(r, cutoff, envelope_power)
+        for matrix in matrices:
+            layer = functional.silu(layer @ matrix.detach().double())
+        return layer.unsqueeze(1).expand(-1, len(kinds), -1)
 
-        return hidden
-
-    return of_kinds
+    return hidden

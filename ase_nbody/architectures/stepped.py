@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 from torch import Tensor
 
 from ase_nbody.architectures.base import Network
-from ase_nbody.kernels.splines import Functions
 from ase_nbody.steps.description import Description
-from ase_nbody.steps.weights import Radial, StepWeights
+from ase_nbody.steps.weights import Hidden, Radial, StepWeights
 
 
 class SteppedNetwork(Network):
@@ -28,10 +26,10 @@ class SteppedNetwork(Network):
 
     @abstractmethod
     def step_weights(self) -> StepWeights:
-        """What its parameters are for these steps, detached."""
+        """What its parameters are for these steps."""
 
 
-def radial(hidden: Callable[[list[int]], Functions], last: Tensor, factors: Tensor | None = None) -> Radial:
+def radial(hidden: Hidden, last: Tensor, factors: Tensor | None = None) -> Radial:
     """Radial weights of one last matrix for all kinds of edges.
 
     Args:
@@ -39,11 +37,10 @@ def radial(hidden: Callable[[list[int]], Functions], last: Tensor, factors: Tens
         last: (H, paths C).
         factors: by which the weights of each kind are multiplied, (kinds,); 1 if not given.
     """
-    last = last.detach().double()
 
     def matrices(kinds: list[int]) -> Tensor:
         if factors is None:
             return last.expand(len(kinds), *last.shape)
-        return factors.detach().double()[kinds][:, None, None] * last
+        return factors[kinds][:, None, None] * last
 
     return Radial(hidden, matrices)

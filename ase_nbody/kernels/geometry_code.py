@@ -53,7 +53,13 @@ class EdgeRow:
 
 
 def geometry(
-    name: str, settings: KernelSettings, grid: Grid, steps: Sequence[NDArray[np.float64]], n_types: int
+    name: str,
+    settings: KernelSettings,
+    grid: Grid,
+    steps: Sequence[NDArray[np.float64]],
+    n_types: int,
+    *,
+    shared: bool,
 ) -> Builder:
     """Distances, harmonics and spline values of the edges of receivers begin..end.
 
@@ -63,12 +69,14 @@ def geometry(
         grid: of the splines.
         steps: from harmonics of one degree and a unit vector to the next degree, see math.harmonics.
         n_types: elements of the network.
+        shared: some tables are the same for all pairs of types.
 
     `ends` are one past the last kept edge of each receiver, `slots` where each edge is kept, or -1; `children` the
-    senders and `rows` the first table rows of kept edges; `tables` the first row of each pair of types.
+    senders of kept edges, `rows` the first rows in tables of pairs of types, of which `tables` are the first of each
+    pair, and `shared_rows` those in tables that are the same for all pairs.
     """
     row = EdgeRow(sum(step.shape[1] for step in steps) + 1, grid.degree)
-    w = Builder(name, settings, _geometry_signature(row))
+    w = Builder(name, settings, _geometry_signature(row, shared=shared))
     with w.loop(w.begin, w.end) as n:
         own = w.row("positions", n)
         cell = w.row("cells", w.integer("structure", n))
@@ -87,19 +95,26 @@ def geometry(
                 w.store_integer(sender, "children", kept)
                 pair = w.plus(own_type, w.integer("types", sender))
                 out = w.row("functions", kept)
-                interval = _distance_functions(w, grid, squared, vector, row, out)
-                w.store_integer(w.plus(w.integer("tables", pair), interval), "rows", kept)
+                first = _distance_functions(w, grid, squared, vector, row, out)
+                w.store_integer(w.plus(w.integer("tables", pair), first), "rows", kept)
+                if shared:
+                    w.store_integer(first, "shared_rows", kept)
                 _harmonics(w, steps, row, out)
     return w
 
 
-def _geometry_signature(row: EdgeRow) -> Signature:
+def _geometry_signature(row: EdgeRow, *, shared: bool) -> Signature:
     atoms = [*numbers("positions", "nodes", 3), *numbers("cells", "structures", 9)]
     atoms += indices("structure types", "nodes")
     edges = [*numbers("shifts", "edges", 3), *indices("offsets", "node bounds"), *indices("senders", "edges")]
-    written = [*indices("ends", "nodes", WRITE), *indices("slots children rows", "edges", WRITE)]
+    written = [*indices("ends", "nodes", WRITE), *indices(kept_rows(shared=shared), "edges", WRITE)]
     functions = numbers("functions", "edges", row.length, WRITE)
     return Signature(atoms, edges, indices("tables", "type pairs"), written, functions)
+
+
+def kept_rows(*, shared: bool) -> str:
+    """Names of the index arrays of kept edges."""
+    return "slots children rows shared_rows" if shared else "slots children rows"
 
 
 def _edge_vector(
@@ -128,7 +143,7 @@ def _dot(w: Builder, a: Sequence[Scalar], b: Sequence[Scalar]) -> Scalar:
 def _distance_functions(
     w: Builder, grid: Grid, squared: Scalar, vector: list[Scalar], row: EdgeRow, out: ScalarPointer
 ) -> Index:
-    """Store unit vector, distance and splines of an edge; give its interval."""
+    """Store unit vector, distance and splines of an edge; give its first row in a table."""
     distance = w.intrinsic("sqrt", squared)
     inverse = w.divide(w.scalar(1.0), distance)
     for axis, component in enumerate(vector):
@@ -143,7 +158,11 @@ def _distance_functions(
         slopes = [p * k / grid.width for k, p in enumerate(powers)][1:]
         w.store_scalar(_polynomial(w, powers, t), w.offset(out, row.basis + number))
         w.store_scalar(_polynomial(w, slopes, t), w.offset(out, row.slopes + number))
-    return interval
+    first = interval
+    for start in grid.breaks:
+        later = w.at_least(interval, start)
+        first = w.either(later, w.plus(first, grid.degree), first)
+    return first
 
 
 def _polynomial(w: Builder, powers: Sequence[float], t: Scalar) -> Scalar:

@@ -19,17 +19,22 @@ Functions = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Grid:
-    """Equal intervals between 0 and a cutoff; interval i takes rows i to i + degree of the coefficients.
+    """Equal intervals between 0 and a cutoff; interval i takes degree + 1 rows of the coefficients from i on.
+
+    Functions may be smooth in pieces only. Each piece has rows of its own, so `degree` rows more lie before those of
+    each later piece.
 
     Attributes:
         cutoff: angstrom.
         intervals: how many.
         degree: of the splines, odd: 3 for the fewest operations, 5 for the fewest rows.
+        breaks: numbers of the intervals with which another piece begins.
     """
 
     cutoff: float
     intervals: int
     degree: int
+    breaks: tuple[int, ...] = ()
 
     @property
     def width(self) -> float:
@@ -39,7 +44,12 @@ class Grid:
     @property
     def rows(self) -> int:
         """Rows of coefficients."""
-        return self.intervals + self.degree
+        return self.intervals + self.degree * (len(self.breaks) + 1)
+
+    def first_row(self, interval: NDArray[np.int64]) -> NDArray[np.int64]:
+        """First row of coefficients of intervals."""
+        rows: NDArray[np.int64] = interval + self.degree * np.searchsorted(self.breaks, interval, side="right")
+        return rows
 
 
 @cache
@@ -51,15 +61,27 @@ def basis_polynomials(degree: int) -> NDArray[np.float64]:
     return found
 
 
-def interpolate(functions: Functions, grid: Grid) -> NDArray[np.float64]:
-    """Coefficients of the splines that meet the functions at the ends of all intervals, (rows, F)."""
-    knots = np.arange(-_BEYOND, grid.intervals + _BEYOND + 1)
+def interpolate(pieces: Sequence[Functions], grid: Grid) -> NDArray[np.float64]:
+    """Coefficients of the splines that meet the functions at the ends of all intervals, (rows, F).
+
+    Args:
+        pieces: the functions, once for each piece of the grid, smooth beyond both ends of it.
+        grid: with one break less.
+    """
+    bounds = (0, *grid.breaks, grid.intervals)
+    parts = [_piece(f, grid, a, b) for f, a, b in zip(pieces, bounds[:-1], bounds[1:], strict=True)]
+    return np.concatenate(parts)
+
+
+def _piece(functions: Functions, grid: Grid, first: int, last: int) -> NDArray[np.float64]:
+    """Coefficients of the intervals from first to last."""
+    knots = np.arange(first - _BEYOND, last + _BEYOND + 1)
     values = functions(knots * grid.width)
     at_knots = basis_polynomials(grid.degree)[:, 0]  # of the splines to the left, at t = 0
     half = grid.degree // 2
     band = np.repeat(at_knots[: half + 1, None], len(knots), axis=1)  # upper form of a symmetric Toeplitz matrix
     coefficients: NDArray[np.float64] = solveh_banded(band, values)
-    return coefficients[_BEYOND - half :][: grid.rows]
+    return coefficients[_BEYOND - half :][: last - first + grid.degree]
 
 
 def evaluate(coefficients: NDArray[np.float64], grid: Grid, distances: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -68,39 +90,65 @@ def evaluate(coefficients: NDArray[np.float64], grid: Grid, distances: NDArray[n
     interval = np.minimum(x.astype(np.int64), grid.intervals - 1)
     powers = (x - interval)[:, None] ** np.arange(grid.degree + 1)  # (R, degree + 1)
     basis = powers @ basis_polynomials(grid.degree).T
-    rows = coefficients[interval[:, None] + np.arange(grid.degree + 1)]  # (R, degree + 1, F)
+    rows = coefficients[grid.first_row(interval)[:, None] + np.arange(grid.degree + 1)]  # (R, degree + 1, F)
     found: NDArray[np.float64] = np.einsum("rk,rkf->rf", basis, rows)
     return found
 
 
-def fitted_grid(functions: Sequence[Functions], cutoff: float, *, degree: int, tolerance: float) -> Grid:
+def fitted_grid(
+    functions: Sequence[Sequence[Functions]],
+    cutoff: float,
+    *,
+    degree: int,
+    tolerance: float,
+    breaks: Sequence[float] = (),
+) -> Grid:
     """The coarsest of some grids on which the splines of all functions keep a tolerance.
 
     Args:
-        functions: to be tabulated.
+        functions: to be tabulated, each once for each piece.
         cutoff: angstrom.
         degree: of the splines.
         tolerance: largest error in the middle of the intervals, relative to the largest value of the same functions.
+        breaks: distances at which another piece begins, angstrom.
 
     Raises:
-        ValueError: no grid is fine enough: the functions are not smooth, or not finite.
+        ValueError: no grid is fine enough: the functions are not smooth, or not finite; or none has its knots at the
+            breaks.
     """
-    intervals = iter((32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048))
-    grid = Grid(cutoff, next(intervals), degree)
-    for function in functions:
-        while not _keeps(function, grid, tolerance):
-            finer = next(intervals, None)
+    step = _common_step(cutoff, breaks)
+    counts = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+    grids = iter(_grid(cutoff, -(-count // step) * step, degree, breaks) for count in counts)
+    grid = next(grids)
+    for pieces in functions:
+        while not _keeps(pieces, grid, tolerance):
+            finer = next(grids, None)
             if finer is None:
                 raise ValueError(
                     f"the radial functions of this model are not smooth enough for tables of {tolerance} relative "
                     "accuracy; are its weights finite?"
                 )
-            grid = Grid(cutoff, finer, degree)
+            grid = finer
     return grid
 
 
-def _keeps(function: Functions, grid: Grid, tolerance: float) -> bool:
-    middles = (np.arange(grid.intervals) + 0.5) * grid.width
-    exact = function(middles)
-    error = np.abs(evaluate(interpolate(function, grid), grid, middles) - exact).max()
+def _grid(cutoff: float, intervals: int, degree: int, breaks: Sequence[float]) -> Grid:
+    return Grid(cutoff, intervals, degree, tuple(round(b / cutoff * intervals) for b in breaks))
+
+
+def _common_step(cutoff: float, breaks: Sequence[float]) -> int:
+    """Smallest number of intervals of which all breaks are ends."""
+    for step in range(1, 101):
+        if all(abs(b / cutoff * step - round(b / cutoff * step)) < 1e-9 for b in breaks):
+            return step
+    raise ValueError(f"breaks at {list(breaks)} and a cutoff of {cutoff} angstrom have no common step above 1 %")
+
+
+def _keeps(pieces: Sequence[Functions], grid: Grid, tolerance: float) -> bool:
+    coefficients = interpolate(pieces, grid)
+    intervals = np.arange(grid.intervals)
+    number = np.searchsorted(grid.breaks, intervals, side="right")
+    middles = (intervals + 0.5) * grid.width
+    exact = np.concatenate([piece(middles[number == n]) for n, piece in enumerate(pieces)])
+    error = np.abs(evaluate(coefficients, grid, middles) - exact).max()
     return bool(error <= tolerance * np.abs(exact).max())

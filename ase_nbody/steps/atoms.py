@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ase_nbody.kernels import EdgeList
@@ -25,6 +26,7 @@ class StepAtoms:
         harmonics: of them, (E, M).
         values: blocks of states, (N, 2l + 1, columns) each.
         energies: (N,).
+        breaks: see `Description`.
     """
 
     shape_of: Mapping[str, Shape]
@@ -34,6 +36,7 @@ class StepAtoms:
     distances: Tensor
     harmonics: Tensor
     energies: Tensor
+    breaks: tuple[float, ...] = ()
     values: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def add(self, name: str, number: int, value: Tensor) -> None:
@@ -55,14 +58,14 @@ class StepAtoms:
             self.add(name, number, rows.reshape(len(rows), block.irrep.dimension, block.columns))
             first += count
 
-    def radial_weights(self, name: str) -> Tensor:
+    def radial_weights(self, name: str, *, by_kind: bool) -> Tensor:
         """Radial weights of all edges, (E, paths C)."""
         radial, n_types = self.weights.radial[name], round(len(self.weights.kind_of_pair) ** 0.5)
+        if not by_kind:
+            return radial.weights(self.distances, 0, self.breaks)
         pairs = self.types[self.pairs.receivers] * n_types + self.types[self.pairs.senders]
         kinds = self.weights.kind_of_pair[pairs]
-        rows = {kind: radial.weights(self.distances[kinds == kind], kind) for kind in set(kinds.tolist())}
-        columns = next(iter(rows.values())).shape[1] if rows else 0
-        found = self.distances.new_zeros(len(kinds), columns)
-        for kind, made in rows.items():
-            found[kinds == kind] = made
-        return found
+        present = sorted(set(kinds.tolist()))
+        order = torch.argsort(kinds, stable=True)
+        parts = [radial.weights(self.distances[kinds == kind], kind, self.breaks) for kind in present]
+        return torch.cat(parts)[torch.argsort(order)] if parts else radial.weights(self.distances, 0, self.breaks)

@@ -9,12 +9,12 @@ from typing_extensions import override
 
 from ase_nbody.kernels import ProductTable, contract, edge_code
 from ase_nbody.steps.atoms import StepAtoms
-from ase_nbody.steps.description import Step
+from ase_nbody.steps.description import RadialStep
 from ase_nbody.steps.writer import StepWriter
 
 
 @dataclass(frozen=True)
-class Contract(Step):
+class Contract(RadialStep):
     """Makes sums over neighbours of R(r) (psi x Y(r)), all paths (Kondor 2018, eq. 10, with learned radial functions).
 
     Its code runs over all atoms: what it reads must be finished, and its way back, over the neighbours, is
@@ -26,6 +26,7 @@ class Contract(Step):
         table: product of states and harmonics.
         channels: of the source.
         radial: name of the radial weights.
+        by_kind: the radial functions depend on the kind of edge; else all edges have those of kind 0.
     """
 
     source: str
@@ -33,6 +34,7 @@ class Contract(Step):
     table: ProductTable
     channels: int
     radial: str
+    by_kind: bool = True
 
     @property
     @override
@@ -47,7 +49,8 @@ class Contract(Step):
     @override
     def forward(self, atoms: StepAtoms) -> None:
         states = torch.cat(atoms.values[self.source], dim=1)
-        radial = atoms.radial_weights(self.radial).view(-1, self.table.n_paths, self.channels)
+        weights = atoms.radial_weights(self.radial, by_kind=self.by_kind)
+        radial = weights.view(-1, self.table.n_paths, self.channels)
         atoms.add_all(self.out, contract(states, atoms.harmonics, radial, atoms.pairs, self.table))
 
     @override
@@ -56,7 +59,8 @@ class Contract(Step):
         function = w.function("messages", self._key, lambda n: edge_code.messages(n, self.table, settings, degree))
         w.require(self.source)
         w.begin(self.out)
-        given = w.phase.wholes("offsets", "ends", "rows", "functions", "children", weights=f"{self.radial}_table")
+        table, rows = f"{self.radial}_table", self._rows
+        given = w.phase.wholes("offsets", "ends", "functions", "children", rows=rows, weights=table)
         w.call_on_nodes(function, **given, states=w.whole_blocks(self.source), out=w.whole_blocks(self.out))
 
     @override
@@ -73,11 +77,15 @@ class Contract(Step):
             (*self._key, first, add),
             lambda n: edge_code.gradients(n, self.table, settings, degree, first=first, add_to_states=add),
         )
-        lists = w.phase.wholes(offsets="sender_offsets") | w.phase.wholes("order", "receivers", "slots", "rows")
+        lists = w.phase.wholes("order", "receivers", "slots", offsets="sender_offsets", rows=self._rows)
         edges = w.phase.wholes("functions", "d_functions", weights=f"{self.radial}_table")
         upstream, d_states = w.whole_blocks(f"d_{self.out}"), w.whole_blocks(f"d_{self.source}")
         states = w.whole_blocks(self.source)
         w.call_on_nodes(function, **lists, **edges, states=states, upstream=upstream, d_states=d_states)
+
+    @property
+    def _rows(self) -> str:
+        return "rows" if self.by_kind else "shared_rows"
 
     @property
     def _key(self) -> tuple[ProductTable, int]:
@@ -85,7 +93,7 @@ class Contract(Step):
 
 
 @dataclass(frozen=True)
-class ContractElements(Step):
+class ContractElements(RadialStep):
     """The same where the neighbours' states are vectors by element, which are then part of the radial weights.
 
     Attributes:
@@ -99,6 +107,7 @@ class ContractElements(Step):
     table: ProductTable
     channels: int
     radial: str
+    by_kind = True
 
     @property
     @override
@@ -107,7 +116,8 @@ class ContractElements(Step):
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
-        radial = atoms.radial_weights(self.radial).view(-1, self.table.n_paths, self.channels)
+        weights = atoms.radial_weights(self.radial, by_kind=True)
+        radial = weights.view(-1, self.table.n_paths, self.channels)
         ones = radial.new_ones(len(atoms.types), 1, self.channels)
         atoms.add_all(self.out, contract(ones, atoms.harmonics, radial, atoms.pairs, self.table))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ase_nbody.steps.atoms import StepAtoms
@@ -48,6 +48,18 @@ class Step(ABC):
         """Write the code that adds to the cotangents of what it reads, from that of what it makes."""
 
 
+class RadialStep(Step):
+    """A step with radial weights.
+
+    Attributes:
+        radial: name of the weights.
+        by_kind: they depend on the kind of edge.
+    """
+
+    radial: str
+    by_kind: bool
+
+
 @dataclass(frozen=True)
 class Description:
     """A network.
@@ -57,17 +69,29 @@ class Description:
         steps: in their order.
         n_types: elements of the network.
         max_degree: highest degree of the harmonics of edges.
+        breaks: distances at which radial functions are not smooth, angstrom.
     """
 
     shapes: tuple[tuple[str, Shape], ...]
     steps: tuple[Step, ...]
     n_types: int
     max_degree: int
+    breaks: tuple[float, ...] = ()
 
     @cached_property
     def shape_of(self) -> Mapping[str, Shape]:
         """Shapes by the names of states."""
         return dict(self.shapes)
+
+    @cached_property
+    def radial_by_kind(self) -> Mapping[str, bool]:
+        """By the names of radial weights, whether they depend on the kind of edge."""
+        return {step.radial: step.by_kind for step in self.steps if isinstance(step, RadialStep)}
+
+    @property
+    def has_shared_tables(self) -> bool:
+        """Whether some radial weights are the same for all kinds of edges."""
+        return not all(self.radial_by_kind.values())
 
     def check(self) -> None:
         """Check the names of states, and that no value that the way back needs is changed after it was read.
@@ -98,4 +122,4 @@ class Description:
         steps = tuple(steps)
         used = {name for step in steps for name in (*step.reads, step.out)}
         kept = tuple((name, its_shape) for name, its_shape in self.shapes if name in used)
-        return Description(kept, steps, self.n_types, self.max_degree)
+        return replace(self, shapes=kept, steps=steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ase_nbody.steps.atoms import StepAtoms
@@ -11,7 +10,6 @@ from ase_nbody.steps.description import Description
 
 def forward(description: Description, atoms: StepAtoms) -> Tensor:
     """Energies of the atoms by all steps, (N,)."""
-    with torch.no_grad():
-        for step in description.steps:
-            step.forward(atoms)
+    for step in description.steps:
+        step.forward(atoms)
     return atoms.energies

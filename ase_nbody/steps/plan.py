@@ -10,20 +10,22 @@ from ase_nbody.steps.description import Description, Step
 
 
 def segments(steps: Sequence[Step]) -> list[list[Step]]:
-    """Steps in parts that begin with a contraction: a contraction needs its neighbours' states finished.
+    """Steps in parts, within which no contraction reads what is made: it needs its neighbours' states finished.
 
     Raises:
         ValueError: the first step is not a contraction of elements' vectors: fold the description first.
     """
     if not steps or not isinstance(steps[0], ContractElements):
-        raise ValueError(
-            f"a program begins with a contraction of elements, not with {steps[0] if steps else 'nothing'}"
-        )
-    parts: list[list[Step]] = []
+        came = steps[0] if steps else "nothing"
+        raise ValueError(f"a program begins with a contraction of elements, not with {came}")
+    parts: list[list[Step]] = [[]]
+    made: set[str] = set()
     for step in steps:
-        if isinstance(step, Contract | ContractElements):
+        if isinstance(step, Contract) and step.source in made:
             parts.append([])
+            made = set()
         parts[-1].append(step)
+        made.add(step.out)
     return parts
 
 
@@ -46,3 +48,8 @@ def kept_states(description: Description) -> frozenset[str]:
             for name in step.keeps:
                 uses[name].add(back)
     return frozenset(name for name, phases in uses.items() if len(phases) > 1)
+
+
+def later_sources(parts: Sequence[Sequence[Step]]) -> set[str]:
+    """States that contractions of these segments read."""
+    return {step.source for part in parts for step in part if isinstance(step, Contract)}

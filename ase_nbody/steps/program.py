@@ -26,8 +26,8 @@ from ase_nbody.steps.contract import Contract, ContractElements
 from ase_nbody.steps.description import Description, Step
 from ase_nbody.steps.elements import Embed, ScaleByElement
 from ase_nbody.steps.mix import Mix, MixByElement
-from ase_nbody.steps.plan import kept_states, segments
-from ase_nbody.steps.readout import Readout
+from ase_nbody.steps.plan import kept_states, later_sources, segments
+from ase_nbody.steps.readout import Readout, Shift
 from ase_nbody.steps.writer import Progress, StepWriter
 
 
@@ -51,16 +51,19 @@ def program(description: Description, settings: KernelSettings, grid: Grid) -> P
         with module.phase(f"level_{number + 1}_up{'_and_down' if is_last else ''}") as phase:
             w = StepWriter(phase, progress)
             if number == 0:
-                _geometry(w, steps)
+                _geometry(w, steps, shared=description.has_shared_tables)
             for step in part:
                 step.up(w)
+            for name in later_sources(parts[number + 1 :]) & {step.out for step in part}:
+                w.complete(name)
             if is_last:
                 _down(w, part, steps)
     for number in range(len(parts) - 1, 0, -1):
         with module.phase(f"level_{number + 1}_senders") as phase:
-            contraction = parts[number][0]
-            assert isinstance(contraction, Contract)
-            contraction.down_senders(StepWriter(phase, progress))
+            w = StepWriter(phase, progress)
+            for step in reversed(parts[number]):
+                if isinstance(step, Contract):
+                    step.down_senders(w)
         with module.phase(f"level_{number}_down") as phase:
             _down(StepWriter(phase, progress), parts[number - 1], steps)
     with module.phase("forces") as phase:
@@ -68,10 +71,10 @@ def program(description: Description, settings: KernelSettings, grid: Grid) -> P
     return Program(module)
 
 
-def _geometry(w: StepWriter, steps: Sequence[NDArray[np.float64]]) -> None:
+def _geometry(w: StepWriter, steps: Sequence[NDArray[np.float64]], *, shared: bool) -> None:
     """Functions of the edges of the block's receivers."""
     function = w.function(
-        "geometry", 0, lambda n: geometry_code.geometry(n, w.phase.settings, w.grid, steps, w.n_types)
+        "geometry", 0, lambda n: geometry_code.geometry(n, w.phase.settings, w.grid, steps, w.n_types, shared=shared)
     )
     w.call_on_nodes(function, **w.phase.wholes(*function.signature.arguments))
 
@@ -104,7 +107,7 @@ def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow)
         row: of what is known about an edge.
     """
     has_states = any(isinstance(step, Contract) for step in description.steps)
-    arrays = [*_of_graph(has_states), *_of_edges(row)]
+    arrays = [*_of_graph(has_states), *_of_edges(row, shared=description.has_shared_tables)]
     if any(isinstance(step, Mix | MixByElement) for step in description.steps):
         arrays.append(number_array("weights", "matrix rows", 1, "weights"))
     lengths: dict[str, int] = {}
@@ -114,6 +117,8 @@ def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow)
             arrays.append(number_array(f"{step.radial}_table", "table rows", length, "weights"))
         elif isinstance(step, Readout | ScaleByElement):
             lengths[step.weights] = description.shape_of[step.source][0].columns
+        elif isinstance(step, Shift):
+            lengths[step.weights] = 1
         elif isinstance(step, Embed):
             lengths[step.weights] = description.shape_of[step.out][0].columns
     arrays += [number_array(f"{name}_vectors", "types", length, "weights") for name, length in lengths.items()]
@@ -131,9 +136,10 @@ def _of_graph(has_states: bool) -> list[Array]:
     return [*positions, *nodes, *edges, *index_arrays("offsets sender_offsets", "node bounds", "graph")]
 
 
-def _of_edges(row: EdgeRow) -> list[Array]:
+def _of_edges(row: EdgeRow, *, shared: bool) -> list[Array]:
     """What geometry keeps of the edges within the cutoff, and gradients by it."""
-    kept = [*index_arrays("ends", "nodes", "workspace"), *index_arrays("slots children rows", "edges", "workspace")]
+    rows = geometry_code.kept_rows(shared=shared)
+    kept = [*index_arrays("ends", "nodes", "workspace"), *index_arrays(rows, "edges", "workspace")]
     gradients = number_array("d_functions", "edges", row.harmonics + 1, "workspace")
     vectors = number_array("d_vectors", "edges", 3, "workspace")
     tables = index_arrays("tables", "type pairs", "weights")

@@ -1,4 +1,4 @@
-"""Energies of atoms: an invariant block of a state times a vector of the atom's element."""
+"""Energies of atoms: invariants times vectors of the atom's element, and numbers of elements."""
 
 from __future__ import annotations
 
@@ -46,3 +46,37 @@ class Readout(Step):
     @override
     def down(self, w: StepWriter) -> None:
         w.add_rows_of_types(self.weights, f"d_{self.source}", 0)
+
+
+@dataclass(frozen=True)
+class Shift(Step):
+    """Adds a number of the atom's element to the energies.
+
+    Attributes:
+        weights: name of the numbers, (T, 1).
+    """
+
+    weights: str
+    out = ""
+
+    @property
+    @override
+    def reads(self) -> tuple[str, ...]:
+        return ()
+
+    @override
+    def forward(self, atoms: StepAtoms) -> None:
+        atoms.energies = atoms.energies + atoms.weights.vectors[self.weights][atoms.types, 0]
+
+    @override
+    def up(self, w: StepWriter) -> None:
+        settings = w.settings(1)
+        function = w.function(
+            "rows_of_types", (1, True), lambda n: node_code.rows_of_types(n, settings, 1, accumulate=True)
+        )
+        types, energies = w.phase.block_of("types"), w.phase.block_of("energies")
+        w.call(function, types=types, vectors=w.vectors(self.weights), out=energies)
+
+    @override
+    def down(self, w: StepWriter) -> None:
+        """Nothing: it does not depend on positions."""

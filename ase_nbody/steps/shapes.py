@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ase_nbody.kernels import Irrep, Irreps
+from ase_nbody.kernels.irreps import parse_irreps
 
 
 class Block(NamedTuple):
@@ -38,3 +40,19 @@ def shape(irreps: Irreps, channels: int, multiplicities: Iterable[int] | None = 
     """
     counts = [1] * len(irreps) if multiplicities is None else multiplicities
     return tuple(Block(irrep, channels * count) for irrep, count in zip(irreps, counts, strict=True))
+
+
+def parse_shape(text: str) -> Shape:
+    """Shape from text such as "64x0e+32x1o".
+
+    Raises:
+        ValueError: a part is not a number of channels, x, and an irrep.
+
+    Example:
+        >>> parse_shape("64x0e+32x1o")[1].columns
+        32
+    """
+    parts = [re.fullmatch(r"(\d+)x(\d+[eo])", part.strip()) for part in text.split("+")]
+    if not all(parts):
+        raise ValueError(f"states must look like '64x0e+32x1o', not {text!r}")
+    return tuple(Block(parse_irreps(p[2])[0], int(p[1])) for p in parts if p is not None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,23 +13,40 @@ from torch import Tensor
 
 from ase_nbody.kernels.splines import Functions
 
+Hidden = Callable[[Tensor, list[int], int], Tensor]
+"""From distances (R,) in float64, kinds of edges and the number of a piece to values (R, kinds, H) of hidden layers,
+differentiable, and smooth beyond both ends of the piece."""
+
 
 @dataclass(frozen=True)
 class Radial:
     """Radial weights of a contraction: hidden functions of the distance, times the last matrix of each kind of edge.
 
     Attributes:
-        hidden: from the kinds of edges wanted to functions (R,) -> (R, kinds H), smooth beyond both ends.
+        hidden: hidden layers times envelope.
         last: from kinds to matrices (kinds, H, paths C).
     """
 
-    hidden: Callable[[list[int]], Functions]
+    hidden: Hidden
     last: Callable[[list[int]], Tensor]
 
-    def weights(self, distances: Tensor, kind: int) -> Tensor:
+    def weights(self, distances: Tensor, kind: int, breaks: Sequence[float]) -> Tensor:
         """Weights of edges of one kind, (E, paths C)."""
-        found: NDArray[np.float64] = self.hidden([kind])(distances.detach().double().cpu().numpy())
-        return (torch.from_numpy(found) @ self.last([kind])[0].double()).to(distances.dtype)
+        exact, (last,) = distances.double(), self.last([kind])
+        rows = self.hidden(exact, [kind], 0)[:, 0]
+        for piece, start in enumerate(breaks, start=1):
+            rows = torch.where((exact < start).unsqueeze(1), rows, self.hidden(exact, [kind], piece)[:, 0])
+        weights: Tensor = (rows @ last.double()).to(distances.dtype)
+        return weights
+
+    def functions(self, kinds: list[int], n_pieces: int) -> list[Functions]:
+        """The hidden layers of some kinds side by side as functions for tables, (R,) -> (R, kinds H), one a piece."""
+        return [partial(self._values, kinds, piece) for piece in range(n_pieces)]
+
+    def _values(self, kinds: list[int], piece: int, distances: NDArray[np.floating]) -> NDArray[np.float64]:
+        with torch.no_grad():
+            values: NDArray[np.float64] = self.hidden(torch.from_numpy(distances), kinds, piece).flatten(1).numpy()
+        return values
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Potentials from models of other packages."""
