@@ -8,6 +8,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ase_nbody.data.plausibility import IMPOSSIBLE_ENERGY, IMPOSSIBLE_FORCE, check_distances
 from ase_nbody.labelling.references import Failure, Label, Reference
 from ase_nbody.structures import check_structure
 
@@ -46,8 +47,6 @@ class InconsistentLabelsError(RuntimeError):
 
 def structure_problem(atoms: Atoms) -> str | None:
     """Why a structure cannot be labelled, in words; None where it can be tried."""
-    from ase_nbody.data.plausibility import check_distances  # loads torch, which processes that compute may not need
-
     try:
         check_structure(atoms)
         check_distances(atoms)
@@ -160,8 +159,6 @@ def _shape_problem(n_atoms: int, label: Label) -> str | None:
 
 
 def _size_problem(n_atoms: int, label: Label) -> str | None:
-    from ase_nbody.data.plausibility import IMPOSSIBLE_ENERGY, IMPOSSIBLE_FORCE
-
     if (largest := float(np.linalg.norm(label.forces, axis=1).max())) > IMPOSSIBLE_FORCE:
         return f"a force of {largest:.3g} eV/angstrom; more than {IMPOSSIBLE_FORCE:g} is no force"
     if abs(label.energy) > IMPOSSIBLE_ENERGY * n_atoms:

@@ -16,11 +16,9 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_changes
 from numpy.typing import NDArray
 
+from ase_nbody.data.labels import has_stress
 from ase_nbody.labelling.electrons import ElectronicState, electronic_state
 from ase_nbody.structures import check_structure
-
-# Cubic angstrom; as for labels that are read (ase_nbody.data.labels), which would load torch.
-_SMALLEST_VOLUME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -225,7 +223,7 @@ def calculated_label(atoms: Atoms, calculator: BaseCalculator) -> Label:
     has_free = "free_energy" in properties
     energy = float(calculator.get_property("free_energy" if has_free else "energy", structure))
     stress = None
-    if "stress" in properties and atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > _SMALLEST_VOLUME:
+    if "stress" in properties and has_stress(atoms):
         stress = np.array(calculator.get_property("stress", structure), dtype=np.float64)  # (6,)
     return Label(energy, forces, stress)
 

@@ -1,0 +1,89 @@
+"""Sampling and labelling load torch only for calculators that need it: in the command, and in its processes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+import ase_nbody.data
+import ase_nbody.labelling
+
+TESTS = Path(__file__).parent
+# Prints what is loaded at the end: of the command, and of each process once it has answered a task.
+COMMAND = """
+import sys
+from ase_nbody.cli import main
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        print("torch" if "torch" in sys.modules else "light", file=sys.stderr)
+else:
+    from ase_nbody.labelling import worker
+
+    answer = worker._answer
+
+    def answer_and_print(connection, function):
+        answer(connection, function)
+        print("torch" if "torch" in sys.modules else "light", file=sys.stderr, flush=True)
+
+    worker._answer = answer_and_print
+"""
+
+
+def loaded(folder: Path, *arguments: object) -> list[str]:
+    """What the command and its processes load: a word for each answer of a process, and one of the command."""
+    (folder / "command.py").write_text(COMMAND)
+    run = subprocess.run(
+        [sys.executable, "command.py", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return [line for line in run.stderr.splitlines() if line in ("light", "torch")]
+
+
+@pytest.mark.parametrize(
+    ("package", "calculator", "words"),
+    [
+        ("ase", "ase:EMT", "light"),
+        ("pyscf", "pyscf:PBE/sto-3g", "light"),
+        pytest.param("torch", "model:organic", "torch", marks=pytest.mark.slow),
+    ],
+)
+def test_labels_need_no_torch_but_for_those_of_models(tmp_path, package, calculator, words):
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    write(tmp_path / "in.xyz", molecule("H2"))
+    options = ("--with", calculator, "--no-consistency", "--processes", 1, "--output", "out.xyz")
+    assert loaded(tmp_path, "label", "in.xyz", *options) == [words, words]
+
+
+def test_samples_need_no_torch(tmp_path):
+    pytest.importorskip("tblite")
+    options = ("--number", 3, "--kinds", "md,rattle", "--processes", 1, "--output", "out.xyz")
+    assert loaded(tmp_path, "sample", "H2", *options) == ["light", "light"]
+
+
+@pytest.mark.parametrize("package", [ase_nbody.data, ase_nbody.labelling])
+def test_names_that_are_imported_on_first_use_are_there_and_hide_no_module(package):
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not modules & set(package.__all__)
+    for module in modules:
+        importlib.import_module(f"{package.__name__}.{module}")
+    assert all(not isinstance(getattr(package, name), type(sys)) for name in package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
