@@ -131,15 +131,17 @@ def test_a_list_may_give_its_name_to_its_structures(monkeypatch, capsys, tmp_pat
     assert all(name in out for name in names[:3])
 
 
-def test_crystals_are_sampled_by_strains_and_vacancies(monkeypatch, capsys, tmp_path):
+def test_crystals_are_sampled_by_strains_vacancies_modes_and_surfaces(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    command = ("sample", "Cu", "--output", "cu.xyz", "--with", EMT, "--number", 12, "--temperature", 600)
-    status, out, _ = run_command(monkeypatch, capsys, *command, "--kinds", "strains,vacancies,rattle,conformers")
-    assert status == 0 and "structures    12 in cu.xyz" in out
+    command = ("sample", "Cu", "--output", "cu.xyz", "--with", EMT, "--number", 16, "--temperature", 600)
+    kinds = "strains,vacancies,rattle,conformers,normal-modes,surfaces"
+    status, out, _ = run_command(monkeypatch, capsys, *command, "--kinds", kinds)
+    assert status == 0 and "structures    16 in cu.xyz" in out
     frames = read("cu.xyz", ":")
     kinds = [atoms.info["sampled_by"].split()[0] for atoms in frames]
-    assert {"strain", "vacancy", "rattle", "minimum"} == set(kinds)
-    assert all(atoms.pbc.all() and len(atoms) <= 64 for atoms in frames)
+    assert {"strain", "vacancy", "rattle", "minimum", "normal", "surface"} == set(kinds)
+    assert all(len(atoms) <= 64 for atoms in frames)
+    assert all(atoms.pbc.tolist() == [True, True, kind != "surface"] for atoms, kind in zip(frames, kinds, strict=True))
     minimum = frames[kinds.index("minimum")]
     assert minimum.get_volume() / len(minimum) == pytest.approx(11.57, abs=0.05)  # EMT's copper
 

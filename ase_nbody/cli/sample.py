@@ -34,8 +34,8 @@ Temperatures = Annotated[
 Kinds = Annotated[
     str | None,
     typer.Option(
-        help="Of conformers, md, normal-modes, torsions, stretches, rattle, dimers (molecules), strains, vacancies "
-        "(crystals), with commas; all if not given.",
+        help="Of conformers, md, normal-modes, rattle; torsions, stretches, dimers (molecules); strains, vacancies, "
+        "surfaces (crystals), with commas; all if not given.",
         show_default=False,
     ),
 ]
@@ -61,7 +61,7 @@ def sample(
     time_limit: TimeLimit = 1800.0,
     force: Force = False,
 ) -> None:
-    """Sample structures: conformers, dynamics, normal modes, torsions, broken bonds, dimers; of crystals strains, too.
+    """Sample structures: conformers, dynamics, normal modes, torsions, broken bonds, dimers, strains, surfaces.
 
     Broken structures and near-duplicates are left out. Beside STEM.xyz, STEM-sampled.csv and .json say what was kept
     and why, STEM-sampled.png shows the distances covered. Ctrl-C keeps the systems that are done; the same command goes
