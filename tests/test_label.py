@@ -31,9 +31,10 @@ from ase_nbody.labelling import (
     label,
     reference,
 )
-from ase_nbody.labelling.checks import inconsistency, judged
+from ase_nbody.labelling.checks import inconsistency
 from ase_nbody.labelling.frames import kept_frame
 from ase_nbody.labelling.journal import Journal, JournalEntry, JournalError, structure_hash
+from ase_nbody.labelling.judgement import judged
 from ase_nbody.labelling.labelled_files import LabelledFiles
 from ase_nbody.labelling.report import counted_reasons
 from ase_nbody.labelling.tasks import computed, tasks_of
