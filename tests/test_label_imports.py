@@ -55,12 +55,44 @@ def loaded(folder: Path, *arguments: object) -> list[str]:
     return [line for line in run.stderr.splitlines() if line in ("light", "torch")]
 
 
+IMPORTS = """
+import sys
+import ase_nbody.cli.label_run, ase_nbody.cli.sample_run
+import ase_nbody.labelling.labels, ase_nbody.labelling.sampling.sample
+from ase_nbody.labelling import reference
+
+print("torch" in sys.modules, file=sys.stderr)
+for spec in sys.argv[1:]:
+    reference(spec).calculator()
+    print("torch" in sys.modules, file=sys.stderr)
+"""
+
+
+def test_modules_and_references_need_no_torch():
+    packages = {"ase": "ase:EMT", "tblite": "tblite:GFN2-xTB", "pyscf": "pyscf:PBE/sto-3g"}
+    there = [spec for package, spec in packages.items() if find_spec(package) is not None]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    command = [sys.executable, "-c", IMPORTS, *there]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.split() == ["False"] * (1 + len(there))
+
+
+def test_processes_that_label_load_neither_torch_nor_scipy():
+    code = "import sys, label_teacher, ase_nbody.labelling.tasks; print({'torch', 'scipy'} & sys.modules.keys())"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.stdout == "set()\n", run.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "calculator", "words"),
     [
         ("ase", "ase:EMT", "light"),
         ("pyscf", "pyscf:PBE/sto-3g", "light"),
-        pytest.param("torch", "model:organic", "torch", marks=pytest.mark.slow),
+        ("tblite", "tblite:GFN2-xTB", "light"),
+        ("torch", "model:organic", "torch"),
     ],
 )
 def test_labels_need_no_torch_but_for_those_of_models(tmp_path, package, calculator, words):
@@ -71,6 +103,7 @@ def test_labels_need_no_torch_but_for_those_of_models(tmp_path, package, calcula
     assert loaded(tmp_path, "label", "in.xyz", *options) == [words, words]
 
 
+@pytest.mark.slow
 def test_samples_need_no_torch(tmp_path):
     pytest.importorskip("tblite")
     options = ("--number", 3, "--kinds", "md,rattle", "--processes", 1, "--output", "out.xyz")
