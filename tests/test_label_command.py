@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written(nbody):
     assert status == 1 and "locked/out.xyz" in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_keeps_the_journal_and_says_how_to_go_on(nbody, tmp_path, number):
     write("in.xyz", waters(30))
     options = ("--option", "seconds=0.2", "--option", "log=log", "--no-consistency", "--processes", "2")

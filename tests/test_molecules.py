@@ -8,14 +8,26 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read
+from ase.io import read, write
 
 Chem = pytest.importorskip("rdkit.Chem")
 
 FOLDER = Path(__file__).parent.parent / "data" / "organic"
 HETERO = "molecules_halogens_sulfur_phosphorus.csv"
 LISTS = ("molecules.csv", HETERO, "dimers.csv")
-STRUCTURES = [path for path in sorted(FOLDER.rglob("*.xyz*")) if path.suffix in (".xyz", ".gz")]
+
+
+def structure_files(folder: Path) -> list[Path]:
+    """Extended XYZ in a folder and those below it, compressed or not."""
+    return [path for path in sorted(folder.rglob("*")) if path.name.endswith((".xyz", ".xyz.gz"))]
+
+
+def excluded_names(path: Path) -> set[str]:
+    """Molecules of test sets in a file of structures."""
+    from excluded import excluded_name_of_structure
+
+    names = {excluded_name_of_structure(atoms) for atoms in read(path, ":")}
+    return {name for name in names if name is not None}
 
 
 @pytest.fixture(autouse=True)
@@ -115,11 +127,22 @@ def test_excluded_molecules_are_seen_in_structures():
     assert excluded_name_of_structure(Atoms("H")) is None
 
 
-@pytest.mark.parametrize("path", STRUCTURES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", structure_files(FOLDER), ids=lambda path: path.name)
 def test_no_structure_has_a_molecule_of_a_test_set(path):
-    from excluded import excluded_name_of_structure
+    assert excluded_names(path) == set()
 
-    assert {excluded_name_of_structure(atoms) for atoms in read(path, ":")} == {None}
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.xyz.gz"])
+def test_excluded_molecules_are_seen_in_files(tmp_path, name):
+    (tmp_path / "below").mkdir()
+    path = tmp_path / "below" / name
+    frames = [molecule("H2O"), molecule("CH3CH2OH")]
+    write(path, frames, format="extxyz")
+    assert (path.read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
+    assert structure_files(tmp_path) == [path]
+    assert excluded_names(path) == {"ethanol"}
+    write(path, frames[:1], format="extxyz")
+    assert excluded_names(path) == set()
 
 
 def labelled(name: str, kind: str, strength: float, spread: float, place: float) -> tuple[Atoms, Atoms]:

@@ -100,9 +100,10 @@ def test_amplitudes_are_zero_point_motion_when_cold_and_classical_when_hot():
     hbar = units._hbar * units.J * units.second
     quantum = np.array([0.2])
     omega = quantum / hbar
-    assert amplitudes(quantum, 1.0) ** 2 == pytest.approx(hbar / (2 * omega))
-    assert amplitudes(quantum, 1e6) ** 2 == pytest.approx(units.kB * 1e6 / omega**2, rel=1e-4)
-    assert amplitudes(np.array([1e-5, -0.01]), 300) == pytest.approx(amplitudes(np.full(2, 100 * units.invcm), 300))
+    assert amplitudes(quantum, 1.0, 0.01) ** 2 == pytest.approx(hbar / (2 * omega))
+    assert amplitudes(quantum, 1e6, 0.01) ** 2 == pytest.approx(units.kB * 1e6 / omega**2, rel=1e-4)
+    soft = amplitudes(np.array([1e-5, -0.01]), 300, 0.01)
+    assert soft == pytest.approx(amplitudes(np.full(2, 0.01), 300, 0.001))
 
 
 def test_bond_lengths_of_a_diatomic_have_the_spread_of_its_oscillator(generator):

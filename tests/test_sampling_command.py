@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,15 +100,18 @@ def test_a_sample_goes_on_where_it_was_stopped(sampled, tmp_path, monkeypatch):
     assert [one.name for one in report.samples] == systems
 
 
-def test_nothing_is_overwritten_and_no_system_is_an_exit_status(monkeypatch, capsys, tmp_path):
+def test_nothing_is_overwritten_and_no_structure_is_an_exit_status(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     nbody = partial(run_command, monkeypatch, capsys)
-    (tmp_path / "out.csv").write_text("mine")
+    (tmp_path / "out-sampled.csv").write_text("mine")
     status, _, err = nbody("sample", "H2O", "--output", "out.xyz", "--with", EMT)
-    assert status == 1 and "out.csv is there already" in err and (tmp_path / "out.csv").read_text() == "mine"
-    status, out, err = nbody("sample", "SiH4", "--output", "out.xyz", "--with", EMT, "--force", "--number", 5)
-    assert status == 1 and "not sampled   SiH4: " in out and "SiH4: " in err
-    assert not (tmp_path / "out.xyz").exists() and "SiH4" in (tmp_path / "out.csv").read_text()
+    assert status == 1 and "out-sampled.csv is there already" in err
+    arguments = ("sample", "SiH4", "--output", "out.xyz", "--with", EMT, "--number", 5, "--force")
+    status, out, err = nbody(*arguments)
+    assert status == 1 and "not sampled   SiH4: " in out and "no structure was kept, and nothing is written" in err
+    status, _, err = nbody("sample", "H2", "--output", "out.xyz", "--with", EMT, "--kinds", "torsions", "--force")
+    assert status == 1 and "no structure was kept" in err  # there are none: hydrogen has no torsion
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out-sampled.csv", "mine")]
     status, _, err = nbody("sample", "H2O", "--output", "out.traj", "--with", EMT)
     assert status == 1 and "ends in .xyz, not 'out.traj'" in err
     status, _, err = nbody("sample", "H2O", "--output", "b.xyz", "--kinds", "mdd")
@@ -116,15 +120,28 @@ def test_nothing_is_overwritten_and_no_system_is_an_exit_status(monkeypatch, cap
     assert status == 1 and "smiles: names no molecule" in err
 
 
-def test_crystals_are_sampled_by_strains_and_vacancies(monkeypatch, capsys, tmp_path):
+def test_a_list_may_give_its_name_to_its_structures(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    command = ("sample", "Cu", "--output", "cu.xyz", "--with", EMT, "--number", 12, "--temperature", 600)
-    status, out, _ = run_command(monkeypatch, capsys, *command, "--kinds", "strains,vacancies,rattle,conformers")
-    assert status == 0 and "structures    12 in cu.xyz" in out
+    Path("list.csv").write_text("smiles,name\n[H][H],hydrogen\n")
+    command = ("sample", "list.csv", "--output", "list.xyz", "--with", EMT, "--kinds", "rattle", "--number", 2)
+    status, out, err = run_command(monkeypatch, capsys, *command)
+    assert status == 0, err
+    names = ["list-sampled.csv", "list-sampled.json", "list-sampled.png", "list.csv", "list.xyz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert all(name in out for name in names[:3])
+
+
+def test_crystals_are_sampled_by_strains_vacancies_modes_and_surfaces(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command = ("sample", "Cu", "--output", "cu.xyz", "--with", EMT, "--number", 16, "--temperature", 600)
+    kinds = "strains,vacancies,rattle,conformers,normal-modes,surfaces"
+    status, out, _ = run_command(monkeypatch, capsys, *command, "--kinds", kinds)
+    assert status == 0 and "structures    16 in cu.xyz" in out
     frames = read("cu.xyz", ":")
     kinds = [atoms.info["sampled_by"].split()[0] for atoms in frames]
-    assert {"strain", "vacancy", "rattle", "minimum"} == set(kinds)
-    assert all(atoms.pbc.all() and len(atoms) <= 64 for atoms in frames)
+    assert {"strain", "vacancy", "rattle", "minimum", "normal", "surface"} == set(kinds)
+    assert all(len(atoms) <= 64 for atoms in frames)
+    assert all(atoms.pbc.tolist() == [True, True, kind != "surface"] for atoms, kind in zip(frames, kinds, strict=True))
     minimum = frames[kinds.index("minimum")]
     assert minimum.get_volume() / len(minimum) == pytest.approx(11.57, abs=0.05)  # EMT's copper
 

@@ -12,9 +12,10 @@ from ase.calculators.lj import LennardJones
 from ase.io import write
 
 from ase_nbody.labelling.sampling.bonds import bond_graph, reaction
-from ase_nbody.labelling.sampling.candidates import MOLECULES, Candidate
+from ase_nbody.labelling.sampling.candidates import MOLECULES
 from ase_nbody.labelling.sampling.distances import are_one, composition, interatomic_distances
 from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
+from ase_nbody.labelling.sampling.kinds import Candidate
 from ase_nbody.labelling.sampling.picture import distance_counts, distance_picture
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
 from ase_nbody.labelling.sampling.settings import KINDS, SampleSettings

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from ase import Atoms
@@ -13,8 +14,10 @@ from ase.io.trajectory import TrajectoryWriter
 from ase_nbody.cli.output import progress_bar, say
 from ase_nbody.files import replaced
 from ase_nbody.simulation.errors import SimulationStoppedError, UnstableSimulationError
-from ase_nbody.simulation.relaxation import Observer
 from ase_nbody.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from ase_nbody.simulation.relaxation import Observer
 
 UNSTABLE_STATUS = 4
 """Exit status of a simulation that was stopped because it was no longer physical."""

@@ -48,6 +48,10 @@ Threads = Annotated[
         show_default=False,
     ),
 ]
+CalculatorOption = Annotated[
+    list[str] | None, typer.Option(help="NAME=VALUE, an option of the calculator; repeatable.", show_default=False)
+]
+Processes = Annotated[int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one a core")]
 
 
 def calculator_options(pairs: Iterable[str]) -> dict[str, str]:

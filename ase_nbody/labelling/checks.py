@@ -1,4 +1,4 @@
-"""What labels must satisfy: finite, no net force, of a possible size, and energies that fit forces and stress."""
+"""What labels must satisfy, and whether energies fit forces and stress, which the processes that compute look at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ase_nbody.labelling.references import Failure, Label, Reference
-from ase_nbody.structures import check_structure
 
 # Of the differences: angstrom in all coordinates together, and strain. Energies converged to 1e-6 eV then say forces to
 # 1e-4 eV/angstrom, and the curvature of a bond (180 eV/angstrom^3) adds 1e-3.
@@ -44,38 +43,6 @@ class InconsistentLabelsError(RuntimeError):
     """Energies of a reference are not what its forces or stress are the derivative of."""
 
 
-def structure_problem(atoms: Atoms) -> str | None:
-    """Why a structure cannot be labelled, in words; None where it can be tried."""
-    from ase_nbody.data.plausibility import check_distances  # loads torch, which processes that compute may not need
-
-    try:
-        check_structure(atoms)
-        check_distances(atoms)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def judged(atoms: Atoms, label: Label, checks: Checks) -> Label | Failure:
-    """The label, or what is wrong with it.
-
-    Args:
-        atoms: its structure, N atoms.
-        label: from a reference.
-        checks: what is allowed.
-
-    Raises:
-        ValueError: a spread is to be checked, and the reference gives none.
-    """
-    problem = (
-        _shape_problem(len(atoms), label)
-        or _size_problem(len(atoms), label)
-        or _net_force_problem(label, checks)
-        or _spread_problem(label, checks)
-    )
-    return label if problem is None else Failure(problem)
-
-
 def inconsistency(atoms: Atoms, label: Label, reference: Reference, checks: Checks) -> str | None:
     """How energies differ from what forces and stress say, in words; "" where they agree, None where it is not known.
 
@@ -88,7 +55,7 @@ def inconsistency(atoms: Atoms, label: Label, reference: Reference, checks: Chec
         reference: what gives energies.
         checks: what is allowed.
     """
-    if _shape_problem(len(atoms), label) is not None:
+    if shape_problem(len(atoms), label) is not None:
         return None
     words = _force_words(atoms, label, reference, checks)
     if words == "" and label.stress is not None:
@@ -148,7 +115,8 @@ def _direction(values: NDArray[np.float64], otherwise: NDArray[np.float64]) -> N
     return direction
 
 
-def _shape_problem(n_atoms: int, label: Label) -> str | None:
+def shape_problem(n_atoms: int, label: Label) -> str | None:
+    """What is wrong with the shapes of a label of so many atoms, or which numbers are not finite; None: nothing."""
     if label.forces.shape != (n_atoms, 3) or (label.stress is not None and label.stress.shape != (6,)):
         shape = None if label.stress is None else label.stress.shape
         return f"forces have shape {label.forces.shape} and the stress {shape}; expected are ({n_atoms}, 3) and (6,)"
@@ -157,32 +125,3 @@ def _shape_problem(n_atoms: int, label: Label) -> str | None:
         if not np.isfinite(array).all():
             return f"not finite: {name}"
     return None
-
-
-def _size_problem(n_atoms: int, label: Label) -> str | None:
-    from ase_nbody.data.plausibility import IMPOSSIBLE_ENERGY, IMPOSSIBLE_FORCE
-
-    if (largest := float(np.linalg.norm(label.forces, axis=1).max())) > IMPOSSIBLE_FORCE:
-        return f"a force of {largest:.3g} eV/angstrom; more than {IMPOSSIBLE_FORCE:g} is no force"
-    if abs(label.energy) > IMPOSSIBLE_ENERGY * n_atoms:
-        return f"an energy of {label.energy:.3g} eV; more than {IMPOSSIBLE_ENERGY:g} per atom is no energy"
-    return None
-
-
-def _net_force_problem(label: Label, checks: Checks) -> str | None:
-    net_force = float(np.linalg.norm(label.forces.sum(axis=0)))
-    if net_force <= checks.net_force:
-        return None
-    return f"the forces sum to {net_force:.3g} eV/angstrom, and not to zero within {checks.net_force:g}"
-
-
-def _spread_problem(label: Label, checks: Checks) -> str | None:
-    if checks.drop_spread is None:
-        return None
-    if "forces_spread" not in label.extra_arrays:
-        raise ValueError("this reference gives no spread to drop labels by; that is for committees such as ani:ANI-1x")
-    spread = np.asarray(label.extra_arrays["forces_spread"]).reshape(len(label.forces), -1)  # (N, 1 or 3)
-    largest = 1000 * float(np.linalg.norm(spread, axis=1).max())
-    if largest <= checks.drop_spread:
-        return None
-    return f"the committee disagrees by {largest:.0f} meV/angstrom on the force on an atom"

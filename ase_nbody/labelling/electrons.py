@@ -1,4 +1,4 @@
-"""Electrons of a structure: its charge and its multiplicity."""
+"""Electrons of a structure: its charge and its multiplicity, and calculators that notice when these change."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,20 @@ def electronic_state(atoms: Atoms) -> ElectronicState:
     if electrons < 0 or multiplicity < 1 or (multiplicity - lowest) % 2 or multiplicity > electrons + 1:
         raise ValueError(f"{electrons} electrons (charge {charge}) cannot have multiplicity {multiplicity}")
     return ElectronicState(charge, multiplicity, lowest)
+
+
+class ElectronsCalculator(Calculator):
+    """Base of calculators that read charge and multiplicity from a structure's info, which ASE's comparison ignores."""
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What of a structure changed since the last calculation; "info" where charge or multiplicity did."""
+        changes: list[str] = Calculator.check_state(self, atoms, tol=tol)
+        same = self.atoms is not None and _given(self.atoms) == _given(atoms)
+        return changes if same else [*changes, "info"]
+
+
+def _given(atoms: Atoms) -> tuple[Any, Any]:
+    return atoms.info.get("charge"), atoms.info.get("multiplicity")
 
 
 def _whole(value: Any, name: str) -> int:

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from ase import Atoms
 
-from ase_nbody.labelling.checks import structure_problem
 from ase_nbody.labelling.journal import structure_hash
+from ase_nbody.labelling.judgement import structure_problem
 
 
 class Inputs:

@@ -6,16 +6,17 @@ time, so that it is always known whose task it was.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ase_nbody.labelling.worker import ProcessFailure, work
 from ase_nbody.stopping import StopRequest
@@ -40,27 +41,25 @@ def outcomes(
     *,
     processes: int,
     time_limit: float | Callable[[T], float] | None = None,
-    initializer: Callable[..., None] | None = None,
-    initargs: Iterable[Any] = (),
+    initializer: Callable[[], None] | None = None,
     stop: StopRequest | None = None,
 ) -> Generator[tuple[int, R | ProcessFailure]]:
     """Results of a function for many tasks, each as soon as it is there, in no order.
 
-    A process has one task at a time, and the next is taken from `tasks` only then. Processes are spawned, compute with
-    one thread each, are not reached by Ctrl-C, and end with their parent, even if that is killed.
+    A process has one task at a time. Processes are spawned, compute with one thread each, are not reached by Ctrl-C,
+    and end with their parent, even if that is killed.
 
     Args:
         function: of a module, so that it can be pickled, as arguments and results can.
-        tasks: arguments; read lazily.
+        tasks: arguments; the next is taken once a process is free.
         processes: how many at most.
         time_limit: for one task, seconds, or a function that gives them for a task; its process is killed then, with
             the programs that it started.
         initializer: called once in each process, before its first task.
-        initargs: its arguments.
         stop: once it is filled in, no task is begun, and those in progress have five seconds to end.
 
     Returns:
-        An iterator of tasks' numbers, from 0, each with its result or why there is none.
+        Numbers of tasks, from 0, each with its result or why there is none.
 
     Raises:
         ValueError: there is not at least one process.
@@ -68,33 +67,14 @@ def outcomes(
     """
     if processes < 1:
         raise ValueError(f"tasks need at least one process, not {processes}")
-    request = StopRequest() if stop is None else stop
-    setup = _Setup(function, initializer, tuple(initargs), time_limit)
-    source = enumerate(tasks)
-    crew = [_Worker(setup, *task) for task in islice(source, processes)]
-    retired: list[_Worker] = []
-    last_moment: float | None = None
+    setup = _Setup(function, initializer, time_limit)
+    crew: _Crew[T, R] = _Crew(setup, enumerate(tasks), stop or StopRequest())
     try:
-        while crew and (last_moment is None or time.monotonic() < last_moment):
-            if request.signal and last_moment is None:
-                last_moment = time.monotonic() + _GRACE
-                crew, retired = _parted(crew, retired)
-            for worker in _reporting(crew):
-                value = worker.report(request)
-                if value is None:
-                    continue
-                number, following = worker.number, None if request.signal else next(source, None)
-                if following is None or not worker.takes(*following):
-                    crew.remove(worker)
-                    retired.append(worker)
-                    worker.dismiss()
-                    crew += [] if following is None else [_Worker(setup, *following)]
-                yield number, value[0]
+        crew.hire(processes)
+        while crew.is_at_work:
+            yield from crew.results()
     finally:
-        for worker in crew:
-            worker.kill()
-        for worker in (*crew, *retired):
-            worker.join()
+        crew.end()
 
 
 @dataclass(frozen=True)
@@ -102,8 +82,7 @@ class _Setup:
     """What all processes of a call have in common."""
 
     function: Callable[[Any], Any]
-    initializer: Callable[..., None] | None
-    initargs: tuple[Any, ...]
+    initializer: Callable[[], None] | None
     time_limit: float | Callable[[Any], float] | None
 
     def limit(self, task: Any) -> float | None:
@@ -122,7 +101,7 @@ class _Worker:
         self.number, self._task, self._setup = number, task, setup
         self._begin: float | None = None
         self._limit: float | None = None
-        self._send((setup.function, setup.initializer, setup.initargs))
+        self._send((setup.function, setup.initializer))
 
     @property
     def has_begun(self) -> bool:
@@ -198,19 +177,74 @@ class _Worker:
             self.connection.send(message)
 
 
-def _reporting(crew: list[_Worker]) -> list[_Worker]:
-    """Workers that sent something, died or are late, if there are such within a moment."""
-    signs = {sign: worker for worker in crew for sign in (worker.connection, worker.process.sentinel)}
-    ready = {id(signs[sign]) for sign in wait(list(signs), _LOOK)}  # type: ignore[index]
-    return [worker for worker in crew if id(worker) in ready or worker.is_late]
+class _Crew(Generic[T, R]):
+    """The workers of a call: those with a task, and those that are ended but may live still.
 
+    Args:
+        setup: what they have in common.
+        tasks: with their numbers; taken when a worker is free.
+        stop: once it is filled in, no task is begun, and those in progress have five seconds.
+    """
 
-def _parted(crew: list[_Worker], retired: list[_Worker]) -> tuple[list[_Worker], list[_Worker]]:
-    """Workers with a task in progress, and the others, which are ended."""
-    idle = [worker for worker in crew if not worker.has_begun]
-    for worker in idle:
-        worker.kill()
-    return [worker for worker in crew if worker.has_begun], [*retired, *idle]
+    def __init__(self, setup: _Setup, tasks: Iterator[tuple[int, T]], stop: StopRequest) -> None:
+        self._setup, self._tasks, self._stop = setup, tasks, stop
+        self._working: list[_Worker] = []
+        self._retired: list[_Worker] = []
+        self._last_moment = math.inf
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether results may come."""
+        return bool(self._working) and time.monotonic() < self._last_moment
+
+    def hire(self, count: int) -> None:
+        """Start workers, at most so many, and no more than there are tasks."""
+        self._working += [_Worker(self._setup, *task) for task in islice(self._tasks, count)]
+
+    def results(self) -> Iterator[tuple[int, R | ProcessFailure]]:
+        """Numbers and results of the tasks that ended within a moment; their workers have the next ones."""
+        if self._stop.signal and self._last_moment == math.inf:
+            self._last_moment = time.monotonic() + _GRACE
+            self._dismiss_idle()
+        for worker in self._reporting():
+            value = worker.report(self._stop)
+            if value is None:
+                continue
+            number = worker.number
+            self._give_next(worker)
+            yield number, value[0]
+
+    def end(self) -> None:
+        """Kill who has a task, and wait for all."""
+        for worker in self._working:
+            worker.kill()
+        for worker in (*self._working, *self._retired):
+            worker.join()
+
+    def _give_next(self, worker: _Worker) -> None:
+        """Give a worker the next task, or end it; one that died is replaced."""
+        following = None if self._stop.signal else next(self._tasks, None)
+        if following is not None and worker.takes(*following):
+            return
+        self._working.remove(worker)
+        self._retired.append(worker)
+        worker.dismiss()
+        if following is not None:
+            self._working.append(_Worker(self._setup, *following))
+
+    def _reporting(self) -> list[_Worker]:
+        """Workers that sent something, died or are late, if there are such within a moment."""
+        signs = {sign: worker for worker in self._working for sign in (worker.connection, worker.process.sentinel)}
+        ready = {id(signs[sign]) for sign in wait(list(signs), _LOOK)}  # type: ignore[index]
+        return [worker for worker in self._working if id(worker) in ready or worker.is_late]
+
+    def _dismiss_idle(self) -> None:
+        """End workers that have not begun their task."""
+        idle = [worker for worker in self._working if not worker.has_begun]
+        for worker in idle:
+            worker.kill()
+        self._working = [worker for worker in self._working if worker.has_begun]
+        self._retired += idle
 
 
 def _death(exit_code: int | None) -> str:

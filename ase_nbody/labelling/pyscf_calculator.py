@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator, CalculatorSetupError, Parameters, all_changes
+from ase.calculators.calculator import CalculatorSetupError, Parameters, all_changes
 
+from ase_nbody.labelling.electrons import ElectronsCalculator
 from ase_nbody.labelling.kohn_sham import KohnShamSettings, kohn_sham_energy_and_forces
 
 
-class PySCFCalculator(Calculator):
+class PySCFCalculator(ElectronsCalculator):
     """ASE calculator of molecules by Kohn-Sham density functional theory with PySCF: energy and forces.
 
     Charge and multiplicity (2S + 1) are `atoms.info["charge"]` and `atoms.info["multiplicity"]`; 0 and the lowest that
@@ -57,17 +57,11 @@ class PySCFCalculator(Calculator):
         settings = KohnShamSettings(xc.replace("ω", "w"), basis, density_fit, grid_level, conv_tol, unrestricted)
         _check_settings(settings)
         self._settings = settings
-        self._info: tuple[Any, Any] = (None, None)
         super().__init__()  # type: ignore[no-untyped-call]
         self.parameters = Parameters(
             xc=xc, basis=basis, density_fit=density_fit, grid_level=grid_level, conv_tol=conv_tol,
             unrestricted=unrestricted,
         )  # fmt: skip
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What of a structure changed since the last calculation; charge and multiplicity, which ASE ignores, too."""
-        changes: list[str] = super().check_state(atoms, tol=tol)  # type: ignore[no-untyped-call]
-        return changes + (["info"] if _electrons_of(atoms) != self._info else [])
 
     def calculate(
         self,
@@ -78,7 +72,6 @@ class PySCFCalculator(Calculator):
         """Energy and forces of a structure, as ASE asks for them."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert self.atoms is not None
-        self._info = _electrons_of(self.atoms)
         energy, forces = kohn_sham_energy_and_forces(self.atoms, self._settings)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
 
@@ -98,7 +91,3 @@ def _check_settings(settings: KohnShamSettings) -> None:
         raise CalculatorSetupError(
             f"PySCF has no functional '{settings.xc}' ({error}); such as PBE, PBE0, B3LYP, wb97x"
         ) from None
-
-
-def _electrons_of(atoms: Atoms) -> tuple[Any, Any]:
-    return atoms.info.get("charge"), atoms.info.get("multiplicity")

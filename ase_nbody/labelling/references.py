@@ -16,11 +16,9 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_changes
 from numpy.typing import NDArray
 
-from ase_nbody.labelling.electrons import ElectronicState, electronic_state
+from ase_nbody.data.labels import has_stress
+from ase_nbody.labelling.electrons import ElectronicState, ElectronsCalculator, electronic_state
 from ase_nbody.structures import check_structure
-
-# Cubic angstrom; as for labels that are read (ase_nbody.data.labels), which would load torch.
-_SMALLEST_VOLUME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Reference(ABC):
         return ReferenceCalculator(self)
 
 
-class ReferenceCalculator(Calculator):
+class ReferenceCalculator(ElectronsCalculator):
     """What a reference says about structures, charge and multiplicity read from their info.
 
     It has `get_hessian` where the calculator of the reference has it.
@@ -119,14 +117,8 @@ class ReferenceCalculator(Calculator):
     def __init__(self, reference: Reference) -> None:
         Calculator.__init__(self)
         self._reference = reference
-        self._electrons: tuple[Any, Any] = (None, None)
         if (hessian := reference.hessian()) is not None:
             self.get_hessian = hessian
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What of a structure changed since the last calculation; charge and multiplicity, which ASE ignores, too."""
-        changes: list[str] = Calculator.check_state(self, atoms, tol=tol)
-        return changes + (["info"] if _electrons_of(atoms) != self._electrons else [])
 
     def calculate(
         self,
@@ -140,16 +132,11 @@ class ReferenceCalculator(Calculator):
             CalculationFailed: the reference gives no label; with its reason.
         """
         Calculator.calculate(self, atoms, properties, system_changes)
-        self._electrons = (None, None) if self.atoms is None else _electrons_of(self.atoms)
         (label,) = self._reference.label([] if self.atoms is None else [self.atoms])
         if isinstance(label, Failure):
             raise CalculationFailed(label.reason)
         results: dict[str, Any] = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
         self.results = results if label.stress is None else {**results, "stress": label.stress}
-
-
-def _electrons_of(atoms: Atoms) -> tuple[Any, Any]:
-    return atoms.info.get("charge"), atoms.info.get("multiplicity")
 
 
 class CalculatorReference(Reference):
@@ -225,7 +212,7 @@ def calculated_label(atoms: Atoms, calculator: BaseCalculator) -> Label:
     has_free = "free_energy" in properties
     energy = float(calculator.get_property("free_energy" if has_free else "energy", structure))
     stress = None
-    if "stress" in properties and atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > _SMALLEST_VOLUME:
+    if "stress" in properties and has_stress(atoms):
         stress = np.array(calculator.get_property("stress", structure), dtype=np.float64)  # (6,)
     return Label(energy, forces, stress)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from ase_nbody.labelling.checks import Checks, InconsistentLabelsError, judged
+from ase_nbody.labelling.checks import Checks, InconsistentLabelsError
 from ase_nbody.labelling.inputs import Inputs
 from ase_nbody.labelling.journal import Journal, JournalEntry
+from ase_nbody.labelling.judgement import judged
 from ase_nbody.labelling.references import Failure, Label
 from ase_nbody.labelling.report import LabelProgress
 from ase_nbody.labelling.tasks import AT_LEAST, LabelTask

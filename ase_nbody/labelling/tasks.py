@@ -112,13 +112,9 @@ def computed(
         given: dict[int, LabelTask] = {}
         again: list[LabelTask] = []
         results = outcomes(
-            call,
-            _noted(tasks, given),
-            processes=processes,
-            time_limit=limit,
-            initializer=call.prepare,
-            stop=stop,
-        )
+            call, _noted(tasks, given),
+            processes=processes, time_limit=limit, initializer=call.prepare, stop=stop,
+        )  # fmt: skip
         with closing(results):
             for number, outcome in results:
                 task = given.pop(number)

@@ -47,9 +47,9 @@ def work(connection: Connection) -> None:
 
 def _set_up(connection: Connection) -> Callable[[Any], Any] | None:
     try:
-        function, initializer, initargs = connection.recv()
+        function, initializer = connection.recv()
         if initializer is not None:
-            initializer(*initargs)
+            initializer()
         _use_one_thread()
     except (Exception, SystemExit) as error:
         connection.send((ProcessFailure(_described(error)),))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ase_nbody.data.samples import Sample, batch_samples
+from ase_nbody.data.graph_samples import Sample, batch_samples
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.stopping import StopRequest

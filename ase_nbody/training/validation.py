@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Network
-from ase_nbody.data.samples import Sample
+from ase_nbody.data.graph_samples import Sample
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.loss import LossWeights, errors

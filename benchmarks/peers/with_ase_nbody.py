@@ -14,7 +14,7 @@ from structures import mean_neighbours, rattled
 from ase_nbody import NBodyCalculator
 from ase_nbody.architectures import architectures
 from ase_nbody.data.dataset import Labels
-from ase_nbody.data.samples import Sample, batch_samples, targets
+from ase_nbody.data.graph_samples import Sample, batch_samples, targets
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import cycle, islice
 from typing import TypeAlias, TypeVar
 
@@ -14,9 +13,11 @@ from ase.optimize import FIRE
 from numpy.typing import NDArray
 
 from ase_nbody.labelling.sampling.bonds import BondGraph
-from ase_nbody.labelling.sampling.crystals import strained, supercell, with_vacancies
+from ase_nbody.labelling.sampling.crystal_candidates import crystal_normal_modes, strains, surfaces, vacancies
+from ase_nbody.labelling.sampling.crystals import supercell
 from ase_nbody.labelling.sampling.dimers import donor_hydrogens, pair_positions, split
 from ase_nbody.labelling.sampling.dynamics import dynamics_frames
+from ase_nbody.labelling.sampling.kinds import Candidate, Generator, Kind
 from ase_nbody.labelling.sampling.normal_modes import displaced_structures, hessian, vibrations
 from ase_nbody.labelling.sampling.placing import moved
 from ase_nbody.labelling.sampling.settings import SampleSettings
@@ -24,50 +25,17 @@ from ase_nbody.labelling.sampling.start import RelaxedStart
 from ase_nbody.labelling.sampling.stretches import bent_structures, stretched_structures
 from ase_nbody.labelling.sampling.torsions import torsion_combinations, torsion_scan
 
-Generator: TypeAlias = np.random.Generator
 Indices: TypeAlias = NDArray[np.intp]
 T = TypeVar("T")
 HELD_STEPS = 6
 """Steps of relaxations with a torsion or a bond held: enough to take the strain out, not to end in one minimum."""
 
 
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """A structure before it is looked at.
-
-    Attributes:
-        atoms: with its info; without calculator.
-        minimum: energy that its own is compared with, eV.
-        bonds: what must be bonded and nothing else; None: anything may be.
-    """
-
-    atoms: Atoms
-    minimum: float
-    bonds: BondGraph | None
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of structures.
-
-    Attributes:
-        share: of the structures kept, in units of the sum over the kinds that a system has.
-        surplus: candidates for each structure wanted.
-        candidates: gives candidates, about as many as it is asked for, or fewer.
-        breaks_bonds: its structures may lie by a bond's energy higher.
-    """
-
-    share: float
-    surplus: float
-    candidates: Callable[[RelaxedStart, SampleSettings, int, Generator], Iterator[Candidate]]
-    breaks_bonds: bool = False
-
-
 def _conformers(
     start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator
 ) -> Iterator[Candidate]:
     for atoms in (*start.minima, *start.unrelaxed):
-        yield Candidate(atoms, _lowest(start, atoms), start.bonds)
+        yield Candidate(atoms, start.lowest_energy(atoms), start.bonds)
 
 
 def _dynamics(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
@@ -78,7 +46,7 @@ def _dynamics(start: RelaxedStart, settings: SampleSettings, number: int, genera
     for temperature, frames in runs:
         atoms = next(minima)
         for frame in dynamics_frames(atoms, start.calculator, temperature, frames, settings, generator):
-            yield Candidate(frame, _lowest(start, frame), start.bonds)
+            yield Candidate(frame, start.lowest_energy(frame), start.bonds)
 
 
 def _parts(number: int, parts: int) -> list[int]:
@@ -127,7 +95,7 @@ def _rattle(start: RelaxedStart, settings: SampleSettings, number: int, generato
         width = settings.rattle * generator.uniform(0.2, 1.0)
         noise = width * generator.standard_normal((len(atoms), 3))
         rattled = moved(atoms, atoms.positions + noise, f"rattle {width:.2f} Å")
-        yield Candidate(rattled, _lowest(start, rattled), start.bonds)
+        yield Candidate(rattled, start.lowest_energy(rattled), start.bonds)
 
 
 def _dimers(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
@@ -175,26 +143,8 @@ def _pair(start: RelaxedStart, other: RelaxedStart, generator: Generator) -> Can
     return Candidate(pair, start.energies[0] + other.energies[0], bonds)
 
 
-def _strains(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
-    for _ in range(number):
-        atoms = strained(start.minima[0], settings.strain, generator)
-        yield Candidate(atoms, _lowest(start, atoms), None)
-
-
-def _vacancies(start: RelaxedStart, settings: SampleSettings, number: int, generator: Generator) -> Iterator[Candidate]:
-    whole = supercell(start.minima[0], settings.supercell_atoms)
-    for _ in range(number if len(whole) > 1 else 0):
-        atoms = with_vacancies(whole, settings.rattle, generator)
-        yield Candidate(atoms, _lowest(start, atoms), None)
-
-
 def _supercells(start: RelaxedStart, settings: SampleSettings) -> tuple[Atoms, ...]:
     return tuple(supercell(atoms, settings.supercell_atoms) for atoms in start.minima)
-
-
-def _lowest(start: RelaxedStart, atoms: Atoms) -> float:
-    """Energy of so many atoms at the minimum, eV."""
-    return start.energies[0] * len(atoms) / len(start.minima[0])
 
 
 def _bonds(start: RelaxedStart) -> BondGraph:
@@ -230,10 +180,12 @@ MOLECULES = {
 }
 CRYSTALS = {
     "conformers": Kind(0.02, 1.0, _conformers),
-    "md": Kind(0.35, 1.2, _dynamics),
-    "rattle": Kind(0.13, 1.5, _rattle),
-    "strains": Kind(0.30, 1.5, _strains),
-    "vacancies": Kind(0.20, 1.2, _vacancies),
+    "md": Kind(0.30, 1.2, _dynamics),
+    "normal-modes": Kind(0.08, 1.5, crystal_normal_modes),
+    "rattle": Kind(0.10, 1.5, _rattle),
+    "strains": Kind(0.25, 1.5, strains),
+    "vacancies": Kind(0.15, 1.2, vacancies),
+    "surfaces": Kind(0.10, 1.5, surfaces),
 }
 
 

@@ -15,23 +15,27 @@ WIDE = 8.0
 _NOISE = 0.03  # standard deviation of displacements that go with a strain, angstrom
 
 
-def supercell(atoms: Atoms, most_atoms: int) -> Atoms:
-    """A crystal repeated along its periodic directions, the lowest first, until it is 8 angstrom wide or full.
+def supercell_times(atoms: Atoms, most_atoms: int) -> tuple[int, int, int]:
+    """How often a crystal is repeated along its periodic directions, the lowest first, until 8 angstrom wide or full.
 
     Args:
         atoms: a structure with a periodic direction.
         most_atoms: not to be exceeded; the crystal itself may.
     """
-    times = [1, 1, 1]
+    times = (1, 1, 1)
     while True:
         heights = cell_heights(cell_frame(atoms.cell.array, atoms.pbc)) * times
         heights[~atoms.pbc] = np.inf
         lowest = int(heights.argmin())
-        larger = [n + (axis == lowest) for axis, n in enumerate(times)]
-        if heights[lowest] >= WIDE or np.prod(larger) * len(atoms) > most_atoms:
-            break
-        times = larger
-    repeated: Atoms = atoms.repeat(times)
+        first, second, third = (n + (axis == lowest) for axis, n in enumerate(times))
+        if heights[lowest] >= WIDE or first * second * third * len(atoms) > most_atoms:
+            return times
+        times = (first, second, third)
+
+
+def supercell(atoms: Atoms, most_atoms: int) -> Atoms:
+    """A crystal repeated as `supercell_times` says, with its info."""
+    repeated: Atoms = atoms.repeat(supercell_times(atoms, most_atoms))
     repeated.info = dict(atoms.info)
     return repeated
 

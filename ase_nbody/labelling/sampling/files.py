@@ -23,18 +23,15 @@ COLUMNS = ("system", "formula", "kind", "made", *REASONS, "duplicates", "spare",
 
 
 def output_files(output: Path) -> dict[str, Path]:
-    """Files beside a file of structures, by what they are.
+    """Files beside a file of structures, by what they are: STEM-sampled.*, as STEM.csv may be the list that is sampled.
 
     Raises:
         ValueError: the structures are not to be extended XYZ.
     """
     if output.suffix not in SUFFIXES:
         raise ValueError(f"structures are written as extended XYZ, to a name that ends in .xyz, not '{output.name}'")
-    return {
-        "table": output.with_suffix(".csv"),
-        "report": output.with_suffix(".json"),
-        "picture": output.with_suffix(".png"),
-    }
+    suffixes = {"table": ".csv", "report": ".json", "picture": ".png"}
+    return {name: output.with_name(f"{output.stem}-sampled{suffix}") for name, suffix in suffixes.items()}
 
 
 class Parts:

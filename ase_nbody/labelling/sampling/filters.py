@@ -9,7 +9,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 from ase_nbody.labelling.sampling.bonds import reaction
-from ase_nbody.labelling.sampling.candidates import Candidate
+from ase_nbody.labelling.sampling.kinds import Candidate
 from ase_nbody.labelling.sampling.settings import SampleSettings
 
 REASONS = ("not finite", "too close", "reacted", "not computed", "energy", "force")

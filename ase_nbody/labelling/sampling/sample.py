@@ -39,18 +39,18 @@ class SampleReport:
     Attributes:
         samples: of each system, in the order given; their structures are in the output.
         level: of theory of energies and forces that guided the sampling.
-        output: structures, extended XYZ; None where no system could be sampled.
+        output: structures, extended XYZ; None where none was kept, and then there is no other file either.
         table: what was made, left out and kept, CSV.
         report: the same and the settings, JSON.
-        picture: distances covered, PNG; None where there is no matplotlib or no output.
+        picture: distances covered, PNG; None where there is no matplotlib, too.
     """
 
     samples: tuple[SystemSample, ...]
     level: LevelOfTheory
-    output: Path | None
-    table: Path
-    report: Path
-    picture: Path | None
+    output: Path | None = None
+    table: Path | None = None
+    report: Path | None = None
+    picture: Path | None = None
 
     @property
     def counts(self) -> dict[str, KindCounts]:
@@ -87,11 +87,11 @@ def sample(
 
     The same seed gives the same structures, whatever the number of processes and the other systems. What is done stays
     in a folder OUTPUT.parts until all is: the same call goes on after an interruption. Energies are not written: they
-    guided the sampling and are no labels.
+    guided the sampling and are no labels. Where no structure is kept, no file is written.
 
     Args:
         systems: what to sample: System, or what `read_systems` takes: files, "smiles:C=C=O", "CH3CH2OH", "Si".
-        output: *.xyz; the table (*.csv), the report (*.json) and the picture (*.png) stand beside it.
+        output: STEM.xyz; the table (STEM-sampled.csv), the report (.json) and the picture (.png) stand beside it.
         reference: calculator for relaxations, dynamics and limits, as `ase_nbody.labelling.reference` takes it.
         options: of the reference, by name.
         settings: what is sampled and how densely.
@@ -117,14 +117,16 @@ def sample(
     tasks = [SystemTask(one, others, reference, options or {}, settings, seed) for one in _systems(systems)]
     parts = Parts(output, str(level))
     samples = _samples(tasks, parts, processes, time_limit, observer, stop or StopRequest())
-    done = [task for task, one in zip(tasks, samples, strict=True) if not one.failure]
-    if done:
+    report = SampleReport(tuple(samples), level)
+    if report.n_structures:
+        done = [task for task, one in zip(tasks, samples, strict=True) if not one.failure]
         parts.join(done, output)
-    write_table(samples, files["table"])
-    write_report(samples, _origin(tasks[0], level), files["report"])
-    picture = files["picture"] if done and _draw(output, files["picture"]) else None
+        write_table(samples, files["table"])
+        write_report(samples, _origin(tasks[0], level), files["report"])
+        drawn = files["picture"] if _draw(output, files["picture"]) else None
+        report = replace(report, output=output, table=files["table"], report=files["report"], picture=drawn)
     parts.remove()
-    return SampleReport(tuple(samples), level, output if done else None, files["table"], files["report"], picture)
+    return report
 
 
 def _origin(task: SystemTask, level: LevelOfTheory) -> dict[str, Any]:

@@ -16,6 +16,7 @@ KINDS = (
     "dimers",
     "strains",
     "vacancies",
+    "surfaces",
 )
 """Kinds of structures, by the names that users give them."""
 
@@ -39,7 +40,7 @@ class SampleSettings(BaseModel):
         torsion_step: between angles of a scan, degrees.
         rattle: largest standard deviation of the displacements, angstrom.
         strain: largest strain of a crystal.
-        supercell_atoms: supercells of crystals have at most so many atoms.
+        supercell_atoms: supercells of crystals, and slabs, have at most so many atoms.
         fmax: largest force at the end of relaxations, eV/angstrom.
         closest: closer atoms make a structure broken, in units of the sum of covalent radii.
         energy_per_atom: structures higher above the minimum are broken, eV/atom.

@@ -47,6 +47,10 @@ class RelaxedStart:
     notes: tuple[str, ...] = ()
     partners: tuple[RelaxedStart, ...] = ()
 
+    def lowest_energy(self, atoms: Atoms) -> float:
+        """Energy of so many atoms at the lowest minimum, eV."""
+        return self.energies[0] * len(atoms) / len(self.minima[0])
+
 
 def relaxed_start(
     system: System, calculator: BaseCalculator, settings: SampleSettings, generator: np.random.Generator

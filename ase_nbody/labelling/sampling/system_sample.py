@@ -14,8 +14,9 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculationFailed
 
 from ase_nbody.labelling.named_references import reference
-from ase_nbody.labelling.sampling.candidates import Candidate, Kind, kinds_of
+from ase_nbody.labelling.sampling.candidates import kinds_of
 from ase_nbody.labelling.sampling.filters import broken_energy, broken_geometry
+from ase_nbody.labelling.sampling.kinds import Candidate, Kind
 from ase_nbody.labelling.sampling.selection import duplicates, farthest
 from ase_nbody.labelling.sampling.settings import SampleSettings
 from ase_nbody.labelling.sampling.start import RelaxedStart, relaxed_start

@@ -11,8 +11,8 @@ from typing import Any
 
 from ase import Atoms
 
-from ase_nbody.data import read_structures
 from ase_nbody.data.known_structures import known_structure
+from ase_nbody.data.reading import read_structures
 from ase_nbody.labelling.sampling.system import System
 
 SMILES_PREFIX = "smiles:"
