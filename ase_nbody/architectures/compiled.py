@@ -71,9 +71,9 @@ def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
     kinds, starts = first_rows(weights, description.n_types, present, grid)
     arrays = {"tables": starts, **{f"{name}_vectors": v for name, v in weights.vectors.items()}}
     arrays["weights"] = compiled.weights(_both_ways(weights))
-    by_kind = description.radial_by_kind
-    for name in weights.radial:
-        arrays[f"{name}_table"] = table(weights, name, kinds if by_kind[name] else [0], grid).flatten(0, 1)
+    tables = Tables(weights, grid)
+    for name, by_kind in description.radial_by_kind.items():
+        arrays[f"{name}_table"] = tables.of(name, kinds if by_kind else [0]).flatten(0, 1)
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
     compiled.check(arrays, "weights", {"types": description.n_types, "type pairs": description.n_types**2})
     return Loaded(Versions(network), present, compiled, arrays)
@@ -83,18 +83,38 @@ def table_grid(weights: StepWeights, cutoff: float, dtype: torch.dtype, breaks: 
     """A grid fine enough for all kinds of edges, so that results do not depend on which have been met."""
     kinds = sorted(set(weights.kind_of_pair.tolist()))
     chunks = [kinds[start : start + _KINDS_AT_ONCE] for start in range(0, len(kinds), _KINDS_AT_ONCE)]
-    n_pieces = len(breaks) + 1
-    functions = [radial.functions(chunk, n_pieces) for radial in weights.radial.values() for chunk in chunks]
+    different = {id(radial.hidden): radial for radial in weights.radial.values()}
+    functions = [
+        radial.functions(chunk, len(breaks) + 1)
+        for radial in different.values()
+        for chunk in ([kinds[:1]] if radial.same_hidden else chunks)
+    ]
     degree, tolerance = TABLES[dtype]
     return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance, breaks=breaks)
 
 
-def table(weights: StepWeights, name: str, kinds: list[int], grid: Grid) -> Tensor:
-    """Coefficients of the radial weights of some kinds of edges, (kinds, rows, paths C)."""
-    radial = weights.radial[name]
-    splines = interpolate(radial.functions(kinds, len(grid.breaks) + 1), grid)
-    by_kind = torch.from_numpy(splines).view(grid.rows, len(kinds), -1).transpose(0, 1)
-    return torch.matmul(by_kind, radial.last(kinds).double())
+class Tables:
+    """Coefficients of the radial weights of a network.
+
+    Args:
+        weights: of its steps.
+        grid: of the splines.
+    """
+
+    def __init__(self, weights: StepWeights, grid: Grid) -> None:
+        self._weights, self._grid = weights, grid
+        self._hidden: dict[tuple[int, ...], Tensor] = {}  # contractions of one layer share their hidden layers
+
+    def of(self, name: str, kinds: list[int]) -> Tensor:
+        """Of some kinds of edges, (kinds, rows, paths C)."""
+        radial = self._weights.radial[name]
+        hidden = kinds[:1] if radial.same_hidden else kinds
+        key = (id(radial.hidden), *hidden)
+        if key not in self._hidden:
+            functions = radial.functions(hidden, len(self._grid.breaks) + 1)
+            splines = torch.from_numpy(interpolate(functions, self._grid))
+            self._hidden[key] = splines.view(self._grid.rows, len(hidden), -1).transpose(0, 1)  # (1 or kinds, rows, H)
+        return torch.matmul(self._hidden[key], radial.last(kinds).double())
 
 
 def first_rows(weights: StepWeights, n_types: int, present: frozenset[int], grid: Grid) -> tuple[list[int], Tensor]:

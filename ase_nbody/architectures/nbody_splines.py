@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, gradients_by_vectors
-from ase_nbody.architectures.compiled import Versions, first_rows, table, table_grid
+from ase_nbody.architectures.compiled import Tables, Versions, first_rows, table_grid
 from ase_nbody.architectures.nbody_steps import weights_of_steps
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels import EdgeList
@@ -104,8 +104,9 @@ def _tables(network: GatedNetwork, present: frozenset[int]) -> RadialTables:
     dtype = network.embedding.dtype
     grid = table_grid(weights, network.settings.cutoff, dtype)
     pairs, starts = first_rows(weights, len(network.settings.elements), present, grid)
-    tables = [table(weights, name, pairs, grid).flatten(0, 1).to(network.embedding) for name in weights.radial]
-    return RadialTables(Versions(network), present, grid, starts.to(network.embedding.device), tables)
+    tables = Tables(weights, grid)
+    coefficients = [tables.of(name, pairs).flatten(0, 1).to(network.embedding) for name in weights.radial]
+    return RadialTables(Versions(network), present, grid, starts.to(network.embedding.device), coefficients)
 
 
 def _energies(

@@ -96,7 +96,7 @@ def weights_of_steps(network: GatedNetwork) -> StepWeights:
                 weights.matrices[f"{name}{number}_{irrep}"] = matrix.detach()
         learned = radial_of(gate)
         last = learned.last.detach().double() * gate.average_neighbours**-0.5
-        weights.radial[f"radial{number}"] = radial(_Hidden(learned, settings.envelope_power), last)
+        weights.radial[f"radial{number}"] = radial(_Hidden(learned, settings.envelope_power), last, same_hidden=False)
     return weights
 
 

@@ -112,7 +112,7 @@ def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeight
         matrices = list(layer.radial.weights)
         hidden = _hidden(matrices[:-1], settings.cutoff, settings.bessel_functions, settings.envelope_power)
         weights.radial[f"radial{number}"] = radial(
-            hidden, matrices[-1].detach().double(), parts.neighbour_scales.double()
+            hidden, matrices[-1].detach().double(), parts.neighbour_scales.double(), same_hidden=True
         )
     *inner, last = (matrix.detach() for matrix in parts.readout.weights)
     weights.matrices |= {f"readout{number}_{_SCALAR}": matrix for number, matrix in enumerate(inner)}

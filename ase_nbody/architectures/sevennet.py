@@ -61,6 +61,9 @@ class SevenNetSettings(NetworkSettings):
     parity: bool = Field(
         default=True, description="harmonics 0e, 1o, 2e, ...; else 0e, 1e, 2e, ...: mirror images differ"
     )
+    unit_vectors: bool = Field(
+        default=True, description="harmonics of unit vectors; else of relative vectors in angstrom, times r^l"
+    )
     bessel_functions: int = Field(default=8, ge=1, description="radial basis functions, with trained roots")
     radial_widths: tuple[int, ...] = Field(default=(64, 64), description="widths of the radial networks")
     envelope: Literal["polynomial", "xplor"] = Field(default="polynomial", description="cutoff envelope")
@@ -205,10 +208,11 @@ class SevenNetNetwork(SteppedNetwork):
         """Weights of these steps. Edges are of as many kinds as there are elements of senders."""
         n_types = len(self.settings.elements)
         weights = StepWeights(torch.arange(n_types**2, device=self.embedding.device) % n_types)
+        powers = 0 if self.settings.unit_vectors else self.settings.max_degree + 1
         weights.vectors["embedding"] = self.embedding
         weights.vectors["energies"] = self.energy_scales.unsqueeze(1) * self.readout[:, 0]
         for number, layer in enumerate(self._layers()):
-            _layer_weights(layer, number, weights, n_types, self._hidden(layer), self.message_factors[number])
+            _layer_weights(layer, number, weights, self._hidden(layer), self.message_factors[number], powers)
         weights.vectors["isolated"] = -self._isolated_energies(weights).unsqueeze(1)
         return weights
 
@@ -234,6 +238,8 @@ class SevenNetNetwork(SteppedNetwork):
             values = values * _envelope(r, settings, piece)
             for matrix in layer.hidden:
                 values = functional.silu(values @ matrix.double()) * E3NN_SILU_GAIN
+            if not settings.unit_vectors:
+                values = torch.cat([values * r**degree for degree in range(settings.max_degree + 1)], dim=1)
             return values.unsqueeze(1).expand(-1, len(kinds), -1)
 
         return hidden
@@ -291,14 +297,20 @@ def _layer_steps(
 
 
 def _layer_weights(
-    layer: SevenNetLayer, number: int, weights: StepWeights, n_types: int, hidden: Hidden, factor: Tensor
+    layer: SevenNetLayer, number: int, weights: StepWeights, hidden: Hidden, factor: Tensor, powers: int
 ) -> None:
-    """Put the weights of one layer's steps among the others; `factor` multiplies its messages."""
+    """Put the weights of one layer's steps among the others.
+
+    `factor` multiplies its messages; `powers` of the distance stand side by side in the hidden layer, or none.
+    """
+    n_types = round(len(weights.kind_of_pair) ** 0.5)
     scalars = layer.shape_out[0].columns
     for block in layer.shape:
         irrep = str(block.irrep)
         last = layer.last[irrep].double() * factor.double()
-        weights.radial[f"radial{number}_{irrep}"] = radial(hidden, last)
+        if powers:
+            last = _by_degree(last, layer.tables[block.irrep], powers)
+        weights.radial[f"radial{number}_{irrep}"] = radial(hidden, last, same_hidden=True)
         weights.matrices[f"before{number}_{irrep}"] = layer.before[irrep]
     for name, matrix in layer.after.items():
         source, _, irrep = name.partition("_")
@@ -309,6 +321,14 @@ def _layer_weights(
         weights.vectors[f"before_bias{number}"] = layer.before_bias.expand(n_types, -1)
         weights.vectors[f"after_bias{number}"] = layer.after_bias[:scalars].expand(n_types, -1)
         weights.vectors[f"after_gates_bias{number}"] = layer.after_bias[scalars:].expand(n_types, -1)
+
+
+def _by_degree(last: Tensor, table: ProductTable, powers: int) -> Tensor:
+    """The last matrix for hidden layers times r^0, r^1, ...: a path takes the power that is its harmonics' degree."""
+    degrees = torch.tensor([table.second_irreps[path.second].degree for path in table.paths])
+    degrees = degrees.repeat_interleave(last.shape[1] // table.n_paths)
+    chosen = functional.one_hot(degrees, powers).T.to(last)  # (powers, paths C)
+    return (chosen.unsqueeze(1) * last).flatten(0, 1)
 
 
 def _put(weights: StepWeights, name: str, irrep: str, matrix: Tensor, scalars: int) -> None:

@@ -29,13 +29,14 @@ class SteppedNetwork(Network):
         """What its parameters are for these steps."""
 
 
-def radial(hidden: Hidden, last: Tensor, factors: Tensor | None = None) -> Radial:
+def radial(hidden: Hidden, last: Tensor, factors: Tensor | None = None, *, same_hidden: bool) -> Radial:
     """Radial weights of one last matrix for all kinds of edges.
 
     Args:
         hidden: see `Radial`.
         last: (H, paths C).
         factors: by which the weights of each kind are multiplied, (kinds,); 1 if not given.
+        same_hidden: see `Radial`.
     """
 
     def matrices(kinds: list[int]) -> Tensor:
@@ -43,4 +44,4 @@ def radial(hidden: Hidden, last: Tensor, factors: Tensor | None = None) -> Radia
             return last.expand(len(kinds), *last.shape)
         return factors[kinds][:, None, None] * last
 
-    return Radial(hidden, matrices)
+    return Radial(hidden, matrices, same_hidden)

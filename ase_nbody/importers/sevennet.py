@@ -1,4 +1,4 @@
-"""A potential from a checkpoint of the package `sevenn`: tensors and plain values are read, no code in the file is run."""
+"""A potential from a checkpoint of the package `sevenn`. Only tensors and plain values are read; no code is run."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def _new_name(name: str) -> str:
     """The name of a tensor since sevenn 0.10."""
     module, _, rest = name.partition(".")
     old = {"EdgeEmbedding": "edge_embedding", "rescale atomic energy": "rescale_atomic_energy"}
-    if any(word in module for word in _OLD_WORDS) or module in ("reducing nn input to hidden", "reducing nn hidden to energy"):
+    if any(word in module for word in _OLD_WORDS) or module in (
+        "reducing nn input to hidden",
+        "reducing nn hidden to energy",
+    ):
         module = module.replace(" ", "_")
     renamed = {
         "reducing_nn_input_to_hidden": "reduce_input_to_hidden",
@@ -125,6 +128,7 @@ def network_settings(checkpoint: Checkpoint) -> SevenNetSettings:
         "states": _states(config),
         "max_degree": _max_degree(config),
         "parity": bool(config["is_parity"]),
+        "unit_vectors": bool(config.get("_normalize_sph", False)),
         "bessel_functions": len(tensors["edge_embedding.basis_function.coeffs"]),
         "radial_widths": tuple(config["weight_nn_hidden_neurons"]),
         "biases": bool(config.get("use_modality", False)),
@@ -166,7 +170,6 @@ def _refuse_what_is_not_there(config: Mapping[str, Any]) -> None:
         "use_bias_in_linear": (False,),
         "act_scalar": ({"e": "silu", "o": "tanh"},),
         "act_gate": ({"e": "silu", "o": "tanh"},),
-        "_normalize_sph": (True,),
         "use_modal_node_embedding": (False,),
     }
     for name, values in allowed.items():

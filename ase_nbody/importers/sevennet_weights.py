@@ -70,7 +70,7 @@ class _Modal(NamedTuple):
     """A modality, and how many there are; none: None and 0."""
 
     number: int | None
-    count: int
+    size: int
 
 
 def _copy_layer(
@@ -178,7 +178,7 @@ def _linear(
     """
     matrices, start = {}, 0
     for irrep, rows, columns in blocks:
-        extra = modal.count * (irrep == _SCALAR)
+        extra = modal.size * (irrep == _SCALAR)
         matrices[irrep] = flat[start : start + rows * columns].view(rows, columns) / (rows + extra) ** 0.5
         start += rows * columns
     rest = flat[start:]
@@ -187,7 +187,7 @@ def _linear(
             raise ValueError(f"a linear layer of the model has {len(rest)} weights more than its states account for")
         return matrices, None
     _, rows, columns = next(block for block in blocks if block[0] == _SCALAR)
-    constants = rest.view(modal.count, columns) / (rows + modal.count) ** 0.5
+    constants = rest.view(modal.size, columns) / (rows + modal.size) ** 0.5
     return matrices, constants[modal.number]
 
 
@@ -215,7 +215,7 @@ def _copy_readout(
 ) -> float:
     """The two linear layers of the readout as one; the constant of the modality."""
     hidden = tensors["reduce_hidden_to_energy.linear.weight"].double()
-    last: Shape = network.layers[-1].shape_out  # type: ignore[union-attr, assignment]
+    last: Shape = network.layers[-1].shape_out  # type: ignore[assignment]
     if not config.get("use_modal_output_block"):
         modal = _Modal(None, 0)
     flat = tensors["reduce_input_to_hidden.linear.weight"].double()

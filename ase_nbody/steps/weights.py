@@ -25,10 +25,12 @@ class Radial:
     Attributes:
         hidden: hidden layers times envelope.
         last: from kinds to matrices (kinds, H, paths C).
+        same_hidden: the hidden layers do not depend on the kind.
     """
 
     hidden: Hidden
     last: Callable[[list[int]], Tensor]
+    same_hidden: bool = False
 
     def weights(self, distances: Tensor, kind: int, breaks: Sequence[float]) -> Tensor:
         """Weights of edges of one kind, (E, paths C)."""
