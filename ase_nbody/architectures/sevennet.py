@@ -106,16 +106,18 @@ class SevenNetLayer(nn.Module):
         gated = [block for block in self.shape_out if block.irrep.degree > 0]
         self.gates: Shape = (Block(_SCALAR, sum(block.columns for block in gated)),) if gated else ()
         wanted = tuple(block.irrep for block in self.shape_out)
+        harmonics = _harmonics(settings)
+        self.sources = tuple(block for block in self.shape if _leads_to(block.irrep, harmonics, wanted))
         self.tables: dict[Irrep, ProductTable] = {
-            block.irrep: product_table((block.irrep,), _harmonics(settings), wanted) for block in self.shape
+            block.irrep: product_table((block.irrep,), harmonics, wanted) for block in self.sources
         }
-        columns = {block.irrep: self.tables[block.irrep].n_paths * block.columns for block in self.shape}
+        columns = {block.irrep: self.tables[block.irrep].n_paths * block.columns for block in self.sources}
         widths = (settings.bessel_functions, *settings.radial_widths)
         self.hidden = nn.ParameterList(_normal(a, b, generator) for a, b in pairwise(widths))
         self.last = nn.ParameterDict({str(i): _normal(widths[-1], n, generator) for i, n in columns.items()})
-        self.before = nn.ParameterDict({str(b.irrep): _normal(b.columns, b.columns, generator) for b in self.shape})
+        self.before = nn.ParameterDict({str(b.irrep): _normal(b.columns, b.columns, generator) for b in self.sources})
         self.after = nn.ParameterDict()
-        for block in self.shape:
+        for block in self.sources:
             table = self.tables[block.irrep]
             for irrep, paths in zip(table.output_irreps, table.output_multiplicities, strict=True):
                 self.after[f"{block.irrep}_{irrep}"] = _normal(paths * block.columns, self._width(irrep), generator)
@@ -129,6 +131,11 @@ class SevenNetLayer(nn.Module):
         """Columns of an irrep after the layer, those of the gates behind the even scalars."""
         columns = next(block.columns for block in self.shape_out if block.irrep == irrep)
         return columns + sum(block.columns for block in self.gates) * (irrep == _SCALAR)
+
+
+def _leads_to(irrep: Irrep, harmonics: Irreps, wanted: Irreps) -> bool:
+    """Whether the products with harmonics contain an irrep that is wanted."""
+    return any(made in wanted for harmonic in harmonics for made in irrep.products(harmonic))
 
 
 def _normal(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
@@ -272,7 +279,7 @@ def _layer_steps(
     if gates:
         shapes[gates] = layer.gates
     targets = {"after": mixed, "after_gates": gates} if gates else {"after": mixed}
-    sources = {block: (f"senders{number}_{block.irrep}", f"messages{number}_{block.irrep}") for block in layer.shape}
+    sources = {block: (f"senders{number}_{block.irrep}", f"messages{number}_{block.irrep}") for block in layer.sources}
     for block, (senders, _) in sources.items():
         shapes[senders] = (block,)
         yield Mix(below, senders, f"before{number}")
@@ -305,7 +312,7 @@ def _layer_weights(
     """
     n_types = round(len(weights.kind_of_pair) ** 0.5)
     scalars = layer.shape_out[0].columns
-    for block in layer.shape:
+    for block in layer.sources:
         irrep = str(block.irrep)
         last = layer.last[irrep].double() * factor.double()
         if powers:

@@ -195,7 +195,8 @@ def _number_of_modality(config: Mapping[str, Any], modality: str | None) -> int 
             raise ValueError(f"the model has no modalities: leave '{modality}' out")
         return None
     if modality not in known:
-        raise ValueError(f"the model has the modalities {', '.join(known)}: choose one of them, not {modality}")
+        came = f"not '{modality}'" if modality else "by --modality"
+        raise ValueError(f"the model has the modalities {', '.join(known)}: choose one of them, {came}")
     return int(known[modality])
 
 

@@ -108,6 +108,20 @@ def scaled_by_type(name: str, settings: KernelSettings, components: int, *, accu
     return w
 
 
+def shifted_energies(name: str, settings: KernelSettings) -> Builder:
+    """Add to the energies of nodes begin..end the number of each one's type; zero for those without kept edges."""
+    given = [*indices("types", "nodes"), *indices("offsets", "node bounds"), *indices("ends", "nodes")]
+    energies = numbers("energies", "nodes", 1, ADD)
+    w = Builder(name, settings, Signature(given, numbers("vectors", "types", 1), energies))
+    with w.loop(w.begin, w.end) as n:
+        pointer = w.row("energies", n)
+        number = w.load_scalar(w.row("vectors", w.integer("types", n)))
+        w.store_scalar(w.add(w.load_scalar(pointer), number), pointer)
+        with w.when(w.at_least(w.minus(w.integer("offsets", n), w.integer("ends", n)), 0)):
+            w.store_scalar(w.scalar(0.0), pointer)
+    return w
+
+
 def zeros(name: str, settings: KernelSettings, length: int) -> Builder:
     """Store zeros in the rows of nodes begin..end."""
     w = Builder(name, settings, Signature(numbers("out", "nodes", length, WRITE)))

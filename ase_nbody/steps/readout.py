@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from typing_extensions import override
 
 from ase_nbody.kernels import node_code
@@ -50,7 +51,9 @@ class Readout(Step):
 
 @dataclass(frozen=True)
 class Shift(Step):
-    """Adds a number of the atom's element to the energies.
+    """Adds a number of the atom's element to the energies, and makes them zero where an atom has no neighbours.
+
+    The numbers are minus the energies that the other steps give to isolated atoms, up to rounding.
 
     Attributes:
         weights: name of the numbers, (T, 1).
@@ -66,16 +69,16 @@ class Shift(Step):
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
-        atoms.energies = atoms.energies + atoms.weights.vectors[self.weights][atoms.types, 0]
+        shifted = atoms.energies + atoms.weights.vectors[self.weights][atoms.types, 0]
+        has_neighbours = atoms.pairs.receiver_offsets.diff() > 0
+        atoms.energies = torch.where(has_neighbours, shifted, 0.0)
 
     @override
     def up(self, w: StepWriter) -> None:
         settings = w.settings(1)
-        function = w.function(
-            "rows_of_types", (1, True), lambda n: node_code.rows_of_types(n, settings, 1, accumulate=True)
-        )
-        types, energies = w.phase.block_of("types"), w.phase.block_of("energies")
-        w.call(function, types=types, vectors=w.vectors(self.weights), out=energies)
+        function = w.function("shifted", 0, lambda n: node_code.shifted_energies(n, settings))
+        given = w.phase.wholes("types", "offsets", "ends", "energies")
+        w.call_on_nodes(function, **given, vectors=w.vectors(self.weights))
 
     @override
     def down(self, w: StepWriter) -> None:

@@ -1,0 +1,174 @@
+"""SevenNet: the shipped model gives sevenn's own numbers; checkpoints are read without running code."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+from ase_nbody import NBodyCalculator
+from ase_nbody.architectures.sevennet import SevenNetNetwork, SevenNetSettings
+from ase_nbody.importers.sevennet import Checkpoint, imported_potential, network_settings, read_checkpoint
+from ase_nbody.model_file import load_model
+from ase_nbody.models_directory import find_model
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import predict
+from ase_nbody.timings import Timings
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks" / "universal"))
+from structures import structures  # noqa: E402
+
+REFERENCE = {row["name"]: row for row in json.loads((ROOT / "tests" / "sevennet_0.json").read_text())["rows"]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_universal_gives_the_numbers_of_sevenn(dtype: torch.dtype) -> None:
+    potential, _ = load_model(find_model("universal"), device="cpu", dtype=dtype)
+    tolerance = 2e-6 if dtype == torch.float64 else 1e-4  # weights are stored in float32
+    for name, atoms in structures():
+        if name in REFERENCE:
+            row = REFERENCE[name]
+            found = predict(potential, neighbour_graph(atoms, potential.cutoff, dtype=dtype))
+            assert abs(float(found.energy[0]) - row["energy"]) < tolerance * len(atoms), name
+            assert np.abs(found.forces.numpy() - row["forces"]).max() < tolerance, name
+            if "stress" in row:
+                assert np.abs(found.stress[0].numpy() - row["stress"]).max() < tolerance, name
+
+
+def test_universal_is_a_calculator_for_a_crystal_of_three_elements() -> None:
+    atoms = bulk("NaCl", "rocksalt", a=5.64) * (2, 1, 1)
+    atoms.symbols[0] = "K"
+    atoms.rattle(0.05, seed=0)
+    atoms.calc = NBodyCalculator("universal", dtype="float64")
+    step, forces = 1e-4, atoms.get_forces()
+    atoms.positions[1, 2] += step
+    above = atoms.get_potential_energy()
+    atoms.positions[1, 2] -= 2 * step
+    assert (atoms.get_potential_energy() - above) / (2 * step) == pytest.approx(forces[1, 2], abs=1e-6)
+
+
+SMALL = {
+    "elements": ("H", "O"),
+    "cutoff": 3.5,
+    "states": ("6x0e", "5x0e+4x1e+2x2e", "3x0e"),
+    "parity": False,
+    "radial_widths": (7,),
+    "bessel_functions": 4,
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"parity": True, "states": ("6x0e", "5x0e+2x0o+4x1o+3x1e+2x2e", "3x0e")},
+        {"envelope": "xplor", "envelope_start": 2.8, "biases": True},
+        {"unit_vectors": False, "radial_widths": ()},
+    ],
+    ids=str,
+)
+def test_compiled_evaluation_is_that_of_autograd(settings: dict[str, object]) -> None:
+    chosen = SevenNetSettings(**{**SMALL, **settings})
+    network = SevenNetNetwork(chosen, torch.Generator().manual_seed(0)).double()
+    if chosen.biases:
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if "bias" in name:
+                    parameter.normal_(generator=torch.Generator().manual_seed(1))
+    atoms = bulk("O", "fcc", a=3.4, cubic=True)
+    atoms.symbols[1] = "H"
+    atoms.rattle(0.1, seed=0)
+    graph = neighbour_graph(atoms, 4.0, dtype=torch.float64)
+    positions = graph.positions.clone().requires_grad_()
+    energies = network(type(graph)(**{**graph.__dict__, "positions": positions}))
+    (forces,) = torch.autograd.grad(energies.sum(), positions)
+    found = network.gradients(graph, Timings())
+    assert float(forces.abs().max()) > 1e-3
+    torch.testing.assert_close(found.energies, energies.detach(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.positions, forces, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        (("6x0e", "4x1e+5x0e", "3x0e"), "states must begin with 0e"),
+        (("6x0e", "5x0e+4y1e", "3x0e"), "states must look like '64x0e"),
+        (("6x0e+2x1o", "5x0e", "3x0e"), "the first and the last states are invariant"),
+    ],
+)
+def test_states_that_cannot_be(states: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        SevenNetSettings(**{**SMALL, "states": states})
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+CONFIG = {
+    "version": "0.11.0",
+    "_type_map": {8: 1, 1: 0},
+    "cutoff": 4.0,
+    "lmax": 1,
+    "channel": 4,
+    "num_convolution_layer": 2,
+    "irreps_manual": False,
+    "is_parity": False,
+    "interaction_type": "nequip",
+    "self_connection_type": "linear",
+    "act_radial": "silu",
+    "radial_basis": {"radial_basis_name": "bessel", "bessel_basis_num": 3},
+    "cutoff_function": {"cutoff_function_name": "poly_cut", "poly_cut_p_value": 6},
+    "weight_nn_hidden_neurons": [5],
+    "_normalize_sph": True,
+}
+TENSORS = {"0_convolution.denominator": torch.tensor([3.0]), "edge_embedding.basis_function.coeffs": torch.ones(3)}
+
+
+def test_settings_of_a_checkpoint() -> None:
+    settings = network_settings(Checkpoint(CONFIG, TENSORS))
+    assert settings.elements == ("H", "O")
+    assert settings.states == ("4x0e", "4x0e+4x1e", "4x0e")
+    assert settings.average_neighbours == pytest.approx(9.0)
+    assert settings.unit_vectors and settings.envelope_power == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"is_parity": True}, "the model has is_parity = True; ase_nbody can take over False only"),
+        ({"self_connection_type": "nequip"}, "self_connection_type = nequip; ase_nbody can take over linear only"),
+        ({"radial_basis": {"radial_basis_name": "gaussian"}}, r"radial basis gaussian; .* bessel only"),
+        ({"lmax": 5}, "degree 5; ase_nbody goes to 4"),
+        (
+            {"use_modality": True, "_modal_map": {"R2SCAN": 0, "PBE": 1}},
+            "the modalities R2SCAN, PBE: choose one of them, by --modality",
+        ),
+    ],
+)
+def test_checkpoints_that_are_refused(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        imported_potential(Checkpoint({**CONFIG, **change}, TENSORS))
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    class Touches:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "touched",)
+
+    torch.save({"config": CONFIG, "model_state_dict": {"x": Touches()}}, tmp_path / "bad.pth", pickle_module=pickle)
+    with pytest.raises(
+        ValueError, match=r"bad.pth is not a checkpoint of sevenn that holds tensors and plain values only"
+    ):
+        read_checkpoint(tmp_path / "bad.pth")
+    assert not (tmp_path / "touched").exists()
+    with pytest.raises(FileNotFoundError, match="give a checkpoint"):
+        read_checkpoint(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    with pytest.raises(ValueError, match=r"text.pth is not a checkpoint of sevenn"):
+        read_checkpoint(tmp_path / "text.pth")
