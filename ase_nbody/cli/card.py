@@ -190,11 +190,17 @@ def _setting_rows(information: ModelInformation) -> Iterator[tuple[str, str, str
 
 def _command(information: ModelInformation) -> str:
     command = information.training.get("command")
+    if "imported_from" in information.training:
+        return "Weights of others, taken over."
     return f"```sh\n{command}\n```" if command else "The command is not given."
 
 
 def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     training = information.training
+    if "imported_from" in training:
+        yield "imported from", f"{training['file']} of {training['imported_from']} (sha256 `{training['sha256']}`)"
+    if "citation" in training:
+        yield "cite", training["citation"]
     if "seconds" in training:
         yield "training time", f"{training['seconds']:.0f} seconds"
     for name, words in (("epochs", "epochs"), ("steps", "steps"), ("best_epoch", "epoch of the best weights")):
