@@ -1,6 +1,6 @@
 """Milliseconds of one energy and forces through ASE: `universal` and sevenn's own calculator with the same weights.
 
-    python benchmarks/universal/speed.py --sevenn SEVENN_ENVIRONMENT/bin/python [--threads 1] [--repeats 2 4] 
+    python benchmarks/universal/speed.py --sevenn SEVENN/bin/python [--threads 1] [--repeats 2 4] [--rounds 2]
 
 Silicon boxes of 8 n^3 atoms. Both run in their own processes, in turns, in float32; the best of each is compared.
 """
