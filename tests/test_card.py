@@ -154,7 +154,8 @@ def test_shipped_models_say_what_they_are(name):
     information = SHIPPED[name].information
     assert information.name == name
     assert information.method and information.licence and information.training["command"]
-    assert any(key.startswith("test") for key in information.errors)
+    tested = any(key.startswith("test") for key in information.errors)
+    assert tested or {"imported_from", "sha256", "citation"} <= information.training.keys()
 
 
 def test_readme_has_the_table_of_the_shipped_models(printed):

@@ -36,6 +36,15 @@ LAMMPS = (
 )
 
 
+REPELLING = [entry.name for entry in list_models() if entry.information.repulsion is not None]
+
+
+def test_a_shipped_model_without_repulsion_says_so() -> None:
+    others = [entry.information for entry in list_models() if entry.name not in REPELLING]
+    assert [information.name for information in others] == ["universal"]
+    assert "it has no nuclear repulsion" in (others[0].not_for or "")
+
+
 def column(values) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
@@ -85,7 +94,7 @@ def test_the_network_sees_no_distance_far_below_the_onset():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+@pytest.mark.parametrize("name", REPELLING)
 def test_every_pair_of_every_shipped_model_repels_down_to_a_third_of_an_angstrom(name, dtype):
     calculator = NBodyCalculator(name, device="cpu", dtype=dtype, outside="ignore")
     elements = calculator.potential.elements
@@ -135,7 +144,7 @@ def test_the_networks_energy_fades_where_an_atom_has_two_contacts():
             assert (shares <= left).any() and shares[0] == 1.0
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+@pytest.mark.parametrize("name", REPELLING)
 def test_nothing_changes_beyond_the_onsets(name):
     potential, information = load_model({entry.name: entry.path for entry in list_models()}[name])
     assert potential.repulsion is not None

@@ -190,8 +190,6 @@ def _setting_rows(information: ModelInformation) -> Iterator[tuple[str, str, str
 
 def _command(information: ModelInformation) -> str:
     command = information.training.get("command")
-    if "imported_from" in information.training:
-        return "Weights of others, taken over."
     return f"```sh\n{command}\n```" if command else "The command is not given."
 
 

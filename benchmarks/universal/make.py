@@ -43,6 +43,7 @@ def main() -> None:
         "file": arguments.checkpoint.name,
         "sha256": file_hash(arguments.checkpoint),
         "citation": CITATION,
+        "command": "python benchmarks/universal/make.py checkpoint_sevennet_0.pth models/universal.safetensors",
     }
     information = model_information(
         potential,
