@@ -126,6 +126,10 @@ class Network(nn.Module, ABC):
         """Matrices (rows, columns) that mix channels, which an optimizer may step along as wholes."""
         return [weight for module in self.modules() if isinstance(module, Mixing) for weight in module.weights.values()]
 
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """Parameters that the energies are a linear function of, all of them together; none where there are no such."""
+        return []
+
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What the parts of `gradients` do for a graph without edges beyond the cutoff; None where it is not known."""
         return None

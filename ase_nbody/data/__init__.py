@@ -13,7 +13,7 @@ from ase_nbody.data.reference_energies import (
     reference_energies,
     without_isolated_atoms,
 )
-from ase_nbody.data.samples import Sample, batch_samples, samples, targets
+from ase_nbody.data.samples import Sample, batch_samples, batches_of_samples, samples, targets
 from ase_nbody.data.shifts import CompositionShift, shift_words
 from ase_nbody.data.splits import default_validation_size, merge, split
 from ase_nbody.data.statistics import Statistics, statistics
@@ -29,6 +29,7 @@ __all__ = [
     "Statistics",
     "all_isolated_energies",
     "batch_samples",
+    "batches_of_samples",
     "default_validation_size",
     "energy_shifts",
     "error_report",
