@@ -206,10 +206,6 @@ class GatedNetwork(Network):
         """States of the atoms, (N, 1, C), by their one-hot types."""
         return (types @ self.embedding).unsqueeze(1)
 
-    def linear_readouts(self) -> list[nn.Parameter]:
-        """The readout of every level: a level's energies are its invariant states times it."""
-        return [gate.readout for gate in self.gates if isinstance(gate, Gate)]
-
     def one_hot_types(self, graph: Graph) -> Tensor:
         """1 at the element of each atom, (N, T)."""
         types = functional.one_hot(self.type_of_number[graph.atomic_numbers], len(self.settings.elements))

@@ -3,7 +3,7 @@
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.data.errors import ErrorReport, Evaluation, energy_shifts, error_report, evaluate
 from ase_nbody.data.plots import parity_plot
-from ase_nbody.data.reading import read_dataset, read_structures
+from ase_nbody.data.reading import labelled_dataset, read_dataset, read_structures
 from ase_nbody.data.reference_energies import (
     ReferenceEnergies,
     all_isolated_energies,
@@ -37,6 +37,7 @@ __all__ = [
     "is_isolated_atom",
     "isolated_atoms",
     "isolated_energies",
+    "labelled_dataset",
     "merge",
     "parity_plot",
     "read_dataset",

@@ -24,6 +24,7 @@ from ase_nbody.training.scale import learnt_nothing
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
+from ase_nbody.training.validation import assign
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
 
@@ -44,9 +45,7 @@ def finish(
         ValueError: the errors on some file could not be computed; the model is written without them.
     """
     output = files.settings.output
-    with torch.no_grad():
-        for name, parameter in state.network.named_parameters():
-            parameter.copy_(state.best[name])
+    assign(state.network, state.best)
     envelope = _envelope(found, data.start)
     if files.settings.repulsion:
         onsets = repulsion_onsets(task.potential, envelope.closest_distances)
