@@ -195,6 +195,10 @@ def _command(information: ModelInformation) -> str:
 
 def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     training = information.training
+    if "adaptation" in training:
+        start = training["start"]
+        yield "adapted from", start["name"] + (f" (`{start['sha256']}`)" if start["sha256"] else "")
+        yield "method of the adaptation", training["adaptation"]["method"]
     if "seconds" in training:
         yield "training time", f"{training['seconds']:.0f} seconds"
     for name, words in (("epochs", "epochs"), ("steps", "steps"), ("best_epoch", "epoch of the best weights")):
