@@ -41,7 +41,7 @@ def adapt(
         int | None,
         typer.Option(help="Parts that are held out in turn.", show_default="1, and 3 for less than 20 structures"),
     ] = None,
-    rank: Annotated[int, typer.Option(help="Rank of the updates of low-rank.")] = 4,
+    rank: Annotated[int, typer.Option(help="Rank of the updates of low-rank.")] = 16,
     decay: Annotated[float, typer.Option(help="Decay of the distance to the start, per step and learning rate.")] = 0.1,
     learning_rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 0.005,
     batch_size: Annotated[int, typer.Option(help="Structures per step.")] = 5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,7 @@ from ase_nbody.meta.references import Referenced
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget, StepBudget, TimeBudget
+from ase_nbody.training.stopping import TrainingDivergedError
 
 SHORT = 0.07
 """Share of the time that each candidate which takes steps has in the comparison."""
@@ -65,17 +66,16 @@ def adapt(start: Potential, data: Dataset, settings: AdaptationSettings, say: Ca
     """
     search = _Search.begun(start, data, settings, say)
     rows = search.compared()
-    best = min((row for row in rows if row.candidate in search.candidates), key=lambda row: row.score)
+    best = _best(rows, search.candidates)
     if best.candidate.takes_steps and settings.steps is None:
-        rows.append(search.row(best.candidate, search.time(LONG)))
-        scratch = next(row for row in rows if row.candidate is SCRATCH)
-        if scratch.score < best.score:  # the same time for both
-            rows.append(search.row(SCRATCH, search.time(LONG)))
-        best = min((row for row in rows if row.candidate is best.candidate), key=lambda row: row.score)
+        scratch_leads = _best(rows, [best.candidate, SCRATCH]).candidate is SCRATCH  # after the same time
+        rows += search.rows([best.candidate, *([SCRATCH] if scratch_leads else [])], search.time(LONG))
+        best = _best(rows, [best.candidate])
     reason = _reason(rows, best, settings)
     _refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
-    fit = best.candidate.fitted(search.start, search.structures, None, search.last_budget(best), settings)
+    last = best.candidate if best.steps or not best.candidate.takes_steps else START  # no step was better than none
+    fit = last.fitted(search.start, search.structures, None, search.last_budget(best), settings)
     return Adaptation(
         referenced=fit.referenced,
         rows=tuple(rows),
@@ -123,19 +123,29 @@ class _Search:
     def last_budget(self, best: Row) -> Budget:
         """The budget of the fit to all structures: the steps that were best, in the time that is left."""
         left = 60.0 * self.settings.minutes - self.seconds()
-        if self.settings.steps is not None:
-            return StepBudget(max(best.steps, 1))
-        return StepBudget(max(best.steps, 1), max(left, 60.0 * self.settings.minutes * SHORT))
+        steps = max(best.steps, 1)
+        return (
+            StepBudget(steps)
+            if self.settings.steps is not None
+            else StepBudget(steps, max(left, 60.0 * self.settings.minutes * SHORT))
+        )
 
-    def row(self, candidate: Candidate, budget: Budget) -> Row:
-        found = held_out_errors(candidate, self.start, self.structures, self.parts, budget, self.settings)
-        self.say(f"{candidate.words}: held-out {row_words(found)}")
-        return found
+    def rows(self, several: Iterable[Candidate], budget: Budget) -> list[Row]:
+        """A row for each candidate; those that diverge have none."""
+        rows = []
+        for candidate in several:
+            try:
+                row = held_out_errors(candidate, self.start, self.structures, self.parts, budget, self.settings)
+            except TrainingDivergedError:
+                self.say(f"{candidate.words}: diverged, and is left out")
+                continue
+            self.say(f"{candidate.words}: held-out {row_words(row)}")
+            rows.append(row)
+        return rows
 
     def compared(self) -> list[Row]:
         """Rows of the start, the candidates and a training from scratch, each for the same time."""
-        tried = dict.fromkeys((START, *self.candidates, SCRATCH))
-        return [self.row(candidate, self.time(SHORT)) for candidate in tried]
+        return self.rows(dict.fromkeys((START, *self.candidates, SCRATCH)), self.time(SHORT))
 
 
 def row_words(row: Row) -> str:
@@ -169,6 +179,16 @@ def _check_elements(start: Potential, data: Dataset) -> None:
         )
 
 
+def _best(rows: Sequence[Row], among: Sequence[Candidate]) -> Row:
+    known = [row for row in rows if row.candidate in among]
+    if not known:
+        raise TrainingDivergedError(
+            f"{', '.join(candidate.words for candidate in among)}: diverged; lower --learning-rate, "
+            "or leave out --method"
+        )
+    return min(known, key=lambda row: row.score)
+
+
 def _reason(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str:
     if settings.method != "choose":
         return f"asked for; score {best.score:.1f} on held-out structures, the start has {rows[0].score:.1f}"
@@ -182,7 +202,7 @@ def _reason(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str
 
 def _refuse_worse(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> None:
     scratch = [row for row in rows if row.candidate is SCRATCH]
-    for other in (rows[0], scratch[-1]):
+    for other in (rows[0], *scratch[-1:]):
         if best.score > other.score and not settings.accept_worse:
             raise WorseModelError(
                 f"{best.candidate.words} would be worse than {other.candidate.words}: held-out {row_words(best)}, "

@@ -57,7 +57,7 @@ class Candidate(ABC):
             settings: of the adaptation.
 
         Raises:
-            ValueError: a training diverged.
+            TrainingDivergedError: a training diverged.
         """
 
 

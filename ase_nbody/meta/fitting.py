@@ -103,7 +103,7 @@ def stepped(
         The number of steps of the weights that are kept.
 
     Raises:
-        ValueError: the training diverged.
+        TrainingDivergedError: the training diverged.
     """
     network = potential.network
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}

@@ -83,7 +83,7 @@ def held_out_errors(
         settings: of the adaptation.
 
     Raises:
-        ValueError: a training diverged.
+        TrainingDivergedError: a training diverged.
     """
     evaluations, scores, steps, seconds = [], [], [], 0.0
     for fold in parts:

@@ -23,7 +23,7 @@ class AdaptationSettings(FittingSettings):
     folds: int | None = Field(
         default=None, ge=1, description="parts held out in turn; none: 1, and 3 for less than 20 structures"
     )
-    rank: int = Field(default=4, ge=1, description="rank of the updates of low-rank")
+    rank: int = Field(default=16, ge=1, description="rank of the updates of low-rank")
     decay: float = Field(
         default=0.1, ge=0, description="decay of the distance to the start, per step and learning rate"
     )

@@ -23,7 +23,7 @@ from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
 from ase_nbody.training.state import HistoryRow, TrainingState
-from ase_nbody.training.stopping import TrainingStoppedError
+from ase_nbody.training.stopping import TrainingDivergedError, TrainingStoppedError
 from ase_nbody.training.validation import score, validation_errors
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
 
     Raises:
         TrainingStoppedError: a stop was requested; the checkpoint, if there is one, is written.
-        ValueError: the loss or a gradient is not finite.
+        TrainingDivergedError: the loss or a gradient is not finite.
         OSError: there is no room for the checkpoint of the first step.
     """
     counters, settings = state.counters, task.settings
@@ -142,7 +142,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
         fabric: averages gradients over devices.
 
     Raises:
-        ValueError: the loss or its gradient is not finite; the network is left as it was.
+        TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
     batch = batch_samples([task.samples[i] for i in chosen.tolist()])
     prediction = trainable_prediction(task.potential, batch.graph)
@@ -160,11 +160,11 @@ def update(task: Task, state: TrainingState, rate: float, value: float) -> None:
     """Change network and averaged weights by the gradient of the loss, which has this value.
 
     Raises:
-        ValueError: the gradient is not finite; the network is left as it was.
+        TrainingDivergedError: the gradient is not finite; the network is left as it was.
     """
     norm = torch.nn.utils.clip_grad_norm_(list(state.network.parameters()), task.settings.gradient_clip).item()
     if not math.isfinite(norm):
-        raise ValueError(
+        raise TrainingDivergedError(
             f"the training diverged in step {state.counters.step + 1}: loss {value}, gradient {norm}. "
             f"{_advice(task.settings)}, and look for structures with extreme forces; the last checkpoint is kept"
         )
@@ -195,7 +195,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
     """Add the errors of the averaged weights to the history, and keep these weights if they are the best.
 
     Raises:
-        ValueError: an error is not finite.
+        TrainingDivergedError: an error is not finite.
     """
     counters = state.counters
     found = validation_errors(task.potential, task.validation, state.averaged)
@@ -213,7 +213,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         score=score(found, task.weights),
     )
     if not math.isfinite(row.score):
-        raise ValueError(
+        raise TrainingDivergedError(
             f"the training diverged: validation errors after step {row.step} are not finite. {_advice(task.settings)}"
         )
     display.validation(row, best=state.record(row))
