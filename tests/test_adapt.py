@@ -186,7 +186,7 @@ def test_a_model_that_would_be_worse_is_refused() -> None:
         for readout in start.network.linear_readouts():
             readout *= 100.0
     values: dict[str, Any] = {"steps": 2, "method": "start"}
-    with pytest.raises(WorseModelError, match="the start, .* would be worse than from random weights") as error:
+    with pytest.raises(WorseModelError, match=r"the start, .* would be worse than from random weights") as error:
         adapt(start, data, AdaptationSettings(**values), silent)
     assert "--accept-worse" in str(error.value)
     taken = adapt(start, data, AdaptationSettings(**values, accept_worse=True), silent)

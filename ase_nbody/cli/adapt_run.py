@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from ase_nbody.cli.inputs import check_outputs
 from ase_nbody.cli.output import say, warn
@@ -77,17 +74,17 @@ def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
 def _print_table(adaptation: Adaptation) -> None:
     n, n_folds = adaptation.n_held_out
     how = "one fold, the same for all" if n_folds == 1 else f"{n_folds} folds in turn"
-    table = Table(
-        title=f"MAE on {n} held-out structures ({how}); before: the first row, after: the others", title_justify="left"
-    )
-    table.add_column("candidate", no_wrap=True)
-    for column in ("meV/Å", "meV/atom", "score", "steps", "s"):
-        table.add_column(column, justify="right", no_wrap=True)
+    say(f"MAE on {n} held-out structures ({how}); the first row is before, the others are after:")
+    say(_line(["candidate", "meV/Å", "meV/atom", "score", "steps", "s"]))
     for row in adaptation.rows:
         mark = " *" if row is adaptation.chosen else ""
-        table.add_row(row.candidate.words + mark, *_cells(row))
-    Console(highlight=False).print(table)
+        say(_line([row.candidate.words + mark, *_cells(row)]))
     say(f"* chosen: {adaptation.reason}; fitted to all structures in {adaptation.steps} steps")
+
+
+def _line(cells: Sequence[str]) -> str:
+    first, *others = cells
+    return f"{first:<42}" + "".join(f"{cell:>10}" for cell in others)
 
 
 def _cells(row: Row) -> list[str]:
