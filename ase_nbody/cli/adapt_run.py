@@ -14,7 +14,7 @@ from ase_nbody.data import Dataset, ErrorReport, evaluate, read_dataset
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
-from ase_nbody.meta.model import Origin, adapted_model
+from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
@@ -38,7 +38,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
         raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")
     check_outputs([output], options["force"])
     potential, information = load_model(path)
-    origin = Origin(potential, information, file_hash(path), information.name)
+    origin = StartModel(potential, information, file_hash(path), information.name)
     data = _read(options["data"], options)
     others = {f"test {file.name}": _read(file, options) for file in options["test"] or ()}
     remember = None if options["remember"] is None else _read(options["remember"], options)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ase_nbody.data import Dataset, without_isolated_atoms
-from ase_nbody.meta.candidates import SCRATCH, START, Candidate, candidates
+from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, candidates
 from ase_nbody.meta.fitting import Structures, copied, prepared
 from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors
 from ase_nbody.meta.references import Referenced
@@ -94,7 +94,7 @@ class _Search:
     start: Potential
     structures: Structures
     parts: Sequence[Fold]
-    candidates: Sequence[Candidate]
+    candidates: Sequence[AdaptationMethod]
     settings: AdaptationSettings
     say: Callable[[str], None]
     begun_at: float
@@ -130,7 +130,7 @@ class _Search:
             else StepBudget(steps, max(left, 60.0 * self.settings.minutes * SHORT))
         )
 
-    def rows(self, several: Iterable[Candidate], budget: Budget) -> list[Row]:
+    def rows(self, several: Iterable[AdaptationMethod], budget: Budget) -> list[Row]:
         """A row for each candidate; those that diverge have none."""
         rows = []
         for candidate in several:
@@ -158,7 +158,7 @@ def row_words(row: Row) -> str:
     return ", ".join([*words, f"{row.seconds:.0f} s"])
 
 
-def _candidates(start: Potential, settings: AdaptationSettings) -> list[Candidate]:
+def _candidates(start: Potential, settings: AdaptationSettings) -> list[AdaptationMethod]:
     known = candidates(start)
     if settings.method == "choose":
         return list(known.values())
@@ -179,7 +179,7 @@ def _check_elements(start: Potential, data: Dataset) -> None:
         )
 
 
-def _best(rows: Sequence[Row], among: Sequence[Candidate]) -> Row:
+def _best(rows: Sequence[Row], among: Sequence[AdaptationMethod]) -> Row:
     known = [row for row in rows if row.candidate in among]
     if not known:
         raise TrainingDivergedError(

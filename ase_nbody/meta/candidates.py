@@ -26,7 +26,7 @@ from ase_nbody.training.state import network_optimizers
 
 
 @dataclass(frozen=True)
-class Candidate(ABC):
+class AdaptationMethod(ABC):
     """One way to a model of the structures; it changes neither start nor structures.
 
     Attributes:
@@ -62,7 +62,7 @@ class Candidate(ABC):
 
 
 @dataclass(frozen=True)
-class StartItself(Candidate):
+class StartItself(AdaptationMethod):
     """The start with new reference energies."""
 
     def fitted(
@@ -73,13 +73,13 @@ class StartItself(Candidate):
         budget: Budget,
         settings: AdaptationSettings,
     ) -> Fit:
-        """See `Candidate.fitted`."""
+        """See `AdaptationMethod.fitted`."""
         begun = time.monotonic()
         return Fit(referenced(start, structures), 0, time.monotonic() - begun)
 
 
 @dataclass(frozen=True)
-class Readouts(Candidate):
+class Readouts(AdaptationMethod):
     """Ridge regression of the readouts."""
 
     def fitted(
@@ -90,7 +90,7 @@ class Readouts(Candidate):
         budget: Budget,
         settings: AdaptationSettings,
     ) -> Fit:
-        """See `Candidate.fitted`; the strength comes from folds of the structures that are learnt."""
+        """See `AdaptationMethod.fitted`; the strength comes from folds of the structures that are learnt."""
         begun = time.monotonic()
         own = copied(start)
         exact = replace(own, network=copied(start).network.double())
@@ -104,7 +104,7 @@ class Readouts(Candidate):
 
 
 @dataclass(frozen=True)
-class Steps(Candidate):
+class Steps(AdaptationMethod):
     """Training from the start, of all or some of its parameters.
 
     Attributes:
@@ -122,7 +122,7 @@ class Steps(Candidate):
         budget: Budget,
         settings: AdaptationSettings,
     ) -> Fit:
-        """See `Candidate.fitted`."""
+        """See `AdaptationMethod.fitted`."""
         begun = time.monotonic()
         own = referenced(copied(start), structures).potential
         with only_trained(own.network, parameter_groups(own.network)[self.group]):
@@ -135,7 +135,7 @@ class Steps(Candidate):
 
 
 @dataclass(frozen=True)
-class LowRankUpdates(Candidate):
+class LowRankUpdates(AdaptationMethod):
     """Updates of low rank of the mixing matrices."""
 
     takes_steps = True
@@ -148,7 +148,7 @@ class LowRankUpdates(Candidate):
         budget: Budget,
         settings: AdaptationSettings,
     ) -> Fit:
-        """See `Candidate.fitted`."""
+        """See `AdaptationMethod.fitted`."""
         begun = time.monotonic()
         own = referenced(copied(start), structures).potential
         network = own.network
@@ -165,7 +165,7 @@ class LowRankUpdates(Candidate):
 
 
 @dataclass(frozen=True)
-class Scratch(Candidate):
+class FromScratch(AdaptationMethod):
     """A network like the start's with random weights, for comparison only."""
 
     takes_steps = True
@@ -178,7 +178,7 @@ class Scratch(Candidate):
         budget: Budget,
         settings: AdaptationSettings,
     ) -> Fit:
-        """See `Candidate.fitted`."""
+        """See `AdaptationMethod.fitted`."""
         begun = time.monotonic()
         build: Any = type(start.network)
         generator = torch.Generator().manual_seed(settings.seed)
@@ -194,13 +194,13 @@ class Scratch(Candidate):
 
 
 START = StartItself("start", "the start, new reference energies")
-SCRATCH = Scratch("scratch", "from random weights, for comparison")
+SCRATCH = FromScratch("scratch", "from random weights, for comparison")
 
 
-def candidates(start: Potential) -> dict[str, Candidate]:
+def candidates(start: Potential) -> dict[str, AdaptationMethod]:
     """What can be done with a start, by name, from cheap to dear; its architecture decides what there is."""
     groups = parameter_groups(start.network)
-    known: Sequence[tuple[str, Candidate]] = (
+    known: Sequence[tuple[str, AdaptationMethod]] = (
         ("all", START),
         ("readout", Readouts("readout", "readouts, closed form")),
         ("radial", Steps("radial", "radial weights", "radial")),

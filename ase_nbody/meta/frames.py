@@ -10,7 +10,7 @@ from ase import Atoms
 
 from ase_nbody.data import labelled_dataset
 from ase_nbody.meta.adapt import adapt
-from ase_nbody.meta.model import Origin, adapted_model
+from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import ModelInformation
 from ase_nbody.potential import Potential
@@ -39,5 +39,5 @@ def adapted_to_frames(
     data = labelled_dataset(frames)
     with torch.enable_grad():
         adaptation = adapt(start, data, settings, lambda words: None)
-    origin = Origin(replace(start), information, None, name)
+    origin = StartModel(replace(start), information, None, name)
     return adapted_model(adaptation, origin, data, name=f"{name}-adapted", level=level)

@@ -10,7 +10,7 @@ import torch
 
 from ase_nbody.data import ErrorReport, evaluate
 from ase_nbody.data.errors import error_report, joined
-from ase_nbody.meta.candidates import Candidate
+from ase_nbody.meta.candidates import AdaptationMethod
 from ase_nbody.meta.fitting import Structures, loss_weights
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
@@ -40,7 +40,7 @@ class Row:
         seconds: time of all folds.
     """
 
-    candidate: Candidate
+    candidate: AdaptationMethod
     report: ErrorReport
     score: float
     steps: int
@@ -65,7 +65,7 @@ def folds(n_structures: int, settings: AdaptationSettings) -> list[Fold]:
 
 
 def held_out_errors(
-    candidate: Candidate,
+    candidate: AdaptationMethod,
     start: Potential,
     structures: Structures,
     parts: Sequence[Fold],

@@ -17,7 +17,7 @@ from ase_nbody.repulsion import Repulsion
 
 
 @dataclass(frozen=True)
-class Origin:
+class StartModel:
     """The model that is adapted.
 
     Attributes:
@@ -41,7 +41,7 @@ class Origin:
 
 def adapted_model(
     adaptation: Adaptation,
-    origin: Origin,
+    origin: StartModel,
     data: Dataset,
     *,
     name: str,
@@ -93,7 +93,7 @@ def _closest(ours: Mapping[str, float], starts: Mapping[str, float]) -> dict[str
     return {pair: min(d[pair] for d in (ours, starts) if pair in d) for pair in sorted({*ours, *starts})}
 
 
-def _record(adaptation: Adaptation, origin: Origin, data: Dataset, command: str | None) -> dict[str, Any]:
+def _record(adaptation: Adaptation, origin: StartModel, data: Dataset, command: str | None) -> dict[str, Any]:
     held_out, n_folds = adaptation.n_held_out
     return {
         "command": command,
