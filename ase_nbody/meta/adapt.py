@@ -20,8 +20,8 @@ from ase_nbody.training.stopping import TrainingDivergedError
 
 SHORT = 0.07
 """Share of the time that each candidate which takes steps has in the comparison."""
-LONG = 0.3
-"""Share of the time that the best of them then has with structures held out; the fit to all has about the same."""
+LONG = 0.9
+"""Share of the time that is left then, for the best of them with structures held out and for the fit to all alike."""
 
 
 class WorseModelError(ValueError):
@@ -67,10 +67,12 @@ def adapt(start: Potential, data: Dataset, settings: AdaptationSettings, say: Ca
     search = _Search.begun(start, data, settings, say)
     rows = search.compared()
     best = _best(rows, search.candidates)
-    if best.candidate.takes_steps and settings.steps is None:
-        scratch_leads = _best(rows, [best.candidate, SCRATCH]).candidate is SCRATCH  # after the same time
-        rows += search.rows([best.candidate, *([SCRATCH] if scratch_leads else [])], search.time(LONG))
-        best = _best(rows, [best.candidate])
+    stepping = [row.candidate for row in rows if row.candidate.takes_steps and row.candidate is not SCRATCH]
+    if stepping and settings.steps is None:
+        leader = _best(rows, stepping).candidate  # more time helps it, and a closed form not
+        scratch_leads = _best(rows, [leader, SCRATCH]).candidate is SCRATCH  # after the same time
+        rows += search.longer([leader, SCRATCH] if scratch_leads else [leader])
+        best = _best(rows, search.candidates)
     reason = _reason(rows, best, settings)
     _refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
@@ -114,21 +116,24 @@ class _Search:
     def seconds(self) -> float:
         return time.monotonic() - self.begun_at
 
-    def time(self, share: float) -> Budget:
-        """The budget of each fold for a share of the time."""
+    def left(self) -> float:
+        """Time that is left, at least that of the comparison of one candidate, seconds."""
+        return max(60.0 * self.settings.minutes - self.seconds(), 60.0 * self.settings.minutes * SHORT)
+
+    def budget(self, seconds: float) -> Budget:
+        """The budget of each fold for a time of all, seconds."""
         if self.settings.steps is not None:
             return StepBudget(self.settings.steps)
-        return TimeBudget(60.0 * self.settings.minutes * share / len(self.parts))
+        return TimeBudget(seconds / len(self.parts))
+
+    def longer(self, several: Sequence[AdaptationMethod]) -> list[Row]:
+        """Rows of candidates that share the time with the fit to all structures."""
+        return self.rows(several, self.budget(self.left() * LONG / (len(several) + 1)))
 
     def last_budget(self, best: Row) -> Budget:
         """The budget of the fit to all structures: the steps that were best, in the time that is left."""
-        left = 60.0 * self.settings.minutes - self.seconds()
         steps = max(best.steps, 1)
-        return (
-            StepBudget(steps)
-            if self.settings.steps is not None
-            else StepBudget(steps, max(left, 60.0 * self.settings.minutes * SHORT))
-        )
+        return StepBudget(steps) if self.settings.steps is not None else StepBudget(steps, self.left())
 
     def rows(self, several: Iterable[AdaptationMethod], budget: Budget) -> list[Row]:
         """A row for each candidate; those that diverge have none."""
@@ -145,7 +150,9 @@ class _Search:
 
     def compared(self) -> list[Row]:
         """Rows of the start, the candidates and a training from scratch, each for the same time."""
-        return self.rows(dict.fromkeys((START, *self.candidates, SCRATCH)), self.time(SHORT))
+        return self.rows(
+            dict.fromkeys((START, *self.candidates, SCRATCH)), self.budget(60.0 * self.settings.minutes * SHORT)
+        )
 
 
 def row_words(row: Row) -> str:
