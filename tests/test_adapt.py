@@ -64,7 +64,7 @@ def test_groups_are_all_parameters_once() -> None:
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_updates_have_the_rank(rank: int) -> None:
-    start, fit = fitted("low-rank", rank=rank)
+    start, fit = fitted("low-rank", rank=rank, learning_rate=0.05, decay=0.0)
     pairs = zip(start.network.mixing_matrices(), fit.referenced.potential.network.mixing_matrices(), strict=True)
     ranks = {int(torch.linalg.matrix_rank((after - before).detach().double(), rtol=1e-3)) for before, after in pairs}
     assert max(ranks) == rank

@@ -66,13 +66,12 @@ def adapt(start: Potential, data: Dataset, settings: AdaptationSettings, say: Ca
     """
     search = _Search.begun(start, data, settings, say)
     rows = search.compared()
-    best = _best(rows, search.candidates)
     stepping = [row.candidate for row in rows if row.candidate.takes_steps and row.candidate is not SCRATCH]
     if stepping and settings.steps is None:
         leader = _best(rows, stepping).candidate  # more time helps it, and a closed form not
         scratch_leads = _best(rows, [leader, SCRATCH]).candidate is SCRATCH  # after the same time
         rows += search.longer([leader, SCRATCH] if scratch_leads else [leader])
-        best = _best(rows, search.candidates)
+    best = _best(rows, search.candidates)
     reason = _reason(rows, best, settings)
     _refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
