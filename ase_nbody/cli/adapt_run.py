@@ -20,6 +20,7 @@ from ase_nbody.model_file import file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
+from ase_nbody.training.finish import without_folders
 
 
 def run_adapt(options: Mapping[str, Any]) -> None:
@@ -45,7 +46,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     with torch_threads(options["threads"]):
         adaptation = adapt(potential, data, settings, say)
         _print_table(adaptation)
-        command = shlex.join(["nbody", *sys.argv[1:]])
+        command = shlex.join(without_folders(["nbody", *sys.argv[1:]]))
         adapted, written = adapted_model(
             adaptation, origin, data, name=output.stem, level=options["level"], command=command
         )

@@ -189,8 +189,8 @@ def _training_record(
 ) -> dict[str, Any]:
     best = min(state.history, key=lambda row: row.score)
     return {
-        "settings": _without_folders(settings.model_dump(mode="python")),
-        "command": None if command is None else shlex.join(_without_folders(shlex.split(command))),
+        "settings": without_folders(settings.model_dump(mode="python")),
+        "command": None if command is None else shlex.join(without_folders(shlex.split(command))),
         "start": None if data.start is None else data.start.to_json_dict(),
         "seconds": state.counters.seconds,
         "epochs": state.counters.epoch,
@@ -201,12 +201,12 @@ def _training_record(
     }
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
     """Settings or words of a command in which no absolute path, also as --name=/path, tells of the machine."""
     if isinstance(value, Mapping):
-        return {name: _without_folders(inner) for name, inner in value.items()}
+        return {name: without_folders(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_folders(inner) for inner in value]
+        return [without_folders(inner) for inner in value]
     if not isinstance(value, str | Path):
         return value
     option, equals, path = str(value).partition("=") if str(value).startswith("--") else ("", "", str(value))
