@@ -203,6 +203,47 @@ class NBodyCalculator(Calculator):
         return results
 
     @plain_torch()
+    def adapt(
+        self,
+        frames: Sequence[Atoms],
+        *,
+        level: str | None = None,
+        method: str = "choose",
+        minutes: float = 5.0,
+        steps: int | None = None,
+        seed: int = 0,
+        accept_worse: bool = False,
+    ) -> NBodyCalculator:
+        """A new calculator, of this model adapted to labelled structures; this one stays as it is. See `nbody adapt`.
+
+        Args:
+            frames: about fifty structures with energies and forces, in their calculators or under names.
+            level: level of theory of the labels, kept in the information of the new calculator.
+            method: what is changed: "start" (reference energies only), "readout", "radial", "low-rank", "all", or
+                "choose", the one with the lowest errors on held-out structures.
+            minutes: budget on the wall clock.
+            steps: steps of each training, in place of minutes.
+            seed: of what is held out, of the order and of random weights.
+            accept_worse: take the model also where the start or a training from scratch is better.
+
+        Raises:
+            ValueError: no labels, too few structures, elements that the model does not know, or a model that would be
+                worse.
+        """
+        from ase_nbody.meta.frames import adapted_to_frames
+        from ase_nbody.meta.settings import AdaptationSettings
+
+        chosen = {"method": method, "minutes": minutes, "steps": steps, "seed": seed, "accept_worse": accept_worse}
+        settings = AdaptationSettings.model_validate(chosen)
+        with self._lock, torch_threads(self.parameters["threads"]):
+            potential, information = adapted_to_frames(self.potential, self.information, frames, level, settings)
+        given = {name: self.parameters[name] for name in ("device", "dtype", "skin", "threads", "outside")}
+        calculator = NBodyCalculator(potential, **given)
+        calculator.information = information
+        calculator._prepare()
+        return calculator
+
+    @plain_torch()
     def get_envelope(self, atoms: Atoms) -> EnvelopeReport:
         """Where a structure stands in what the training data cover: distances, forces and energy.
 

@@ -15,6 +15,7 @@ LAYERS = (
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file", "onsets"},
     {"data", "training", "hessian", "results", "envelope", "envelope_check"},
+    {"meta"},
     {"calculator", "calculator_inputs", "importers"},
     {"simulation"},
     {"labelling"},

@@ -18,6 +18,7 @@ from ase_nbody.potential import Potential, predict
 from ase_nbody.training import loop
 from ase_nbody.training.budget import EpochBudget
 from ase_nbody.training.display import Display
+from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.loop import Task, epoch_order, update, validate, validation_due
 from ase_nbody.training.loss import LossWeights
 from ase_nbody.training.run import train
@@ -56,9 +57,7 @@ def task_and_state(data: Path, **more: Any) -> tuple[Task, TrainingState]:
         weights=LossWeights(10.0, 1.0, 0.1, 0.5),
         budget=EpochBudget(6, 2),
         settings=settings,
-        origin={},
-        checkpoint=data.with_name("m.checkpoint.safetensors"),
-        history=data.with_name("m.history.csv"),
+        files=TrainingFiles(settings, {}, data.with_name("m.checkpoint.safetensors"), data.with_name("m.history.csv")),
     )
     return task, initial_state(own, settings)
 
@@ -119,7 +118,8 @@ def test_validation_errors_by_hand(data: Path) -> None:
     assert (row.training_loss, row.epoch, row.step, row.learning_rate, row.progress) == (2.0, 2.25, 9, rate, 0.5)
     assert row.score == pytest.approx(score(found, task.weights))
     assert (state.counters.loss_sum, state.counters.loss_count) == (0.0, 0)
-    with task.history.open() as file:
+    assert task.files is not None
+    with task.files.history.open() as file:
         assert float(next(csv.DictReader(file))["virial_mae (eV/atom)"]) == row.virial_mae
 
 

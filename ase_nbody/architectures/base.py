@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,19 @@ class Network(nn.Module, ABC):
     def mixing_matrices(self) -> list[nn.Parameter]:
         """Matrices (rows, columns) that mix channels, which an optimizer may step along as wholes."""
         return [weight for module in self.modules() if isinstance(module, Mixing) for weight in module.weights.values()]
+
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """Parameters that the energies are a linear function of, all of them together; none where that is not known."""
+        return []
+
+    def readout_features(self, graph: Graph, moves: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Derivatives of each structure's energy by the linear readouts, (B, readouts), and their changes under moves.
+
+        Args:
+            graph: structures.
+            moves: changes of the vectors of the edges, (E, 3) each, angstrom; one more item comes for each.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no linear readouts")
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What the parts of `gradients` do for a graph without edges beyond the cutoff; None where it is not known."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ase_nbody.architectures.base import Architecture, Gradients, Work
 from ase_nbody.architectures.evaluation import CompiledEvaluation
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork, NBodySettings, level_shapes
+from ase_nbody.architectures.nbody_readouts import readout_features
 from ase_nbody.architectures.nbody_splines import NBodySplines
 from ase_nbody.architectures.nbody_steps import describe, weights_of_steps
 from ase_nbody.architectures.nbody_training import NBodyTraining
@@ -79,6 +81,14 @@ class NBodyNetwork(GatedNetwork):
         if self._training is None:
             self._training = NBodyTraining(self)
         return self._training(self, graph)
+
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """The readout of every level of practical networks: a level's energies are its invariant states times it."""
+        return [cast("Gate", gate).readout for gate in self.gates] if self._is_practical() else []
+
+    def readout_features(self, graph: Graph, moves: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Invariant states summed over the atoms of each element, and their tangents, on the CPU."""
+        return readout_features(self, graph, moves)
 
     def scheme(self, graph: Graph) -> CompositionScheme:
         """The composition scheme of a graph."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from ase_nbody.cli.adapt import adapt
 from ase_nbody.cli.bench import bench
 from ase_nbody.cli.evaluate import evaluate
 from ase_nbody.cli.import_ import import_model
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, sample, label, train, evaluate, md, relax, neb, bench):
+for _command in (models, info, sample, label, train, adapt, evaluate, md, relax, neb, bench):
     app.command()(_command)
 app.command("import")(import_model)
 

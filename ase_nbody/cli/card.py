@@ -199,6 +199,10 @@ def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         yield "imported from", f"{training['file']} of {training['imported_from']} (sha256 `{training['sha256']}`)"
     if "citation" in training:
         yield "cite", training["citation"]
+    if "adaptation" in training:
+        start = training["start"]
+        yield "adapted from", start["name"] + (f" (`{start['sha256']}`)" if start["sha256"] else "")
+        yield "method of the adaptation", training["adaptation"]["method"]
     if "seconds" in training:
         yield "training time", f"{training['seconds']:.0f} seconds"
     for name, words in (("epochs", "epochs"), ("steps", "steps"), ("best_epoch", "epoch of the best weights")):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     )
     from ase_nbody.data.dataset_statistics import Statistics, statistics
     from ase_nbody.data.errors import ErrorReport, Evaluation, energy_shifts, error_report, evaluate
-    from ase_nbody.data.graph_samples import Sample, batch_samples, samples, targets
+    from ase_nbody.data.graph_samples import Sample, batch_samples, batches_of_samples, samples, targets
     from ase_nbody.data.plots import parity_plot
-    from ase_nbody.data.reading import read_dataset, read_structures
+    from ase_nbody.data.reading import labelled_dataset, read_dataset, read_structures
     from ase_nbody.data.shifts import CompositionShift, shift_words
     from ase_nbody.data.splits import default_validation_size, merge, split
 
@@ -38,6 +38,7 @@ __all__ = [
     "Statistics",
     "all_isolated_energies",
     "batch_samples",
+    "batches_of_samples",
     "default_validation_size",
     "energy_shifts",
     "error_report",
@@ -45,6 +46,7 @@ __all__ = [
     "is_isolated_atom",
     "isolated_atoms",
     "isolated_energies",
+    "labelled_dataset",
     "merge",
     "parity_plot",
     "read_dataset",
@@ -69,6 +71,7 @@ _MODULES = {
     "Statistics": "dataset_statistics",
     "all_isolated_energies": "dataset_references",
     "batch_samples": "graph_samples",
+    "batches_of_samples": "graph_samples",
     "default_validation_size": "splits",
     "energy_shifts": "errors",
     "error_report": "errors",
@@ -76,6 +79,7 @@ _MODULES = {
     "is_isolated_atom": "dataset_references",
     "isolated_atoms": "dataset_references",
     "isolated_energies": "dataset_references",
+    "labelled_dataset": "reading",
     "merge": "splits",
     "parity_plot": "plots",
     "read_dataset": "reading",

@@ -47,18 +47,20 @@ def reference_energies(
     elements: Sequence[str],
     isolated: Mapping[str, float] | None = None,
     isolated_source: str = "given",
+    proportions: Mapping[str, float] | None = None,
 ) -> ReferenceEnergies:
     """Energy of each isolated element and where the values come from.
 
     Given values come first, then labelled isolated atoms of the dataset, then least squares of the remaining total
     energies per atom on the composition. Where compositions leave elements undetermined (the frames of one molecule),
-    the solution nearest to energies proportional to Z^(7/3), the Thomas-Fermi law, is taken.
+    the solution nearest to energies in given proportions is taken, or proportional to Z^(7/3), the Thomas-Fermi law.
 
     Args:
         dataset: labelled structures.
         elements: chemical symbols that need a value.
         isolated: energies known already, eV.
         isolated_source: words that say where those come from.
+        proportions: energies of all of the elements, such as those of a start, eV.
 
     Raises:
         ValueError: an element has no given value and does not occur with an energy; isolated atoms disagree.
@@ -67,12 +69,12 @@ def reference_energies(
     atoms = {e: v for e, v in isolated_atoms(dataset).items() if e in elements and e not in given}
     known = {**given, **atoms}
     rest = [e for e in elements if e not in known]
-    fitted, undetermined = _least_squares(dataset, rest, known) if rest else ({}, ())
+    fitted, undetermined = _least_squares(dataset, rest, known, proportions) if rest else ({}, ())
     origins = (
         (isolated_source, given),
         ("isolated atoms in the data", atoms),
         ("least squares of total energies on the composition", [e for e in fitted if e not in undetermined]),
-        ("not determined by the compositions of the data, shared out by Z^(7/3)", undetermined),
+        (f"not determined by the compositions of the data, shared out {_shared_by(proportions)}", undetermined),
     )
     words = "; ".join(f"{', '.join(symbols)}: {origin}" for origin, symbols in origins if symbols)
     values = {**known, **fitted}
@@ -155,7 +157,7 @@ def without_isolated_atoms(dataset: Dataset) -> Dataset:
 
 
 def _least_squares(
-    dataset: Dataset, elements: Sequence[str], known: Mapping[str, float]
+    dataset: Dataset, elements: Sequence[str], known: Mapping[str, float], proportions: Mapping[str, float] | None
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Energies of elements, and those of them that the compositions do not determine."""
     numbers = [atomic_numbers[e] for e in elements]
@@ -175,7 +177,8 @@ def _least_squares(
             f"no reference energy for {', '.join(absent)}: no structure of {dataset.source} with an energy has it; "
             "give the energy of the isolated atom"
         )
-    values = _nearest_to_thomas_fermi(a, np.array(energies), numbers)
+    shares = [atomic_numbers[e] ** THOMAS_FERMI_EXPONENT if proportions is None else proportions[e] for e in elements]
+    values = _nearest_in_proportion(a, np.array(energies), np.array(shares))
     undetermined = tuple(e for e, is_free in zip(elements, _is_free(a), strict=True) if is_free)
     return dict(zip(elements, values.tolist(), strict=True)), undetermined
 
@@ -193,11 +196,14 @@ def _check_known(symbols: Sequence[str], known: Mapping[str, float], source: str
         raise ValueError(f"{source} has {', '.join(missing)}, which is not among the elements; add it to them")
 
 
-def _nearest_to_thomas_fermi(
-    fractions: NDArray[np.float64], energies: NDArray[np.float64], numbers: Sequence[int]
+def _nearest_in_proportion(
+    fractions: NDArray[np.float64], energies: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    shape = np.array(numbers, dtype=np.float64) ** THOMAS_FERMI_EXPONENT  # (n_elements,)
-    trial = fractions @ shape  # (S,)
-    prior = shape * (trial @ energies) / (trial @ trial)
+    trial = fractions @ shares  # (S,)
+    prior = shares * (trial @ energies) / (trial @ trial) if trial.any() else shares
     correction = np.linalg.lstsq(fractions, energies - fractions @ prior, rcond=RANK_TOLERANCE)[0]
     return np.asarray(prior + correction, dtype=np.float64)
+
+
+def _shared_by(proportions: Mapping[str, float] | None) -> str:
+    return "by Z^(7/3)" if proportions is None else "in the proportions of the start"

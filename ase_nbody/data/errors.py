@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,16 +112,17 @@ def evaluate(
             f"({', '.join(potential.elements)}); leave these structures out or choose another model"
         )
     batches = list(_batches(dataset, batch_atoms))
-    parts = [_evaluated(potential, dataset.subset(batch), check) for batch in batches]
-    arrays = [name for name in Evaluation.__dataclass_fields__ if name != "outside"]
-    outside = {
-        batch[n]: report for batch, part in zip(batches, parts, strict=True) for n, report in part.outside.items()
-    }
-    evaluation = Evaluation(
-        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in arrays}, outside=outside
-    )
+    evaluation = joined([_evaluated(potential, dataset.subset(batch), check) for batch in batches])
     _check_finite(evaluation, dataset.source)
     return error_report(evaluation), evaluation
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """One evaluation of several, in their order; structures are numbered through."""
+    arrays = [name for name in Evaluation.__dataclass_fields__ if name != "outside"]
+    first = np.cumsum([0, *(len(part.n_atoms) for part in parts)])
+    outside = {int(first[i]) + n: report for i, part in enumerate(parts) for n, report in part.outside.items()}
+    return Evaluation(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in arrays}, outside=outside)
 
 
 def error_report(evaluation: Evaluation) -> ErrorReport:

@@ -86,6 +86,16 @@ def batch_samples(several: Sequence[Sample]) -> Sample:
     )
 
 
+def batches_of_samples(several: Sequence[Sample], largest: int) -> list[Sample]:
+    """Samples side by side, in their order, in batches of at most `largest` atoms or one structure."""
+    groups: list[list[Sample]] = [[]]
+    for sample in several:
+        if groups[-1] and sum(s.graph.n_atoms for s in groups[-1]) + sample.graph.n_atoms > largest:
+            groups.append([])
+        groups[-1].append(sample)
+    return [batch_samples(group) for group in groups]
+
+
 def _joined(labels: Sequence[Tensor | None]) -> Tensor | None:
     present = [label for label in labels if label is not None]
     if present and len(present) != len(labels):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
@@ -49,18 +51,46 @@ def read_dataset(
             `check_structure` or has two atoms on one spot.
     """
     path = Path(path)
-    frames, notes = _checked_frames(path)
+    frames, notes = _read_frames(path)
+    keys = {"energy": energy_key, "forces": forces_key, "stress": stress_key}
+    return _dataset(frames, notes, keys, str(path), file_hash(path))
+
+
+def labelled_dataset(frames: Sequence[Atoms], source: str = "frames") -> Dataset:
+    """As `read_dataset`, of frames that are there; they are not changed, and their calculators calculate nothing.
+
+    Args:
+        frames: structures with labels.
+        source: what errors call them.
+
+    Raises:
+        ValueError: as `read_dataset`.
+    """
+    if not frames:
+        raise ValueError(f"{source}: there is no structure")
+    dataset = _dataset(_checked_frames(frames, source), [], dict.fromkeys(QUANTITIES), source, "")
+    digest = hashlib.sha256()
+    for atoms, labels in zip(dataset.structures, dataset.labels, strict=True):
+        arrays = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, labels.forces, labels.stress)
+        digest.update(b"".join(b"-" if array is None else array.tobytes() for array in arrays))
+        digest.update(repr(labels.energy).encode())
+    return replace(dataset, sha256=digest.hexdigest())
+
+
+def _dataset(
+    frames: list[Atoms], notes: list[str], keys: Mapping[str, str | None], source: str, sha256: str
+) -> Dataset:
     table = Table(frames, [frame_values(frame) for frame in frames])
     try:
-        choice = choose_sources(table, {"energy": energy_key, "forces": forces_key, "stress": stress_key})
+        choice = choose_sources(table, keys)
         if choice.sources["energy"] is None and choice.sources["forces"] is None:
             raise ValueError(
                 f"no energies or forces found; {keys_found(table.values)}. Label the structures, or name the "
                 "labels with energy_key and forces_key"
             )
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    labels = _all_labels(table, choice.sources, path)
+        raise ValueError(f"{source}: {error}") from None
+    labels = _all_labels(table, choice.sources, source)
     structures = tuple(_bare(frame) for frame in frames)
     notes += [*choice.notes, *_dropped_stresses(table, choice.sources["stress"]), *implausible_labels(frames, labels)]
     words = implausible_stress(structures, labels)
@@ -69,8 +99,8 @@ def read_dataset(
     return Dataset(
         structures=structures,
         labels=labels,
-        source=str(path),
-        sha256=file_hash(path),
+        source=source,
+        sha256=sha256,
         found=_found(choice.sources, choice.unused, labels) + ("" if level is None else f"; level of theory {level}"),
         notes=(*notes, *([] if words is None else [words])),
         level_of_theory=level,
@@ -84,7 +114,7 @@ def read_structures(path: str | Path) -> list[Atoms]:
         ValueError: the file is missing, empty or not readable, or a frame fails `check_structure` or has two atoms on
             one spot.
     """
-    return _checked_frames(Path(path))[0]
+    return _read_frames(Path(path))[0]
 
 
 def read_any_structures(path: str | Path) -> tuple[list[Atoms], list[str]]:
@@ -109,25 +139,29 @@ def read_any_structures(path: str | Path) -> tuple[list[Atoms], list[str]]:
     return frames, notes
 
 
-def _checked_frames(path: Path) -> tuple[list[Atoms], list[str]]:
+def _read_frames(path: Path) -> tuple[list[Atoms], list[str]]:
     frames, notes = read_any_structures(path)
+    return _checked_frames(frames, str(path)), notes
+
+
+def _checked_frames(frames: Sequence[Atoms], source: str) -> list[Atoms]:
     for number, frame in enumerate(frames):
         try:
             check_structure(frame)
             check_distances(frame)
         except ValueError as error:
-            raise ValueError(f"{path}, frame {number}: {error}") from None
-    return frames, notes
+            raise ValueError(f"{source}, frame {number}: {error}") from None
+    return list(frames)
 
 
-def _all_labels(table: Table, sources: Mapping[str, LabelSource | None], path: Path) -> tuple[Labels, ...]:
+def _all_labels(table: Table, sources: Mapping[str, LabelSource | None], source: str) -> tuple[Labels, ...]:
     labels = []
     for number, (frame, values) in enumerate(zip(table.structures, table.values, strict=True)):
         try:
             labels.append(labels_of(frame, values, sources))
             check_size_of_labels(frame, labels[-1])
         except ValueError as error:
-            raise ValueError(f"{path}, frame {number}: {error}") from None
+            raise ValueError(f"{source}, frame {number}: {error}") from None
     return tuple(labels)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -41,6 +42,18 @@ class TimeBudget(Budget):
     def progress(self, step: int, seconds: float) -> float:
         """Time spent over all time."""
         return seconds / self.budget
+
+
+@dataclass(frozen=True)
+class StepBudget(Budget):
+    """A number of steps, or fewer where a time on the wall clock, seconds, is used up before."""
+
+    steps: int
+    seconds: float = math.inf
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The larger of both fractions."""
+        return max(step / self.steps, seconds / self.seconds)
 
 
 @dataclass(frozen=True)

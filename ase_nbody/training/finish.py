@@ -16,6 +16,7 @@ from ase_nbody.onsets import repulsion_onsets
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.training.checkpoint import checkpoint_step
 from ase_nbody.training.display import Display, printable
+from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import learning_curve_path, write_history, write_learning_curve
 from ase_nbody.training.loop import Task, resume_words
 from ase_nbody.training.prepare import TrainingData
@@ -23,12 +24,19 @@ from ase_nbody.training.scale import learnt_nothing
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
+from ase_nbody.training.validation import assign
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
 
 
 def finish(
-    data: TrainingData, task: Task, state: TrainingState, found: Statistics, command: str | None, display: Display
+    data: TrainingData,
+    task: Task,
+    files: TrainingFiles,
+    state: TrainingState,
+    found: Statistics,
+    command: str | None,
+    display: Display,
 ) -> None:
     """Write the best weights as a model file, with history and learning curve beside it, and print its errors.
 
@@ -36,22 +44,20 @@ def finish(
         OSError: the model file could not be written or read back; the checkpoint stays.
         ValueError: the errors on some file could not be computed; the model is written without them.
     """
-    output = task.settings.output
-    with torch.no_grad():
-        for name, parameter in state.network.named_parameters():
-            parameter.copy_(state.best[name])
+    output = files.settings.output
+    assign(state.network, state.best)
     envelope = _envelope(found, data.start)
-    if task.settings.repulsion:
+    if files.settings.repulsion:
         onsets = repulsion_onsets(task.potential, envelope.closest_distances)
         task = replace(task, potential=replace(task.potential, repulsion=Repulsion(onsets)))
     reports, failures = _reports(task, data, display)
     errors = {name: report.to_json_dict() for name, report in reports.items()}
-    training = _training_record(task.settings, data, state, found, command)
-    write_model(task, _information(task, data, errors, training, envelope), state.counters.step)
-    write_beside(task.history, "history", display, lambda path: write_history(path, state.history))
+    training = _training_record(files.settings, data, state, found, command)
+    write_model(task, files, _information(task, files, data, errors, training, envelope), state.counters.step)
+    write_beside(files.history, "history", display, lambda path: write_history(path, state.history))
     curve = learning_curve_path(output)
     write_beside(curve, "learning curve", display, lambda path: write_learning_curve(path, state.history))
-    task.checkpoint.unlink(missing_ok=True)
+    files.checkpoint.unlink(missing_ok=True)
     for name, report in reports.items():
         display.say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
     if "valid" in reports and (warning := learnt_nothing(reports["valid"], found)) is not None:
@@ -64,19 +70,19 @@ def finish(
         )
 
 
-def write_model(task: Task, information: ModelInformation, step: int) -> None:
+def write_model(task: Task, files: TrainingFiles, information: ModelInformation, step: int) -> None:
     """Write a training's model file and read it back.
 
     Raises:
         OSError: one of both failed; the message says where the weights are, and what to do.
     """
-    output = task.settings.output
+    output = files.settings.output
     try:
-        save_model(output, task.potential, information, force=task.settings.force)
-        _check_readable(task)
+        save_model(output, task.potential, information, force=files.settings.force)
+        _check_readable(task, files)
     except Exception as error:  # whatever it is, the weights must not be lost
         raise OSError(
-            f"the model '{output}' could not be written ({error}). {_where_the_weights_are(task, step)}"
+            f"the model '{output}' could not be written ({error}). {_where_the_weights_are(files, step)}"
         ) from error
 
 
@@ -88,8 +94,8 @@ def write_beside(path: Path, what: str, display: Display, write: Callable[[Path]
         display.warn(f"the {what} '{path}' could not be written ({type(error).__name__}: {error})")
 
 
-def _check_readable(task: Task) -> None:
-    output = task.settings.output
+def _check_readable(task: Task, files: TrainingFiles) -> None:
+    output = files.settings.output
     own = task.potential.network.state_dict()
     try:
         written = load_model(output, device=task.potential.device, dtype=task.potential.dtype)[0].network.state_dict()
@@ -101,12 +107,14 @@ def _check_readable(task: Task) -> None:
         raise
 
 
-def _where_the_weights_are(task: Task, step: int) -> str:
-    kept = checkpoint_step(task.checkpoint)
+def _where_the_weights_are(files: TrainingFiles, step: int) -> str:
+    kept = checkpoint_step(files.checkpoint)
     if kept is None:
         return f"There is no checkpoint that can be read either: the weights are lost. {_ADVICE}, and start again"
     how = "finishes from it without training again" if kept == step else f"goes on from its step {kept} of {step}"
-    return f"The weights are in the checkpoint '{task.checkpoint}'. {_ADVICE}, then {resume_words(task.settings)} {how}"
+    return (
+        f"The weights are in the checkpoint '{files.checkpoint}'. {_ADVICE}, then {resume_words(files.settings)} {how}"
+    )
 
 
 def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str, ErrorReport], list[str]]:
@@ -130,12 +138,13 @@ def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str
 
 def _information(
     task: Task,
+    files: TrainingFiles,
     data: TrainingData,
     errors: Mapping[str, dict[str, Any]],
     training: Mapping[str, Any],
     envelope: Envelope,
 ) -> ModelInformation:
-    settings = task.settings
+    settings = files.settings
     return model_information(
         task.potential,
         name=printable(settings.output.stem),
@@ -180,8 +189,8 @@ def _training_record(
 ) -> dict[str, Any]:
     best = min(state.history, key=lambda row: row.score)
     return {
-        "settings": _without_folders(settings.model_dump(mode="python")),
-        "command": None if command is None else shlex.join(_without_folders(shlex.split(command))),
+        "settings": without_folders(settings.model_dump(mode="python")),
+        "command": None if command is None else shlex.join(without_folders(shlex.split(command))),
         "start": None if data.start is None else data.start.to_json_dict(),
         "seconds": state.counters.seconds,
         "epochs": state.counters.epoch,
@@ -192,12 +201,12 @@ def _training_record(
     }
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
     """Settings or words of a command in which no absolute path, also as --name=/path, tells of the machine."""
     if isinstance(value, Mapping):
-        return {name: _without_folders(inner) for name, inner in value.items()}
+        return {name: without_folders(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_folders(inner) for inner in value]
+        return [without_folders(inner) for inner in value]
     if not isinstance(value, str | Path):
         return value
     option, equals, path = str(value).partition("=") if str(value).startswith("--") else ("", "", str(value))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,12 +17,13 @@ from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
+from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import write_history
 from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.schedule import learning_rate_factor
-from ase_nbody.training.settings import TrainingSettings
+from ase_nbody.training.settings import FittingSettings, TrainingSettings
 from ase_nbody.training.state import HistoryRow, TrainingState
-from ase_nbody.training.stopping import TrainingStoppedError
+from ase_nbody.training.stopping import TrainingDivergedError, TrainingStoppedError
 from ase_nbody.training.validation import score, validation_errors
 
 if TYPE_CHECKING:
@@ -42,13 +42,12 @@ class Task:
     Attributes:
         potential: holds the network that is trained.
         samples: structures with labels, on the potential's device and in its dtype.
-        validation: batches of validation structures.
+        validation: batches of validation structures; without, nothing is validated.
         weights: of the loss.
         budget: when to end.
         settings: rates, decay and batch size.
-        origin: what decides the training, for the checkpoint.
-        checkpoint: file of the checkpoint.
-        history: file of the history.
+        from_start: the weights are those of a model, which are validated before the first step.
+        files: where the state is kept; None: nowhere.
     """
 
     potential: Potential
@@ -56,27 +55,26 @@ class Task:
     validation: Sequence[Sample]
     weights: LossWeights
     budget: Budget
-    settings: TrainingSettings
-    origin: Mapping[str, Any]
-    checkpoint: Path
-    history: Path
+    settings: FittingSettings
+    from_start: bool = False
+    files: TrainingFiles | None = None
 
 
 def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display: Display, stop: StopRequest) -> None:
-    """Train from a state until the budget is used up, one step at least; the state and its checkpoint are changed.
+    """Train from a state until the budget is used up, one step at least; the state and its files are changed.
 
     The weights of a start are validated before the first step, and stay the best until others are better.
 
     Raises:
-        TrainingStoppedError: a stop was requested; the checkpoint is written.
-        ValueError: the loss or a gradient is not finite.
+        TrainingStoppedError: a stop was requested; the checkpoint, if there is one, is written.
+        TrainingDivergedError: the loss or a gradient is not finite.
         OSError: there is no room for the checkpoint of the first step.
     """
     counters, settings = state.counters, task.settings
     n_batches = batches_per_epoch(len(task.samples), settings.batch_size * fabric.world_size)
     saved = counters.seconds
     order = epoch_order(len(task.samples), settings.seed, counters.epoch)
-    if settings.start is not None and counters.step == 0:
+    if task.from_start and task.validation and counters.step == 0:
         validate(task, state, n_batches, 0.0, 0.0, display)
     while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0 or counters.step == 0:
         rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
@@ -89,35 +87,36 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         counters.seconds, stopping = fabric.broadcast((clock.seconds(), stop.signal))
         progress = task.budget.progress(counters.step, counters.seconds)
         display.step(state, value, rate, progress)
-        if validation_due(state, progress):
+        if task.validation and validation_due(state, progress):
             validate(task, state, n_batches, rate, progress, display)
-        due = counters.step == 1 or counters.seconds - saved >= settings.checkpoint_seconds
-        if fabric.is_global_zero and (stopping or due):
-            keep_checkpoint(task, state, display)
-            saved = counters.seconds
+        if task.files is not None and fabric.is_global_zero:
+            due = counters.step == 1 or counters.seconds - saved >= task.files.settings.checkpoint_seconds
+            if stopping or due:
+                keep_checkpoint(task.files, state, display)
+                saved = counters.seconds
         if stopping:
-            raise TrainingStoppedError(_how_to_resume(task, counters.step, progress), stopping)
-    if fabric.is_global_zero:
-        keep_checkpoint(task, state, display)
+            raise TrainingStoppedError(_how_to_resume(task.files, counters.step, progress), stopping)
+    if task.files is not None and fabric.is_global_zero:
+        keep_checkpoint(task.files, state, display)
 
 
-def keep_checkpoint(task: Task, state: TrainingState, display: Display) -> None:
+def keep_checkpoint(files: TrainingFiles, state: TrainingState, display: Display) -> None:
     """Write the checkpoint; where that fails a training that has only begun ends, and a later one goes on.
 
     Raises:
         OSError: there is no room for the checkpoint of the first step.
     """
     try:
-        save_checkpoint(task.checkpoint, state, task.origin)
+        save_checkpoint(files.checkpoint, state, files.origin)
     except OSError as error:
         if state.counters.step == 1:
             raise OSError(
-                f"the checkpoint '{task.checkpoint}' cannot be written ({error}); the training ends here, "
+                f"the checkpoint '{files.checkpoint}' cannot be written ({error}); the training ends here, "
                 "after its first step. Free space (df, quota, ulimit -f), or choose another --output"
             ) from error
         display.warn(
-            f"the checkpoint '{task.checkpoint}' could not be written ({error}). The training goes on and tries again "
-            f"every {task.settings.checkpoint_seconds:g} seconds; free space on the disk"
+            f"the checkpoint '{files.checkpoint}' could not be written ({error}). The training goes on and tries again "
+            f"every {files.settings.checkpoint_seconds:g} seconds; free space on the disk"
         )
 
 
@@ -143,7 +142,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
         fabric: averages gradients over devices.
 
     Raises:
-        ValueError: the loss or its gradient is not finite; the network is left as it was.
+        TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
     batch = batch_samples([task.samples[i] for i in chosen.tolist()])
     prediction = trainable_prediction(task.potential, batch.graph)
@@ -161,11 +160,11 @@ def update(task: Task, state: TrainingState, rate: float, value: float) -> None:
     """Change network and averaged weights by the gradient of the loss, which has this value.
 
     Raises:
-        ValueError: the gradient is not finite; the network is left as it was.
+        TrainingDivergedError: the gradient is not finite; the network is left as it was.
     """
     norm = torch.nn.utils.clip_grad_norm_(list(state.network.parameters()), task.settings.gradient_clip).item()
     if not math.isfinite(norm):
-        raise ValueError(
+        raise TrainingDivergedError(
             f"the training diverged in step {state.counters.step + 1}: loss {value}, gradient {norm}. "
             f"{_advice(task.settings)}, and look for structures with extreme forces; the last checkpoint is kept"
         )
@@ -196,7 +195,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
     """Add the errors of the averaged weights to the history, and keep these weights if they are the best.
 
     Raises:
-        ValueError: an error is not finite.
+        TrainingDivergedError: an error is not finite.
     """
     counters = state.counters
     found = validation_errors(task.potential, task.validation, state.averaged)
@@ -214,14 +213,16 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         score=score(found, task.weights),
     )
     if not math.isfinite(row.score):
-        raise ValueError(
+        raise TrainingDivergedError(
             f"the training diverged: validation errors after step {row.step} are not finite. {_advice(task.settings)}"
         )
     display.validation(row, best=state.record(row))
+    if task.files is None:
+        return
     try:
-        write_history(task.history, state.history)
+        write_history(task.files.history, state.history)
     except OSError as error:
-        display.warn(f"the history '{task.history}' could not be written ({error}); the training goes on")
+        display.warn(f"the history '{task.files.history}' could not be written ({error}); the training goes on")
 
 
 def resume_words(settings: TrainingSettings) -> str:
@@ -232,15 +233,17 @@ def resume_words(settings: TrainingSettings) -> str:
     return f"{moved}the same command without --force"
 
 
-def _how_to_resume(task: Task, step: int, progress: float) -> str:
+def _how_to_resume(files: TrainingFiles | None, step: int, progress: float) -> str:
     stopped = f"stopped after {step} steps, {progress:.0%} of the budget"
-    kept = checkpoint_step(task.checkpoint)
+    if files is None:
+        return f"{stopped}; nothing of it is kept"
+    kept = checkpoint_step(files.checkpoint)
     if kept is None:
         return f"{stopped}; no checkpoint could be written, so that the training is lost"
     earlier = "" if kept == step else f", which is of step {kept}: a later one could not be written"
-    return f"{stopped}; {resume_words(task.settings)} resumes from '{task.checkpoint}'{earlier}"
+    return f"{stopped}; {resume_words(files.settings)} resumes from '{files.checkpoint}'{earlier}"
 
 
-def _advice(settings: TrainingSettings) -> str:
+def _advice(settings: FittingSettings) -> str:
     rate = settings.learning_rate
     return f"Lower the learning rate (now {rate:g}, try {rate / 3:.2g}) and start afresh with --force"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,13 +9,14 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from ase_nbody.architectures import Network
-from ase_nbody.data import Dataset, Sample, Statistics, batch_samples, samples
+from ase_nbody.data import Dataset, Sample, Statistics, batches_of_samples, samples
 from ase_nbody.files import temporary_path
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest, stop_on_signals
 from ase_nbody.training.budget import Budget, Clock, EpochBudget, TimeBudget
 from ase_nbody.training.checkpoint import checkpoint_path, load_checkpoint
 from ase_nbody.training.display import Display, printable
+from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.finish import finish
 from ase_nbody.training.history import history_path, learning_curve_path
 from ase_nbody.training.loop import Task, batches_per_epoch, fit
@@ -74,19 +74,22 @@ def train(
     scale = energy_scale(found) if data.start is None else data.start.potential.energy_scale
     potential = Potential(network.to(fabric.device), data.references, scale)
     display.say(_network_words(network, found, fabric))
-    task = _task(settings, data, potential, fabric)
+    files = TrainingFiles(
+        settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
+    )
+    task = _task(files, data, potential, fabric)
     state = initial_state(network, settings)
     if settings.force:
-        task.checkpoint.unlink(missing_ok=True)
-    elif task.checkpoint.exists():
-        load_checkpoint(task.checkpoint, state, task.origin)
+        files.checkpoint.unlink(missing_ok=True)
+    elif files.checkpoint.exists():
+        load_checkpoint(files.checkpoint, state, files.origin)
         clock = Clock(earlier=state.counters.seconds, started=clock.started)
-        display.say(f"resuming from '{task.checkpoint}' after step {state.counters.step}")
+        display.say(f"resuming from '{files.checkpoint}' after step {state.counters.step}")
     request = stop or StopRequest()
     with stop_on_signals(request), display:
         fit(task, state, clock, fabric, display, request)
     if fabric.is_global_zero:
-        finish(data, task, state, found, command, display)
+        finish(data, task, files, state, found, command, display)
     fabric.barrier()
     return settings.output
 
@@ -137,7 +140,9 @@ def _check_output(settings: TrainingSettings) -> None:
         )
 
 
-def _task(settings: TrainingSettings, data: TrainingData, potential: Potential, fabric: Fabric) -> Task:
+def _task(files: TrainingFiles, data: TrainingData, potential: Potential, fabric: Fabric) -> Task:
+    settings = files.settings
+
     def prepared(dataset: Dataset) -> list[Sample]:
         return samples(dataset, potential.cutoff, dtype=DTYPES[settings.dtype], device=fabric.device)
 
@@ -148,25 +153,15 @@ def _task(settings: TrainingSettings, data: TrainingData, potential: Potential, 
     return Task(
         potential=potential,
         samples=training,
-        validation=_batches(validation, settings.validation_atoms),
+        validation=batches_of_samples(validation, settings.validation_atoms),
         weights=LossWeights(
             settings.energy_weight, settings.forces_weight, settings.stress_weight, potential.energy_scale
         ),
         budget=_budget(settings, batches_per_epoch(len(training), global_batch)),
         settings=settings,
-        origin=training_origin(settings, data),
-        checkpoint=checkpoint_path(settings.output),
-        history=history_path(settings.output),
+        from_start=data.start is not None,
+        files=files,
     )
-
-
-def _batches(several: Sequence[Sample], largest: int) -> list[Sample]:
-    groups: list[list[Sample]] = [[]]
-    for sample in several:
-        if groups[-1] and sum(s.graph.n_atoms for s in groups[-1]) + sample.graph.n_atoms > largest:
-            groups.append([])
-        groups[-1].append(sample)
-    return [batch_samples(group) for group in groups]
 
 
 def _budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:

@@ -10,14 +10,45 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
-class TrainingSettings(BaseModel):
-    """Settings of one training. Frozen; unknown names are errors.
+class FittingSettings(BaseModel):
+    """Settings of the steps of a training. Frozen; unknown names are errors.
 
     Averaged weights, clipped gradients and AMSGrad, where AdamW is used, follow MACE's defaults (Batatia et al. 2022,
     doi 10.48550/arXiv.2206.07697, appendix A.5).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    batch_size: int = Field(default=5, ge=1, description="structures per step and device")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="decides initial weights, split and order of the structures"
+    )
+
+    optimizer: Literal["muon", "adamw"] = Field(
+        default="muon", description="muon: orthogonalised steps of the mixing matrices and AdamW elsewhere"
+    )
+    learning_rate: float = Field(default=0.005, gt=0, description="largest learning rate, reached after the warm-up")
+    warm_up: float = Field(default=0.02, ge=0, lt=1, description="fraction of the budget in which the rate rises")
+    final_learning_rate: float = Field(
+        default=0.001, ge=0, le=1, description="learning rate at the end as a fraction of the largest; a cosine before"
+    )
+    ema_decay: float = Field(default=0.99, ge=0, lt=1, description="decay per step of the averaged weights")
+    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient of the loss")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay per step and learning rate")
+
+    energy_weight: float = Field(default=10.0, ge=0, description="weight of squared errors of the energy per atom")
+    forces_weight: float = Field(default=1.0, ge=0, description="weight of squared errors of force components")
+    stress_weight: float = Field(default=0.1, ge=0, description="weight of squared errors of the virial per atom")
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.energy_weight == self.forces_weight == self.stress_weight == 0:
+            raise ValueError("all weights of the loss are zero; give energy_weight or forces_weight a positive value")
+        return self
+
+
+class TrainingSettings(FittingSettings):
+    """Settings of one training."""
 
     data: tuple[Path, ...] = Field(
         min_length=1, description="files to train on; several are merged, and one given n times counts n times"
@@ -51,30 +82,10 @@ class TrainingSettings(BaseModel):
         default=None, gt=0, description="budget on the wall clock from reading the data on, minutes; 30 without epochs"
     )
     epochs: int | None = Field(default=None, ge=1, description="passes over the data, in place of minutes")
-    batch_size: int = Field(default=5, ge=1, description="structures per step and device")
     validation_atoms: int = Field(default=500, ge=1, description="largest number of atoms in a batch of validation")
     devices: int = Field(default=1, ge=1, description="devices that share the work")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of the network during training")
-    seed: int = Field(
-        default=0, ge=0, lt=2**32, description="decides initial weights, split and order of the structures"
-    )
-
-    optimizer: Literal["muon", "adamw"] = Field(
-        default="muon", description="muon: orthogonalised steps of the mixing matrices and AdamW elsewhere"
-    )
-    learning_rate: float = Field(default=0.005, gt=0, description="largest learning rate, reached after the warm-up")
-    warm_up: float = Field(default=0.02, ge=0, lt=1, description="fraction of the budget in which the rate rises")
-    final_learning_rate: float = Field(
-        default=0.001, ge=0, le=1, description="learning rate at the end as a fraction of the largest; a cosine before"
-    )
-    ema_decay: float = Field(default=0.99, ge=0, lt=1, description="decay per step of the averaged weights")
-    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient of the loss")
-    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay per step and learning rate")
-
-    energy_weight: float = Field(default=10.0, ge=0, description="weight of squared errors of the energy per atom")
-    forces_weight: float = Field(default=1.0, ge=0, description="weight of squared errors of force components")
-    stress_weight: float = Field(default=0.1, ge=0, description="weight of squared errors of the virial per atom")
 
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="time between checkpoints, seconds")
     method: str | None = Field(default=None, description="level of theory of the labels, kept in the model file")
@@ -124,12 +135,6 @@ class TrainingSettings(BaseModel):
     def _key_of_a_file(self) -> Self:
         if self.isolated_energy_key is not None and self.isolated_atoms is None:
             raise ValueError("isolated_energy_key names the energies in isolated_atoms, which is not given; give both")
-        return self
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
-        if self.energy_weight == self.forces_weight == self.stress_weight == 0:
-            raise ValueError("all weights of the loss are zero; give energy_weight or forces_weight a positive value")
         return self
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Network
 from ase_nbody.training.muon import Muon
-from ase_nbody.training.settings import TrainingSettings
+from ase_nbody.training.settings import FittingSettings
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class TrainingState:
         return lowest
 
 
-def initial_state(network: Network, settings: TrainingSettings) -> TrainingState:
+def initial_state(network: Network, settings: FittingSettings) -> TrainingState:
     """The state before the first step, with averaged parameters equal to the network's."""
     optimizers = network_optimizers(
         network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
@@ -130,15 +130,17 @@ def network_optimizers(
 ) -> tuple[torch.optim.Optimizer, ...]:
     """Muon for the mixing matrices and AdamW with AMSGrad for all other parameters, or AdamW for all.
 
+    Parameters that want no gradient are in none of them.
+
     Args:
         network: whose parameters are changed.
         name: "muon" or "adamw".
         learning_rate: of both.
         weight_decay: decoupled, per step and learning rate.
     """
-    matrices = network.mixing_matrices() if name == "muon" else []
+    matrices = [m for m in network.mixing_matrices() if m.requires_grad] if name == "muon" else []
     of_muon = {id(matrix) for matrix in matrices}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in of_muon]
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in of_muon]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
         optimizers.append(Muon(matrices, learning_rate, weight_decay=weight_decay))

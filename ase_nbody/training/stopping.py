@@ -1,4 +1,4 @@
-"""A training that was asked to stop; how it is asked is told in ase_nbody/stopping.py."""
+"""Trainings that end before their budget: asked to (ase_nbody/stopping.py tells how), or diverged."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class TrainingStoppedError(Exception):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+class TrainingDivergedError(ValueError):
+    """The loss of a training, its gradient or its errors are not finite."""

@@ -13,8 +13,11 @@ from torch import Tensor
 from ase_nbody.architectures.base import Network
 from ase_nbody.data.graph_samples import Sample
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.potential import Potential, predict
+from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.training.loss import LossWeights, errors
+
+FEWEST_ATOMS = 1000
+"""Atoms from which the tables that a compiled evaluation makes of new weights pay; both ways give the same numbers."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,10 @@ def validation_errors(
 ) -> ValidationErrors:
     """Errors of a potential with the given parameters in place of its network's, over batches of labelled samples."""
     # one thread: new weights ask for new tables first, many small products
+    few = sum(batch.graph.n_atoms for batch in batches) < FEWEST_ATOMS
+    prediction = trainable_prediction if few else predict
     with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
-        found = [errors(predict(potential, b.graph), b.targets, b.graph) for b in batches]
+        found = [errors(prediction(potential, b.graph), b.targets, b.graph) for b in batches]
     energy = torch.cat([f.energy for f in found])
     forces = torch.cat([f.forces for f in found])
     virial = torch.cat([f.virial for f in found])
@@ -74,13 +79,14 @@ def exchanged(network: Network, parameters: Mapping[str, Tensor]) -> Iterator[No
     """Other values in place of a network's parameters, by name, for a while; outside autograd."""
     own = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     try:
-        _assign(network, parameters)
+        assign(network, parameters)
         yield
     finally:
-        _assign(network, own)
+        assign(network, own)
 
 
-def _assign(network: Network, parameters: Mapping[str, Tensor]) -> None:
+def assign(network: Network, parameters: Mapping[str, Tensor]) -> None:
+    """Write values into a network's parameters, by name."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(parameters[name])

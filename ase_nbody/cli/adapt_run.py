@@ -1,0 +1,126 @@
+"""What `nbody adapt` does with its options."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase_nbody.cli.inputs import check_outputs
+from ase_nbody.cli.output import say, warn
+from ase_nbody.data import Dataset, ErrorReport, evaluate, read_dataset
+from ase_nbody.kernels.workers import torch_threads
+from ase_nbody.meta.adapt import Adaptation, adapt
+from ase_nbody.meta.held_out import Row
+from ase_nbody.meta.model import StartModel, adapted_model
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.model_file import file_hash, load_model, save_model
+from ase_nbody.model_information import SUFFIX
+from ase_nbody.models_directory import find_model
+from ase_nbody.potential import Potential
+from ase_nbody.training.finish import without_folders
+
+
+def run_adapt(options: Mapping[str, Any]) -> None:
+    """Adapt as the options of the command say.
+
+    Args:
+        options: by name, None where not given.
+
+    Raises:
+        ValueError: an option is wrong, a file cannot be read, or the model would be worse.
+    """
+    names = AdaptationSettings.model_fields.keys() & options.keys()
+    settings = AdaptationSettings(**{name: options[name] for name in names})
+    output, path = Path(options["output"]), find_model(options["start"])
+    if output.suffix != SUFFIX:
+        raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")
+    check_outputs([output], options["force"])
+    potential, information = load_model(path)
+    origin = StartModel(potential, information, file_hash(path), information.name)
+    data = _read(options["data"], options)
+    others = {f"test {file.name}": _read(file, options) for file in options["test"] or ()}
+    remember = None if options["remember"] is None else _read(options["remember"], options)
+    with torch_threads(options["threads"]):
+        adaptation = adapt(potential, data, settings, say)
+        _print_table(adaptation)
+        command = shlex.join(without_folders(["nbody", *sys.argv[1:]]))
+        adapted, written = adapted_model(
+            adaptation, origin, data, name=output.stem, level=options["level"], command=command
+        )
+        found = {name: evaluate(adapted, dataset)[0] for name, dataset in others.items()}
+    for name, report in found.items():
+        say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
+    errors = {**written.errors, **{name: report.to_json_dict() for name, report in found.items()}}
+    if remember is not None:
+        _print_forgotten(potential, adapted, remember)
+    _print_envelope(written.envelope.closest_distances, information.envelope.closest_distances)
+    if adaptation.referenced.undetermined:
+        warn(_undetermined_words(adaptation.referenced.undetermined))
+    save_model(output, adapted, written.model_copy(update={"errors": errors}), force=options["force"])
+    say(f"model written to {output} after {adaptation.seconds:.0f} s")
+
+
+def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
+    keys = {name: options[name] for name in ("energy_key", "forces_key", "stress_key")}
+    dataset = read_dataset(path, **keys)
+    say(f"{dataset.source}: {len(dataset)} structures, {dataset.found}")
+    for note in dataset.notes:
+        warn(note)
+    return dataset
+
+
+def _print_table(adaptation: Adaptation) -> None:
+    n, n_folds = adaptation.n_held_out
+    how = "one fold, the same for all" if n_folds == 1 else f"{n_folds} folds in turn"
+    say(f"MAE on {n} held-out structures ({how}); the first row is before, the others are after:")
+    say(_line(["candidate", "meV/Å", "meV/atom", "score", "steps", "s"]))
+    for row in adaptation.rows:
+        mark = " *" if row is adaptation.chosen else ""
+        say(_line([row.candidate.words + mark, *_cells(row)]))
+    say(f"* chosen: {adaptation.reason}; fitted to all structures in {adaptation.steps} steps")
+
+
+def _line(cells: Sequence[str]) -> str:
+    first, *others = cells
+    return f"{first:<42}" + "".join(f"{cell:>10}" for cell in others)
+
+
+def _cells(row: Row) -> list[str]:
+    numbers = (row.report.forces_mae_mev_per_angstrom, row.report.energy_mae_mev_per_atom)
+    errors = ["-" if number is None else f"{number:.2f}" for number in numbers]
+    return [*errors, f"{row.score:.1f}", str(row.steps), f"{row.seconds:.0f}"]
+
+
+def _print_forgotten(start: Potential, adapted: Potential, dataset: Dataset) -> None:
+    before, after = (evaluate(p, dataset)[0] for p in (start, adapted))
+    say(f"{dataset.source} with the start: {_error_words(before)}")
+    say(f"{dataset.source} with the adapted model: {_error_words(after)}")
+
+
+def _print_envelope(ours: Mapping[str, float], starts: Mapping[str, float]) -> None:
+    words = ", ".join(f"{pair} {distance:.2f}" for pair, distance in ours.items())
+    lost = [pair for pair in starts if pair not in ours]
+    say(f"covered: the new structures alone; closest distances, Å: {words}")
+    if lost:
+        say(f"no longer covered: {', '.join(lost)}, which only the start's own data have; warnings will say so")
+
+
+def _error_words(report: ErrorReport) -> str:
+    words = []
+    if report.forces_mae_mev_per_angstrom is not None:
+        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.2f} meV/Å")
+    if report.energy_mae_mev_per_atom is not None:
+        words.append(f"energy MAE {report.energy_mae_mev:.2f} meV, {report.energy_mae_mev_per_atom:.3f} meV/atom")
+    if report.energy_mae_mev_per_atom_without_shift is not None:
+        words[-1] += f" ({report.energy_mae_mev_per_atom_without_shift:.3f} without shift)"
+    return ", ".join(words)
+
+
+def _undetermined_words(elements: tuple[str, ...]) -> str:
+    return (
+        f"the structures do not determine the reference energies of {', '.join(elements)}: energies of other "
+        "compositions are shifted by unknown constants; forces, and energies within a composition, are not"
+    )

@@ -1,0 +1,217 @@
+"""Adaptation: candidates compared by held-out errors, the choice, and its fit to all structures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ase_nbody.data import Dataset, without_isolated_atoms
+from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, candidates
+from ase_nbody.meta.fitting import Structures, copied, prepared
+from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors
+from ase_nbody.meta.references import Referenced
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.potential import Potential
+from ase_nbody.training.budget import Budget, StepBudget, TimeBudget
+from ase_nbody.training.stopping import TrainingDivergedError
+
+SHORT = 0.07
+"""Share of the time that each candidate which takes steps has in the comparison."""
+LONG = 0.9
+"""Share of the time that is left then, for the best of them with structures held out and for the fit to all alike."""
+
+
+class WorseModelError(ValueError):
+    """An adaptation would be worse than what is there without it."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """An adapted potential and how it was chosen.
+
+    Attributes:
+        referenced: potential, fitted to all structures, in float32 and without repulsion.
+        rows: held-out errors of all that was tried; the first is the start with new reference energies.
+        chosen: the row of the candidate that was taken.
+        reason: why, one sentence.
+        n_held_out: structures held out in all folds, and the number of folds.
+        steps: that the fit to all structures took.
+        seconds: time of everything.
+    """
+
+    referenced: Referenced
+    rows: tuple[Row, ...]
+    chosen: Row
+    reason: str
+    n_held_out: tuple[int, int]
+    steps: int
+    seconds: float
+
+
+def adapt(start: Potential, data: Dataset, settings: AdaptationSettings, say: Callable[[str], None]) -> Adaptation:
+    """Adapt a potential to labelled structures.
+
+    Args:
+        start: what is adapted; it is not changed, and its repulsion is not looked at.
+        data: structures; isolated atoms among them give reference energies and nothing else.
+        settings: what is tried, and for how long.
+        say: takes a line of text on the progress.
+
+    Raises:
+        WorseModelError: what was chosen is worse than the start, or than a training from scratch.
+        ValueError: elements that the start does not know, too few structures, or a method that the start does not have.
+    """
+    search = _Search.begun(start, data, settings, say)
+    rows = search.compared()
+    stepping = [row.candidate for row in rows if row.candidate.takes_steps and row.candidate is not SCRATCH]
+    if stepping and settings.steps is None:
+        leader = _best(rows, stepping).candidate  # more time helps it, and a closed form not
+        scratch_leads = _best(rows, [leader, SCRATCH]).candidate is SCRATCH  # after the same time
+        rows += search.longer([leader, SCRATCH] if scratch_leads else [leader])
+    best = _best(rows, search.candidates)
+    reason = _reason(rows, best, settings)
+    _refuse_worse(rows, best, settings)
+    say(f"chosen: {best.candidate.words}; {reason}")
+    last = best.candidate if best.steps or not best.candidate.takes_steps else START  # no step was better than none
+    fit = last.fitted(search.start, search.structures, None, search.last_budget(best), settings)
+    return Adaptation(
+        referenced=fit.referenced,
+        rows=tuple(rows),
+        chosen=best,
+        reason=reason,
+        n_held_out=(sum(len(fold.held_out) for fold in search.parts), len(search.parts)),
+        steps=fit.steps,
+        seconds=search.seconds(),
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is compared, on which structures, in which time."""
+
+    start: Potential
+    structures: Structures
+    parts: Sequence[Fold]
+    candidates: Sequence[AdaptationMethod]
+    settings: AdaptationSettings
+    say: Callable[[str], None]
+    begun_at: float
+
+    @classmethod
+    def begun(
+        cls, start: Potential, data: Dataset, settings: AdaptationSettings, say: Callable[[str], None]
+    ) -> _Search:
+        began = time.monotonic()
+        _check_elements(start, data)
+        chosen = _candidates(start, settings)
+        own = replace(copied(start), repulsion=None)
+        own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
+        structures = prepared(without_isolated_atoms(data), own)
+        return cls(own, structures, folds(len(structures.dataset), settings), chosen, settings, say, began)
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun_at
+
+    def left(self) -> float:
+        """Time that is left, at least that of the comparison of one candidate, seconds."""
+        return max(60.0 * self.settings.minutes - self.seconds(), 60.0 * self.settings.minutes * SHORT)
+
+    def budget(self, seconds: float) -> Budget:
+        """The budget of each fold for a time of all, seconds."""
+        if self.settings.steps is not None:
+            return StepBudget(self.settings.steps)
+        return TimeBudget(seconds / len(self.parts))
+
+    def longer(self, several: Sequence[AdaptationMethod]) -> list[Row]:
+        """Rows of candidates that share the time with the fit to all structures."""
+        return self.rows(several, self.budget(self.left() * LONG / (len(several) + 1)))
+
+    def last_budget(self, best: Row) -> Budget:
+        """The budget of the fit to all structures: the steps that were best, in the time that is left."""
+        steps = max(best.steps, 1)
+        return StepBudget(steps) if self.settings.steps is not None else StepBudget(steps, self.left())
+
+    def rows(self, several: Iterable[AdaptationMethod], budget: Budget) -> list[Row]:
+        """A row for each candidate; those that diverge have none."""
+        rows = []
+        for candidate in several:
+            try:
+                row = held_out_errors(candidate, self.start, self.structures, self.parts, budget, self.settings)
+            except TrainingDivergedError:
+                self.say(f"{candidate.words}: diverged, and is left out")
+                continue
+            self.say(f"{candidate.words}: held-out {row_words(row)}")
+            rows.append(row)
+        return rows
+
+    def compared(self) -> list[Row]:
+        """Rows of the start, the candidates and a training from scratch, each for the same time."""
+        return self.rows(
+            dict.fromkeys((START, *self.candidates, SCRATCH)), self.budget(60.0 * self.settings.minutes * SHORT)
+        )
+
+
+def row_words(row: Row) -> str:
+    """Errors of a row in words."""
+    report, words = row.report, []
+    if report.forces_mae_mev_per_angstrom is not None:
+        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.1f} meV/Å")
+    if report.energy_mae_mev_per_atom is not None:
+        words.append(f"energy MAE {report.energy_mae_mev_per_atom:.2f} meV/atom")
+    return ", ".join([*words, f"{row.seconds:.0f} s"])
+
+
+def _candidates(start: Potential, settings: AdaptationSettings) -> list[AdaptationMethod]:
+    known = candidates(start)
+    if settings.method == "choose":
+        return list(known.values())
+    if settings.method not in known:
+        raise ValueError(
+            f"the method '{settings.method}' is not there for {type(start.network).__name__}; it has "
+            f"{', '.join(known)}, or leave the method out"
+        )
+    return [known[settings.method]]
+
+
+def _check_elements(start: Potential, data: Dataset) -> None:
+    unknown = sorted(set(data.elements) - set(start.elements))
+    if unknown:
+        raise ValueError(
+            f"{data.source} has {', '.join(unknown)}, which the start does not know ({', '.join(start.elements)}); "
+            "adapt another model (nbody models lists them), train one (nbody train), or leave these structures out"
+        )
+
+
+def _best(rows: Sequence[Row], among: Sequence[AdaptationMethod]) -> Row:
+    known = [row for row in rows if row.candidate in among]
+    if not known:
+        raise TrainingDivergedError(
+            f"{', '.join(candidate.words for candidate in among)}: diverged; lower --learning-rate, "
+            "or leave out --method"
+        )
+    return min(known, key=lambda row: row.score)
+
+
+def _reason(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str:
+    if settings.method != "choose":
+        return f"asked for; score {best.score:.1f} on held-out structures, the start has {rows[0].score:.1f}"
+    others = [row for row in rows if row.candidate not in (best.candidate, SCRATCH)]
+    second = min(others, key=lambda row: row.score)
+    return (
+        f"lowest score on held-out structures, {best.score:.1f}; next is {second.candidate.words} with "
+        f"{second.score:.1f}, the start has {rows[0].score:.1f}"
+    )
+
+
+def _refuse_worse(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> None:
+    scratch = [row for row in rows if row.candidate is SCRATCH]
+    for other in (rows[0], *scratch[-1:]):
+        if best.score > other.score and not settings.accept_worse:
+            raise WorseModelError(
+                f"{best.candidate.words} would be worse than {other.candidate.words}: held-out {row_words(best)}, "
+                f"against {row_words(other)}. Give more --minutes or structures, another start, no --method, train "
+                "from scratch (nbody train), or take it nevertheless with --accept-worse"
+            )

@@ -1,0 +1,154 @@
+"""The design matrix: derivatives of all weighted errors by the readouts that a network is linear in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ase_nbody.data import Sample, batch_samples
+from ase_nbody.graph import edge_vectors, stress_is_defined
+from ase_nbody.potential import Potential, trainable_prediction
+from ase_nbody.training.loss import Errors, LossWeights, errors
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Weighted errors as a linear function of the readouts: residual + matrix @ (readouts - start).
+
+    The sum of squares is the training's loss over all structures, at the reference energies that suit the readouts
+    best: energies per atom have their least-squares fit on the composition taken out.
+
+    Attributes:
+        matrix: (rows, readouts).
+        residual: of the start's readouts, (rows,).
+        structure: number of the structure of each row, (rows,).
+    """
+
+    matrix: Floats
+    residual: Floats
+    structure: NDArray[np.int64]
+
+
+def design(potential: Potential, samples: Sequence[Sample], weights: LossWeights) -> Design:
+    """The design matrix of a potential's linear readouts, exact.
+
+    Args:
+        potential: in float64, on the CPU.
+        samples: labelled structures in float64.
+        weights: of the loss.
+    """
+    batch = batch_samples(samples)
+    columns = errors_by_readouts(potential, batch)
+    with torch.no_grad():
+        now = errors(trainable_prediction(potential, batch.graph), batch.targets, batch.graph)
+    free = without_compositions(batch)
+    matrix, residual = [], []
+    for weight, a, r in (
+        (weights.energy, free @ columns.energy.numpy(), free @ now.energy.numpy()),
+        (weights.forces, columns.forces.numpy(), now.forces.numpy()),
+        (weights.stress, columns.virial.numpy(), now.virial.numpy()),
+    ):
+        factor = (weight / max(len(r), 1)) ** 0.5 / weights.scale
+        matrix.append(factor * a)
+        residual.append(factor * r)
+    return Design(np.concatenate(matrix), np.concatenate(residual), _structures(batch))
+
+
+def errors_by_readouts(potential: Potential, batch: Sample) -> Errors:
+    """Derivatives of `errors` by the linear readouts: each of its arrays with one more axis, (..., readouts)."""
+    graph = batch.graph
+    n_atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
+    displacements = _displacements(batch)
+    strains = _strains() if bool(stress_is_defined(graph).any()) else []
+    moves = [*(d.move for d in displacements), *(edge_vectors(graph) @ strain for strain in strains)]
+    values, *tangents = potential.network.readout_features(graph, moves)  # (B, K) each
+    scale, n_readouts = potential.energy_scale, values.shape[1]
+    forces = values.new_zeros(graph.n_atoms, 3, n_readouts)
+    for displacement, tangent in zip(displacements, tangents, strict=False):
+        forces[displacement.atoms, displacement.axis] = -scale * tangent[displacement.structures]
+    virial = values.new_zeros(graph.n_structures, 9, n_readouts)
+    for component, tangent in enumerate(tangents[len(displacements) :]):
+        virial[:, component] = scale * tangent / n_atoms[:, None]
+    energy, force, stress = labelled(batch)
+    return Errors(
+        energy=(scale * values / n_atoms[:, None])[energy],
+        forces=forces[force],
+        virial=virial.view(graph.n_structures, 3, 3, n_readouts)[stress],
+    )
+
+
+def labelled(batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    """What `errors` keeps of energies, (B,), force components, (N, 3), and virials, (B, 3, 3)."""
+    targets = batch.targets
+    assert targets.energy is not None and targets.forces is not None and targets.stress is not None
+    defined = stress_is_defined(batch.graph)[:, None, None]
+    return ~targets.energy.isnan(), ~targets.forces.isnan(), ~targets.stress.isnan() & defined
+
+
+def without_compositions(batch: Sample) -> Floats:
+    """The projection (S', S') of energies per atom, of the structures that have one, off their compositions."""
+    graph = batch.graph
+    counts = torch.zeros(graph.n_structures, 119, dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    counts.index_put_((graph.structure, graph.atomic_numbers), one, accumulate=True)
+    fractions = (counts / counts.sum(dim=1, keepdim=True))[labelled(batch)[0]].numpy()
+    return np.asarray(np.eye(len(fractions)) - fractions @ np.linalg.pinv(fractions, rcond=1e-6))
+
+
+@dataclass(frozen=True)
+class _Displacement:
+    """One atom of every structure that has so many, moved along one axis by 1 angstrom.
+
+    Attributes:
+        atoms: numbers of these atoms in the batch.
+        structures: their structures.
+        axis: 0, 1 or 2.
+        move: change of the vectors of the edges, (E, 3), angstrom.
+    """
+
+    atoms: Tensor
+    structures: Tensor
+    axis: int
+    move: Tensor
+
+
+def _displacements(batch: Sample) -> list[_Displacement]:
+    graph = batch.graph
+    counts = torch.bincount(graph.structure, minlength=graph.n_structures)
+    first = torch.cumsum(counts, dim=0) - counts
+    displacements = []
+    for number in range(int(counts.max())):
+        structures = torch.nonzero(counts > number)[:, 0]
+        moved = graph.positions.new_zeros(graph.n_atoms)
+        moved[first[structures] + number] = 1.0
+        along = moved[graph.edges.senders] - moved[graph.edges.receivers]  # (E,)
+        for axis in range(3):
+            move = along.new_zeros(len(along), 3)
+            move[:, axis] = along
+            displacements.append(_Displacement(first[structures] + number, structures, axis, move))
+    return displacements
+
+
+def _strains() -> list[Tensor]:
+    """The symmetric part of a unit of each component of the strain, nine times (3, 3)."""
+    units = torch.eye(9, dtype=torch.float64).view(9, 3, 3)
+    return list(0.5 * (units + units.transpose(1, 2)))
+
+
+def _structures(batch: Sample) -> NDArray[np.int64]:
+    """The structure of each of the errors, in their order."""
+    energy, forces, stress = labelled(batch)
+    numbers = torch.arange(batch.graph.n_structures)
+    rows = [
+        numbers[energy],
+        batch.graph.structure[:, None].expand_as(forces)[forces],
+        numbers[:, None, None].expand_as(stress)[stress],
+    ]
+    return torch.cat(rows).numpy()

@@ -1,0 +1,125 @@
+"""Training for adaptation: the loop of `nbody train` without files, on a copy of a potential."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch.optim import Optimizer
+
+from ase_nbody.data import Dataset, Sample, batches_of_samples, samples
+from ase_nbody.meta.references import Referenced, with_reference_energies
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.potential import Potential
+from ase_nbody.stopping import StopRequest
+from ase_nbody.training.budget import Budget, Clock
+from ase_nbody.training.display import Display
+from ase_nbody.training.loop import Task, fit
+from ase_nbody.training.loss import LossWeights
+from ase_nbody.training.state import TrainingState
+from ase_nbody.training.validation import assign
+
+VALIDATION_ATOMS = 500
+
+
+@dataclass(frozen=True)
+class Structures:
+    """Labelled structures, prepared for potentials of one cutoff.
+
+    Attributes:
+        dataset: structures and labels.
+        samples: the same, with neighbour lists, in float32.
+    """
+
+    dataset: Dataset
+    samples: Sequence[Sample]
+
+    def subset(self, indices: Sequence[int]) -> Structures:
+        """The structures at some indices."""
+        return Structures(self.dataset.subset(indices), [self.samples[i] for i in indices])
+
+    def batches(self) -> list[Sample]:
+        """All of them in batches for an evaluation."""
+        return batches_of_samples(self.samples, VALIDATION_ATOMS)
+
+
+def prepared(dataset: Dataset, potential: Potential) -> Structures:
+    """A dataset with neighbour lists within a potential's cutoff, in its dtype."""
+    return Structures(dataset, samples(dataset, potential.cutoff, dtype=potential.dtype))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A potential that was fitted to structures.
+
+    Attributes:
+        referenced: the potential, with reference energies of these structures.
+        steps: steps of the best weights; 0 where nothing was stepped.
+        seconds: time that it took.
+    """
+
+    referenced: Referenced
+    steps: int
+    seconds: float
+
+
+def copied(potential: Potential) -> Potential:
+    """A potential with a network of its own."""
+    return replace(potential, network=copy.deepcopy(potential.network))
+
+
+def loss_weights(settings: AdaptationSettings, scale: float) -> LossWeights:
+    """Weights of the loss at an energy scale, eV."""
+    return LossWeights(settings.energy_weight, settings.forces_weight, settings.stress_weight, scale)
+
+
+def referenced(potential: Potential, structures: Structures) -> Referenced:
+    """A potential with reference energies of structures; see `with_reference_energies`."""
+    return with_reference_energies(potential, structures.dataset, structures.samples)
+
+
+def stepped(
+    potential: Potential,
+    optimizers: Sequence[Optimizer],
+    structures: Structures,
+    held_out: Structures | None,
+    budget: Budget,
+    settings: AdaptationSettings,
+) -> int:
+    """Train a potential in place, up to the best averaged weights, or the last without held-out structures.
+
+    Args:
+        potential: of which parameters that want a gradient are trained.
+        optimizers: of these parameters.
+        structures: to train on.
+        held_out: structures that choose the best step; None: the last is taken.
+        budget: when to end.
+        settings: of the steps.
+
+    Returns:
+        The number of steps of the weights that are kept.
+
+    Raises:
+        TrainingDivergedError: the training diverged.
+    """
+    network = potential.network
+    averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    state = TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
+    task = Task(
+        potential=potential,
+        samples=structures.samples,
+        validation=[] if held_out is None else held_out.batches(),
+        weights=loss_weights(settings, potential.energy_scale),
+        budget=budget,
+        settings=settings,
+        from_start=True,
+    )
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fit(task, state, Clock(), fabric, Display(Console(quiet=True)), StopRequest())
+    assign(network, state.averaged if held_out is None else state.best)
+    if held_out is None:
+        return state.counters.step
+    return min(state.history, key=lambda row: row.score).step

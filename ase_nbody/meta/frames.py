@@ -1,0 +1,43 @@
+"""Adaptation without files: a potential and frames in, a potential and its information out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from ase import Atoms
+
+from ase_nbody.data import labelled_dataset
+from ase_nbody.meta.adapt import adapt
+from ase_nbody.meta.model import StartModel, adapted_model
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.model_file import ModelInformation
+from ase_nbody.potential import Potential
+
+
+def adapted_to_frames(
+    start: Potential,
+    information: ModelInformation | None,
+    frames: Sequence[Atoms],
+    level: str | None,
+    settings: AdaptationSettings,
+) -> tuple[Potential, ModelInformation]:
+    """A potential adapted to labelled frames, on the CPU, and the information of its model.
+
+    Args:
+        start: is not changed.
+        information: of the start; None where it has no file.
+        frames: structures with labels.
+        level: level of theory of the labels; None: what the frames say.
+        settings: of the adaptation.
+
+    Raises:
+        ValueError: see `labelled_dataset` and `adapt`.
+    """
+    name = type(start.network).__name__ if information is None else information.name
+    data = labelled_dataset(frames)
+    with torch.enable_grad():
+        adaptation = adapt(start, data, settings, lambda words: None)
+    origin = StartModel(replace(start), information, None, name)
+    return adapted_model(adaptation, origin, data, name=f"{name}-adapted", level=level)

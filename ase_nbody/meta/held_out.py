@@ -1,0 +1,103 @@
+"""Held-out errors of a candidate: what it gives on structures that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+
+from ase_nbody.data import ErrorReport, evaluate
+from ase_nbody.data.errors import error_report, joined
+from ase_nbody.meta.candidates import AdaptationMethod
+from ase_nbody.meta.fitting import Structures, loss_weights
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.potential import Potential
+from ase_nbody.training.budget import Budget
+from ase_nbody.training.validation import score, validation_errors
+
+_MILLI = 1e-3
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Numbers of the structures that are learnt and of those that are held out."""
+
+    learnt: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A candidate's errors on held-out structures.
+
+    Attributes:
+        candidate: what was fitted.
+        report: errors over the held-out structures of all folds.
+        score: what is compared: mean absolute errors, each times the root of its weight, meV and meV/angstrom.
+        steps: steps of the best weights, mean over the folds; 0 where nothing was stepped.
+        seconds: time of all folds.
+    """
+
+    candidate: AdaptationMethod
+    report: ErrorReport
+    score: float
+    steps: int
+    seconds: float
+
+
+def folds(n_structures: int, settings: AdaptationSettings) -> list[Fold]:
+    """Disjoint random parts of the structures, each held out once.
+
+    Raises:
+        ValueError: fewer structures than two.
+    """
+    if n_structures < 2:
+        raise ValueError(
+            f"{n_structures} structure(s) cannot be learnt and held out; label at least 2, about 50 are a good number"
+        )
+    size = max(1, round(settings.hold_out * n_structures))
+    order = torch.randperm(n_structures, generator=torch.Generator().manual_seed(settings.seed)).tolist()
+    number = min(settings.number_of_folds(n_structures), n_structures // size)
+    parts = [order[n * size : (n + 1) * size] for n in range(number)]
+    return [Fold(tuple(sorted(set(order) - set(part))), tuple(sorted(part))) for part in parts]
+
+
+def held_out_errors(
+    candidate: AdaptationMethod,
+    start: Potential,
+    structures: Structures,
+    parts: Sequence[Fold],
+    budget: Budget,
+    settings: AdaptationSettings,
+) -> Row:
+    """Fit a candidate to what is left of each fold, and compare with what is held out; steps end at their best there.
+
+    Args:
+        candidate: what is fitted.
+        start: that is adapted.
+        structures: all of them.
+        parts: folds.
+        budget: of each fold.
+        settings: of the adaptation.
+
+    Raises:
+        TrainingDivergedError: a training diverged.
+    """
+    evaluations, scores, steps, seconds = [], [], [], 0.0
+    for fold in parts:
+        out = structures.subset(fold.held_out)
+        fit = candidate.fitted(start, structures.subset(fold.learnt), out, budget, settings)
+        potential = fit.referenced.potential
+        evaluations.append(evaluate(potential, out.dataset)[1])
+        scores.append(score_of(potential, out, settings))
+        steps.append(fit.steps)
+        seconds += fit.seconds
+    return Row(candidate, error_report(joined(evaluations)), fmean(scores), round(fmean(steps)), seconds)
+
+
+def score_of(potential: Potential, structures: Structures, settings: AdaptationSettings) -> float:
+    """What candidates are compared by, of a potential on structures; see `Row.score`."""
+    own = {name: parameter.detach() for name, parameter in potential.network.named_parameters()}
+    return score(validation_errors(potential, structures.batches(), own), loss_weights(settings, _MILLI))

@@ -1,0 +1,122 @@
+"""The adapted model: its potential with repulsion, and what its file says of start, method, errors and envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ase_nbody.data import Dataset, statistics
+from ase_nbody.meta.adapt import Adaptation
+from ase_nbody.meta.held_out import Row
+from ase_nbody.model_file import DataFile, Envelope, ModelInformation, model_information
+from ase_nbody.onsets import repulsion_onsets
+from ase_nbody.potential import Potential
+from ase_nbody.repulsion import Repulsion
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """The model that is adapted.
+
+    Attributes:
+        potential: of the model.
+        information: header of its file; None where there is no file.
+        sha256: hash of its file; None likewise.
+        name: of the model.
+    """
+
+    potential: Potential
+    information: ModelInformation | None
+    sha256: str | None
+    name: str
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Name, hash and data of the model as JSON values."""
+        files = () if self.information is None else self.information.data
+        data = [file.model_dump(mode="json") for file in files]
+        return {"name": self.name, "sha256": self.sha256, "data": data}
+
+
+def adapted_model(
+    adaptation: Adaptation,
+    origin: StartModel,
+    data: Dataset,
+    *,
+    name: str,
+    level: str | None,
+    command: str | None = None,
+) -> tuple[Potential, ModelInformation]:
+    """A potential with the start's repulsion beyond what the structures have, and its information.
+
+    The envelope is that of the structures alone: what the start was shown says nothing of weights that have changed, or
+    of another level of theory. The repulsion sets in below the closest distances of both.
+
+    Args:
+        adaptation: what was found.
+        origin: the start.
+        data: the structures.
+        name: of the new model.
+        level: level of theory of the structures; None: what they say.
+        command: that asked for it.
+    """
+    potential = adaptation.referenced.potential
+    potential.network.requires_grad_(False)
+    found = statistics(data, potential.reference_energies, potential.cutoff)
+    start = Envelope() if origin.information is None else origin.information.envelope
+    closest = _closest(found.closest_distances, start.closest_distances)
+    potential = replace(potential, repulsion=Repulsion(repulsion_onsets(potential, closest)))
+    files = DataFile(name=Path(data.source).name, sha256=data.sha256, role="train", n_structures=len(data))
+    information = model_information(
+        potential,
+        name=name,
+        reference_energies_source=adaptation.referenced.source,
+        method=level or data.level_of_theory,
+        licence=None if origin.information is None else origin.information.licence,
+        purpose=f"structures like the {len(data)} of {files.name}, which it was adapted to",
+        not_for="structures unlike those: that its start knew them proves nothing here",
+        label_source=data.found,
+        data=(files,),
+        errors={"held out": adaptation.chosen.report.to_json_dict()},
+        envelope=Envelope(
+            closest_distances=found.closest_distances,
+            force_max=found.force_max,
+            energy_per_atom_range=found.energy_range_per_atom,
+        ),
+        training=_record(adaptation, origin, data, command),
+    )
+    return potential, information
+
+
+def _closest(ours: Mapping[str, float], starts: Mapping[str, float]) -> dict[str, float]:
+    return {pair: min(d[pair] for d in (ours, starts) if pair in d) for pair in sorted({*ours, *starts})}
+
+
+def _record(adaptation: Adaptation, origin: StartModel, data: Dataset, command: str | None) -> dict[str, Any]:
+    held_out, n_folds = adaptation.n_held_out
+    return {
+        "command": command,
+        "start": origin.to_json_dict(),
+        "adaptation": {
+            "method": adaptation.chosen.candidate.name,
+            "reason": adaptation.reason,
+            "held_out_structures": held_out,
+            "folds": n_folds,
+            "tried": [_tried(row) for row in adaptation.rows],
+        },
+        "seconds": adaptation.seconds,
+        "steps": adaptation.steps,
+        "n_structures": len(data),
+    }
+
+
+def _tried(row: Row) -> dict[str, Any]:
+    return {
+        "method": row.candidate.name,
+        "score": row.score,
+        "forces_mae_mev_per_angstrom": row.report.forces_mae_mev_per_angstrom,
+        "energy_mae_mev_per_atom": row.report.energy_mae_mev_per_atom,
+        "steps": row.steps,
+        "seconds": row.seconds,
+    }

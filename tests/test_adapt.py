@@ -1,0 +1,249 @@
+"""Parts of an adaptation: what moves and what does not, ranks, symmetry, folds, reference energies, and the choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from adaptation import crystals_of, dataset_of, forces_of, frames_of, start_potential, teacher_of
+from ase import Atoms
+from ase.build import molecule
+
+from ase_nbody import NBodyCalculator
+from ase_nbody.data import labelled_dataset, samples
+from ase_nbody.meta.adapt import WorseModelError, adapt
+from ase_nbody.meta.candidates import candidates
+from ase_nbody.meta.fitting import prepared
+from ase_nbody.meta.groups import only_trained, parameter_groups
+from ase_nbody.meta.held_out import folds
+from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
+from ase_nbody.meta.references import with_reference_energies
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.training.budget import StepBudget
+
+
+def silent(words: str) -> None:
+    """Nothing is printed."""
+
+
+def fitted(name: str, **more: Any) -> tuple[Any, Any]:
+    """A small start in float32, and what a candidate makes of it in ten steps."""
+    start = start_potential()
+    data = dataset_of(teacher_of(start), 6)
+    start.network.float()
+    settings = AdaptationSettings(**more)
+    fit = candidates(start)[name].fitted(start, prepared(data, start), None, StepBudget(10), settings)
+    return start, fit
+
+
+@pytest.mark.parametrize(("name", "group"), [("readout",) * 2, ("radial",) * 2, ("low-rank", "mixing"), ("all",) * 2])
+def test_only_the_parameters_of_a_candidate_move(name: str, group: str) -> None:
+    start, fit = fitted(name)
+    after = dict(fit.referenced.potential.network.named_parameters())
+    moved = {name for name, before in start.network.named_parameters() if not torch.equal(before, after[name])}
+    expected = set(parameter_groups(start.network)[group])
+    idle = {name for name in expected if name.startswith("gates.1.own")}  # the last level's states are not used
+    assert moved == expected - idle and len(idle) <= 2
+
+
+def test_groups_are_all_parameters_once() -> None:
+    network = start_potential().network
+    groups = parameter_groups(network)
+    assert set(groups["all"]) == {name for name, _ in network.named_parameters()}
+    assert len({*groups["readout"], *groups["radial"], *groups["mixing"]}) == sum(
+        len(groups[name]) for name in ("readout", "radial", "mixing")
+    )
+    with only_trained(network, groups["readout"]):
+        assert {name for name, p in network.named_parameters() if p.requires_grad} == set(groups["readout"])
+    assert all(p.requires_grad for p in network.parameters())
+    with pytest.raises(ValueError, match="no parameters nothing"), only_trained(network, ["nothing"]):
+        pass
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_updates_have_the_rank(rank: int) -> None:
+    start, fit = fitted("low-rank", rank=rank, learning_rate=0.05, decay=0.0)
+    pairs = zip(start.network.mixing_matrices(), fit.referenced.potential.network.mixing_matrices(), strict=True)
+    ranks = {int(torch.linalg.matrix_rank((after - before).detach().double(), rtol=1e-3)) for before, after in pairs}
+    assert max(ranks) == rank
+
+
+def test_a_low_rank_step_is_that_of_autograd_by_the_factors() -> None:
+    matrix, data = torch.nn.Parameter(torch.randn(6, 4, dtype=torch.float64)), torch.randn(5, 6, dtype=torch.float64)
+    start = matrix.detach().clone()
+    adapters = LowRank([matrix], 2, 0.1, 0.5, generator=torch.Generator().manual_seed(3))
+    a, b = (factor.clone().requires_grad_() for factor in adapters._factors[0])
+    inner = torch.optim.AdamW([a, b], lr=0.1, weight_decay=0.5)
+    assert (start + a @ b).equal(start)
+    for _ in range(3):
+        for values, optimizer in ((matrix, adapters), (start + a @ b, inner)):
+            optimizer.zero_grad()
+            (data @ values).tanh().square().sum().backward()
+            optimizer.step()
+        torch.testing.assert_close(matrix.detach(), (start + a @ b).detach(), rtol=0, atol=1e-12)
+
+
+def test_a_cut_to_a_rank_is_the_nearest() -> None:
+    start = torch.randn(6, 5, dtype=torch.float64)
+    update = torch.randn(6, 2, dtype=torch.float64) @ torch.randn(2, 5, dtype=torch.float64)
+    torch.testing.assert_close(of_rank([start + update], [start], 2)[0], start + update)
+    singular = torch.linalg.svdvals(update)
+    (cut,) = of_rank([start + update], [start], 1)
+    assert (cut - start - update).norm().item() == pytest.approx(singular[1].item())
+
+
+def test_the_decay_goes_towards_the_start() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    decay = TowardsStart([parameter], 0.5, 0.4)
+    with torch.no_grad():
+        parameter += 1.0
+    decay.step()
+    torch.testing.assert_close(parameter.detach(), torch.tensor([1.8, 2.8]))
+
+
+def test_a_stronger_decay_stays_nearer() -> None:
+    distances = []
+    for decay in (0.0, 30.0):
+        start, fit = fitted("all", decay=decay)
+        pairs = zip(start.network.parameters(), fit.referenced.potential.network.parameters(), strict=True)
+        distances.append(sum(float((a - b).square().sum().detach()) for a, b in pairs))
+    assert distances[1] < 0.8 * distances[0]
+
+
+@pytest.mark.parametrize("name", ["low-rank", "readout"])
+def test_an_adapted_potential_is_equivariant(name: str) -> None:
+    own = fitted(name)[1].referenced.potential
+    own.network.double()
+    atoms = molecule("CH3CH2OH")
+    atoms.rattle(0.1, seed=9)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    turned = Atoms(atoms.numbers, atoms.positions @ rotation.T)
+    expected = forces_of(own, [atoms]) @ torch.from_numpy(rotation.T)
+    torch.testing.assert_close(forces_of(own, [turned]), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "number", "held"), [(50, 1, 10), (10, 3, 2), (5, 3, 1), (2, 2, 1)])
+def test_folds_are_disjoint(n: int, number: int, held: int) -> None:
+    parts = folds(n, AdaptationSettings())
+    assert len(parts) == number and {len(part.held_out) for part in parts} == {held}
+    assert len({i for part in parts for i in part.held_out}) == number * held
+    assert all(sorted(part.learnt + part.held_out) == list(range(n)) for part in parts)
+
+
+def test_reference_energies_take_up_the_shift_of_one_composition() -> None:
+    start = start_potential()
+    teacher = teacher_of(start, readouts=1.0, others=0.0)
+    data = dataset_of(teacher, 4)
+    found = with_reference_energies(start, data, samples(data, start.cutoff))
+    shift = {e: found.potential.reference_energies[e] - start.reference_energies[e] for e in start.elements}
+    assert 6 * shift["H"] + 2 * shift["C"] + shift["O"] == pytest.approx(-27.0, abs=1e-6)
+    assert found.undetermined == ("H", "C", "O") and "in the proportions of the start" in found.source
+
+
+def test_reference_energies_of_several_compositions_are_found() -> None:
+    start = start_potential()
+    teacher = teacher_of(start, readouts=1.0, others=0.0)
+    frames = [*frames_of(teacher, 1), *frames_of(teacher, 1, "H2O"), *frames_of(teacher, 1, "CH4")]
+    data = labelled_dataset([*frames, *crystals_of(teacher, 1)])
+    found = with_reference_energies(start, data, samples(data, start.cutoff))
+    assert found.potential.reference_energies == pytest.approx(teacher.reference_energies, abs=1e-6)
+    assert found.undetermined == ()
+
+
+def test_elements_without_structures_keep_their_energies() -> None:
+    start = start_potential((*("H", "C", "O"), "N"))
+    data = dataset_of(teacher_of(start), 3)
+    found = with_reference_energies(start, data, samples(data, start.cutoff))
+    assert found.potential.reference_energies["N"] == start.reference_energies["N"]
+    assert "N: kept from the start" in found.source
+
+
+def test_another_level_is_learnt_better_than_from_scratch_and_the_start_stays() -> None:
+    start = start_potential()
+    before = {name: parameter.clone() for name, parameter in start.network.named_parameters()}
+    lines: list[str] = []
+    settings = AdaptationSettings(steps=60)
+    found = adapt(start, dataset_of(teacher_of(start), 20), settings, lines.append)
+    scores = {row.candidate.name: row.score for row in found.rows}
+    assert list(scores) == ["start", "readout", "radial", "low-rank", "all", "scratch"]
+    assert found.chosen.score == min(scores.values()) < 0.5 * min(scores["start"], scores["scratch"])
+    assert found.n_held_out == (4, 1)
+    unseen = dataset_of(teacher_of(start), 5, seed=90)
+    wanted = torch.from_numpy(np.concatenate([labels.forces for labels in unseen.labels]))
+    error = (forces_of(found.referenced.potential, unseen.structures).double() - wanted).abs().mean()
+    assert error < 0.5 * (forces_of(start, unseen.structures) - wanted).abs().mean()
+    assert all(torch.equal(parameter, before[name]) for name, parameter in start.network.named_parameters())
+    assert [line.partition(":")[0] for line in lines][-1] == "chosen"
+
+
+def test_a_model_that_would_be_worse_is_refused() -> None:
+    """Forces of the start are a hundred times too large, and other reference energies do not mend them."""
+    data = dataset_of(start_potential(), 6)
+    start = start_potential()
+    with torch.no_grad():
+        for readout in start.network.linear_readouts():
+            readout *= 100.0
+    values: dict[str, Any] = {"steps": 2, "method": "start"}
+    with pytest.raises(WorseModelError, match=r"the start, .* would be worse than from random weights") as error:
+        adapt(start, data, AdaptationSettings(**values), silent)
+    assert "--accept-worse" in str(error.value)
+    taken = adapt(start, data, AdaptationSettings(**values, accept_worse=True), silent)
+    assert taken.chosen.candidate.name == "start" and taken.steps == 0
+
+
+def test_no_step_is_taken_where_none_was_better_on_held_out_structures() -> None:
+    """The start is right already: steps can only spoil it, which held-out structures show."""
+    start = start_potential()
+    settings = AdaptationSettings(steps=2, method="radial", learning_rate=0.05, final_learning_rate=1.0)
+    found = adapt(start, dataset_of(start, 6), settings, silent)
+    assert found.chosen.steps == found.steps == 0
+    assert found.chosen.score == pytest.approx(found.rows[0].score)
+    after = found.referenced.potential.network.parameters()
+    assert all(torch.equal(a, b.float()) for a, b in zip(after, start.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "there is no structure"),
+        ([molecule("H2O")], "no energies or forces found"),
+        (frames_of(start_potential(), 1), "at least 2"),
+        (
+            frames_of(start_potential((*("H", "C", "O"), "N")), 2, "NH3"),
+            "N, which the start does not know .H, C, O.",
+        ),
+    ],
+    ids=["none", "no labels", "one", "element"],
+)
+def test_wrong_frames_are_named(frames: list[Atoms], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NBodyCalculator(start_potential()).adapt(frames, steps=1)
+
+
+def test_a_method_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="method"):
+        NBodyCalculator(start_potential()).adapt(frames_of(start_potential(), 3), method="magic", steps=1)
+
+
+def test_a_calculator_adapts_to_a_new_one() -> None:
+    start = start_potential()
+    frames = frames_of(teacher_of(start), 8)
+    kept = [atoms.copy() for atoms in frames]
+    calculator = NBodyCalculator(start, outside="ignore", skin=0.3)
+    old = calculator.calculate_many(kept)
+    adapted = calculator.adapt(frames, method="readout", level="PBE", steps=2)
+    assert adapted.parameters["skin"] == 0.3 and adapted.potential.dtype == torch.float64
+    assert adapted.information is not None and adapted.information.method == "PBE"
+    assert adapted.information.training["adaptation"]["method"] == "readout"
+    assert adapted.get_envelope(frames[0]).known
+    errors = [
+        np.abs(results["forces"] - atoms.get_forces()).mean()
+        for several in (old, adapted.calculate_many(kept))
+        for results, atoms in zip(several, frames, strict=True)
+    ]
+    assert sum(errors[8:]) < 0.5 * sum(errors[:8])
+    assert all(a == b for a, b in zip(frames, kept, strict=True))
+    again = calculator.calculate_many(kept)
+    assert all(np.array_equal(a["forces"], b["forces"]) for a, b in zip(old, again, strict=True))

@@ -1,0 +1,94 @@
+"""The closed form is the optimum that autograd sees, and its design matrix is that of the errors themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from adaptation import crystals_of, dataset_of, forces_of, frames_of, start_potential, teacher_of
+
+from ase_nbody.data import batch_samples, labelled_dataset, samples
+from ase_nbody.meta.design import Design, design, errors_by_readouts
+from ase_nbody.meta.fitting import copied
+from ase_nbody.meta.references import with_reference_energies
+from ase_nbody.meta.ridge import cross_validated, solve, with_readouts
+from ase_nbody.potential import predict, trainable_prediction
+from ase_nbody.training.loss import LossWeights, errors, loss
+
+WEIGHTS = LossWeights(10.0, 1.0, 0.1, 0.3)
+EXACT = 1e-9  # float64; broken laws differ by 1e-3 and more
+
+
+def test_the_design_matrix_is_the_change_of_the_errors_by_a_unit_of_each_readout() -> None:
+    start = start_potential()
+    data = labelled_dataset([*frames_of(start, 1), *frames_of(start, 1, "H2O"), *crystals_of(start, 2)])
+    batch = batch_samples(samples(data, start.cutoff))
+    columns = errors_by_readouts(start, batch)
+    before = errors(trainable_prediction(start, batch.graph), batch.targets, batch.graph)
+    assert len(before.virial) == 18
+    sizes = [readout.numel() for readout in start.network.linear_readouts()]
+    assert columns.energy.shape[-1] == sum(sizes)
+    for level, number in ((0, 0), (0, 13), (1, 5), (1, 23)):
+        changed = copied(start)
+        with torch.no_grad():
+            changed.network.linear_readouts()[level].view(-1)[number] += 1.0
+        after = errors(trainable_prediction(changed, batch.graph), batch.targets, batch.graph)
+        for name in ("energy", "forces", "virial"):
+            difference = (getattr(after, name) - getattr(before, name)).detach()
+            column = getattr(columns, name)[..., level * sizes[0] + number]
+            torch.testing.assert_close(column, difference, rtol=0, atol=EXACT)
+            assert name == "virial" or column.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1e-1])
+def test_no_gradient_is_left_at_the_solution(strength: float) -> None:
+    """Of the training's loss with the penalty, by the readouts and at the reference energies fitted last."""
+    start = start_potential()
+    teacher = teacher_of(start)
+    data = labelled_dataset([*frames_of(teacher, 3), *frames_of(teacher, 3, "CH3OH"), *crystals_of(teacher, 2)])
+    prepared = samples(data, start.cutoff)
+    own = copied(with_reference_energies(start, data, prepared).potential)
+    with_readouts(own.network, solve(design(own, prepared, WEIGHTS), strength))
+    own = with_reference_energies(own, data, prepared).potential
+    batch = batch_samples(prepared)
+    value = loss(predict(own, batch.graph, differentiable=True), batch.targets, batch.graph, WEIGHTS)
+    readouts = own.network.linear_readouts()
+    gradients = torch.autograd.grad(value, readouts)
+    for readout, gradient, begun in zip(readouts, gradients, start.network.linear_readouts(), strict=True):
+        penalty = 2 * strength * (readout - begun).detach()
+        assert penalty.abs().max() > 1e-6
+        torch.testing.assert_close(gradient, -penalty, rtol=1e-6, atol=EXACT)
+
+
+def test_a_level_that_differs_in_its_readouts_is_found_again() -> None:
+    start = start_potential()
+    teacher = teacher_of(start, readouts=1.4, others=0.0)
+    data, unseen = dataset_of(teacher, 8), dataset_of(teacher, 3, seed=50)
+    prepared = samples(data, start.cutoff)
+    own = copied(with_reference_energies(start, data, prepared).potential)
+    ridge = cross_validated(design(own, prepared, WEIGHTS))
+    with_readouts(own.network, ridge.change)
+    wanted = forces_of(teacher, unseen.structures)
+    assert (forces_of(start, unseen.structures) - wanted).abs().max() > 0.05
+    assert (forces_of(own, unseen.structures) - wanted).abs().max() < 1e-4
+    assert ridge.held_out < 1e-5
+
+
+def test_cross_validation_keeps_noise_out() -> None:
+    """Where the labels are noise, readouts stay at the start; where they are not, they leave it."""
+    generator = np.random.default_rng(0)
+    matrix, structure = generator.normal(size=(60, 20)), np.repeat(np.arange(10), 6)
+    noise = cross_validated(Design(matrix, generator.normal(size=60), structure))
+    told = cross_validated(Design(matrix, -matrix @ np.ones(20), structure))
+    assert np.abs(noise.change).max() < 0.1 and noise.held_out == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_allclose(told.change, 1.0, atol=1e-3)
+
+
+def test_networks_without_linear_readouts_say_so() -> None:
+    start = start_potential()
+    settings = start.network.settings.model_copy(update={"radial": "strict"})
+    strict = type(start.network)(settings, generator=torch.Generator().manual_seed(0))
+    assert strict.linear_readouts() == []
+    assert len(replace(start).network.linear_readouts()) == 2
