@@ -31,6 +31,11 @@ class StartModel:
     sha256: str | None
     name: str
 
+    @property
+    def licence(self) -> str | None:
+        """Licence of the model, which what is made of it keeps."""
+        return None if self.information is None else self.information.licence
+
     def to_json_dict(self) -> dict[str, Any]:
         """Name, hash and data of the model as JSON values."""
         files = () if self.information is None else self.information.data
@@ -57,21 +62,20 @@ def adapted_model(
         origin: the start.
         data: the structures.
         name: of the new model.
-        level: level of theory of the structures; None: what they say.
+        level: of theory of the structures; None: what they say.
         command: that asked for it.
     """
-    potential = adaptation.referenced.potential
-    potential.network.requires_grad_(False)
-    found = statistics(data, potential.reference_energies, potential.cutoff)
-    closest = _closest(found, origin)
-    potential = replace(potential, repulsion=Repulsion(repulsion_onsets(potential, closest)))
+    own = adaptation.referenced.potential
+    own.network.requires_grad_(False)
+    found = statistics(data, own.reference_energies, own.cutoff)
+    potential = replace(own, repulsion=Repulsion(repulsion_onsets(own, _closest(found, origin))))
     files = DataFile(name=Path(data.source).name, sha256=data.sha256, role="train", n_structures=len(data))
     information = model_information(
         potential,
         name=name,
         reference_energies_source=adaptation.referenced.source,
         method=level or data.level_of_theory,
-        licence=None if origin.information is None else origin.information.licence,
+        licence=origin.licence,
         purpose=f"structures like the {len(data)} of {files.name}, which it was adapted to",
         not_for="structures unlike those: that its start knew them proves nothing here",
         label_source=data.found,
