@@ -93,14 +93,13 @@ def stepped(
 
     Args:
         potential: of which parameters that want a gradient are trained.
-        optimizers: of these parameters.
+        optimizers: of these.
         structures: to train on.
         held_out: structures that choose the best step; None: the last is taken.
         budget: when to end.
         settings: of the steps.
 
-    Returns:
-        The number of steps of the weights that are kept.
+    Returns the number of steps of the weights that are kept.
 
     Raises:
         TrainingDivergedError: the training diverged.
@@ -117,9 +116,7 @@ def stepped(
         settings=settings,
         from_start=True,
     )
-    fabric = Fabric(accelerator="cpu", devices=1)
-    fit(task, state, Clock(), fabric, Display(Console(quiet=True)), StopRequest())
+    display = Display(Console(quiet=True))
+    fit(task, state, Clock(), Fabric(accelerator="cpu", devices=1), display, StopRequest())
     assign(network, state.averaged if held_out is None else state.best)
-    if held_out is None:
-        return state.counters.step
-    return min(state.history, key=lambda row: row.score).step
+    return state.counters.step if held_out is None else min(state.history, key=lambda row: row.score).step

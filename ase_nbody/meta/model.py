@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ase_nbody.data import Dataset, statistics
+from ase_nbody.data import Dataset, Statistics, statistics
 from ase_nbody.meta.adapt import Adaptation
 from ase_nbody.meta.held_out import Row
 from ase_nbody.model_file import DataFile, Envelope, ModelInformation, model_information
@@ -31,6 +30,11 @@ class StartModel:
     information: ModelInformation | None
     sha256: str | None
     name: str
+
+    @property
+    def licence(self) -> str | None:
+        """Licence of the model, which what is made of it keeps."""
+        return None if self.information is None else self.information.licence
 
     def to_json_dict(self) -> dict[str, Any]:
         """Name, hash and data of the model as JSON values."""
@@ -58,38 +62,43 @@ def adapted_model(
         origin: the start.
         data: the structures.
         name: of the new model.
-        level: level of theory of the structures; None: what they say.
+        level: of theory of the structures; None: what they say.
         command: that asked for it.
     """
-    potential = adaptation.referenced.potential
-    potential.network.requires_grad_(False)
-    found = statistics(data, potential.reference_energies, potential.cutoff)
-    start = Envelope() if origin.information is None else origin.information.envelope
-    closest = _closest(found.closest_distances, start.closest_distances)
-    potential = replace(potential, repulsion=Repulsion(repulsion_onsets(potential, closest)))
+    own = adaptation.referenced.potential
+    own.network.requires_grad_(False)
+    found = statistics(data, own.reference_energies, own.cutoff)
+    potential = replace(own, repulsion=Repulsion(repulsion_onsets(own, _closest(found, origin))))
     files = DataFile(name=Path(data.source).name, sha256=data.sha256, role="train", n_structures=len(data))
     information = model_information(
         potential,
         name=name,
         reference_energies_source=adaptation.referenced.source,
         method=level or data.level_of_theory,
-        licence=None if origin.information is None else origin.information.licence,
+        licence=origin.licence,
         purpose=f"structures like the {len(data)} of {files.name}, which it was adapted to",
         not_for="structures unlike those: that its start knew them proves nothing here",
         label_source=data.found,
         data=(files,),
         errors={"held out": adaptation.chosen.report.to_json_dict()},
-        envelope=Envelope(
-            closest_distances=found.closest_distances,
-            force_max=found.force_max,
-            energy_per_atom_range=found.energy_range_per_atom,
-        ),
+        envelope=_covered(found),
         training=_record(adaptation, origin, data, command),
     )
     return potential, information
 
 
-def _closest(ours: Mapping[str, float], starts: Mapping[str, float]) -> dict[str, float]:
+def _covered(found: Statistics) -> Envelope:
+    return Envelope(
+        closest_distances=found.closest_distances,
+        force_max=found.force_max,
+        energy_per_atom_range=found.energy_range_per_atom,
+    )
+
+
+def _closest(found: Statistics, origin: StartModel) -> dict[str, float]:
+    """Closest distances of the structures and of the start's data, angstrom, by pair."""
+    ours = found.closest_distances
+    starts = {} if origin.information is None else origin.information.envelope.closest_distances
     return {pair: min(d[pair] for d in (ours, starts) if pair in d) for pair in sorted({*ours, *starts})}
 
 
