@@ -13,16 +13,17 @@ TEST = Path(__file__).parents[2] / "tests" / "test_layers.py"
 WHAT = (
     "operations, compiled code, structures",
     "graphs and neighbours",
-    "composition schemes, gates",
+    "composition schemes, gates, steps",
     "networks: graph to atomic energies",
     "energy, forces, stress; model files",
     "data, training, what is outside",
-    "the ASE calculator",
+    "adaptation to few structures",
+    "the ASE calculator, importers",
     "dynamics, relaxation, bands",
     "structures and labels for training",
     "the command nbody",
 )
-COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE)
+COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE, VIOLET)
 HEIGHT, WIDTH = 7.0, 112.0
 
 
