@@ -66,7 +66,8 @@ def test_labels_do_not_depend_on_structures_before():
     first, other = bent_water(), molecule("H2O")
     before = calculator.get_forces(first)
     calculator.get_forces(other)
-    assert np.array_equal(calculator.get_forces(first), before)
+    again = calculator.get_forces(first)  # rounding depends on where arrays lie in memory
+    assert np.allclose(again, before, rtol=0, atol=1e-9)
 
 
 def test_oxygen_is_a_triplet_where_its_info_says_so():
@@ -94,7 +95,7 @@ def test_a_broken_bond_needs_the_unrestricted_solution():
 
 def test_a_whole_bond_has_no_unrestricted_solution():
     atoms = bent_water()
-    assert energy(atoms, unrestricted=True) == energy(atoms)
+    assert energy(atoms, unrestricted=True) == pytest.approx(energy(atoms), abs=1e-9)
 
 
 def test_the_second_order_solver_takes_over(monkeypatch):
