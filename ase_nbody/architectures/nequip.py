@@ -17,7 +17,7 @@ from torch.nn import functional
 from ase_nbody.architectures.base import Architecture, Gradients, Work, types_of_numbers
 from ase_nbody.architectures.evaluation import CompiledEvaluation
 from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings, interaction_shapes
-from ase_nbody.architectures.nequip_steps import describe, weights_of_steps
+from ase_nbody.architectures.nequip_steps import describe, has_steps, weights_of_steps
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
 from ase_nbody.math import bessel_basis, polynomial_envelope, spherical_harmonics
@@ -76,7 +76,7 @@ class NequipNetwork(SteppedNetwork):
 
     def description(self) -> Description | None:
         """Its steps; None for readouts with gelu between their layers, which are evaluated by autograd."""
-        return describe(self.settings, self._parts())
+        return describe(self.settings, self._parts()) if has_steps(self.settings) else None
 
     def step_weights(self) -> StepWeights:
         """Weights of these steps."""
@@ -88,15 +88,14 @@ class NequipNetwork(SteppedNetwork):
 
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
-        if self.embedding.device.type != "cpu" or self.description() is None:
-            return None
-        return self._evaluation(self, graph, timings)
+        return self._evaluation(self, graph, timings) if self._is_compiled() else None
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
-        if self.embedding.device.type != "cpu" or self.description() is None:
-            return None
-        return self._evaluation.work(self, graph)
+        return self._evaluation.work(self, graph) if self._is_compiled() else None
+
+    def _is_compiled(self) -> bool:
+        return self.embedding.device.type == "cpu" and has_steps(self.settings)
 
     def _edges(self, graph: Graph) -> NequipEdges:
         settings = self.settings

@@ -33,12 +33,15 @@ from ase_nbody.steps.weights import Hidden
 _SCALAR = SCALARS[0]
 
 
-def describe(settings: NequipSettings, parts: NequipParts) -> Description | None:
-    """Steps of a network; None where the readout has a nonlinearity of which there is no code (gelu)."""
+def has_steps(settings: NequipSettings) -> bool:
+    """Whether there is code of all nonlinearities: of gelu in readouts there is none."""
+    return settings.readout_activation != "gelu" or settings.readout_depth == 0
+
+
+def describe(settings: NequipSettings, parts: NequipParts) -> Description:
+    """Steps of a network that `has_steps`."""
     layers, scales = parts.layers, parts.neighbour_scales
     by_kind = bool((scales != scales[0]).any())
-    if settings.readout_activation == "gelu" and settings.readout_depth:
-        return None
     shapes: dict[str, Shape] = {"leaves": shape(SCALARS, layers[0].shape.channels)}
     steps: list[Step] = [Embed("leaves", "embedding")]
     for number, layer in enumerate(layers):

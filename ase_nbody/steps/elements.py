@@ -10,6 +10,7 @@ from typing_extensions import override
 from ase_nbody.kernels import node_code
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
+from ase_nbody.steps.mix import Linear
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -44,23 +45,8 @@ class Embed(Step):
 
 
 @dataclass(frozen=True)
-class ScaleByElement(Step):
-    """Makes a state times a vector of the atom's element, channel by channel.
-
-    Attributes:
-        source: state of as many columns in each block as the vectors have numbers.
-        out: state, of which this is the only source.
-        weights: name of the vectors, (T, columns).
-    """
-
-    source: str
-    out: str
-    weights: str
-
-    @property
-    @override
-    def reads(self) -> tuple[str, ...]:
-        return (self.source,)
+class ScaleByElement(Linear):
+    """Adds a state of equal columns times a vector of the atom's element, (T, columns), channel by channel."""
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
@@ -69,14 +55,7 @@ class ScaleByElement(Step):
             atoms.add(self.out, number, block * scales)
 
     @override
-    def up(self, w: StepWriter) -> None:
-        self._write(w, self.source, self.out)
-
-    @override
-    def down(self, w: StepWriter) -> None:
-        self._write(w, f"d_{self.out}", f"d_{self.source}")
-
-    def _write(self, w: StepWriter, source: str, out: str) -> None:
+    def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
         types = w.phase.block_of("types")
         for number, block in enumerate(w.shape(source)):
             if w.is_written(source, number):

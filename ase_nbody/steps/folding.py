@@ -15,7 +15,7 @@ from ase_nbody.kernels import Irrep
 from ase_nbody.steps.contract import Contract, ContractElements
 from ase_nbody.steps.description import Description, Step
 from ase_nbody.steps.elements import Embed, ScaleByElement
-from ase_nbody.steps.mix import Mix, MixByElement
+from ase_nbody.steps.mix import Linear, Mix
 from ase_nbody.steps.readout import Readout
 from ase_nbody.steps.shapes import shape
 from ase_nbody.steps.weights import Radial, StepWeights
@@ -44,7 +44,7 @@ def fold_elements(description: Description, weights: StepWeights) -> Network:
         vectors = _vectors_made(step, made, weights)
         if vectors is not None and step.out in elements:
             made[step.out] = made[step.out] + vectors if step.out in made else vectors
-        elif vectors is not None and isinstance(step, Embed | Mix | MixByElement | ScaleByElement):
+        elif vectors is not None and isinstance(step, Embed | Linear):
             name = f"{step.weights}_by_element"
             new.vectors[name] = vectors
             steps.append(Embed(step.out, name))
@@ -71,14 +71,14 @@ def _element_states(description: Description) -> set[str]:
 def _stays_by_element(step: Step, elements: set[str]) -> bool:
     if isinstance(step, Embed):
         return True
-    return isinstance(step, Mix | MixByElement | ScaleByElement) and step.source in elements
+    return isinstance(step, Linear) and step.source in elements
 
 
 def _vectors_made(step: Step, made: dict[str, Tensor], weights: StepWeights) -> Tensor | None:
     """What a step adds to each element's vector, (T, columns); None where it reads more than elements."""
     if isinstance(step, Embed):
         return weights.vectors[step.weights]
-    if isinstance(step, Mix | MixByElement | ScaleByElement) and step.source in made:
+    if isinstance(step, Linear) and step.source in made:
         vectors = made[step.source]
         if isinstance(step, ScaleByElement):
             return vectors * weights.vectors[step.weights]

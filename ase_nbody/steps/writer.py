@@ -138,18 +138,6 @@ class StepWriter:
         """Call a function on the block's atoms, counted from atom 0."""
         self.phase.call(function, self.phase.first, self.phase.last, **given)
 
-    def multiply_matrix(
-        self,
-        left: ScalarPointer,
-        right: ScalarPointer,
-        out: ScalarPointer,
-        sizes: tuple[int, int, int],
-        *,
-        accumulate: bool,
-    ) -> None:
-        """See `PhaseWriter.multiply_matrix`."""
-        self.phase.multiply_matrix(left, right, out, sizes, accumulate=accumulate)
-
     def vectors(self, name: str) -> Pointer:
         """Pointer to the vectors of the elements."""
         return self.phase.whole(f"{name}_vectors")
