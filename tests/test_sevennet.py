@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
+from command_line import run_command
+from sevennet_peer import CUTOFF, SevenNetPeer
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.architectures.sevennet import SevenNetNetwork, SevenNetSettings
@@ -172,3 +176,60 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("no checkpoint")
     with pytest.raises(ValueError, match=r"text.pth is not a checkpoint of sevenn"):
         read_checkpoint(tmp_path / "text.pth")
+
+
+PEERS = [
+    {"is_sorted": True, "modalities": 0, "unit_vectors": True, "xplor": False},
+    {"is_sorted": False, "modalities": 0, "unit_vectors": False, "xplor": True},
+    {"is_sorted": False, "modalities": 2, "unit_vectors": True, "xplor": True},
+]
+
+
+def mixed() -> Atoms:
+    atoms = bulk("Si", cubic=True, a=4.9)
+    atoms.symbols[[0, 3]] = "O"
+    atoms.symbols[5] = "H"
+    atoms.rattle(0.1, seed=0)
+    return atoms
+
+
+@pytest.mark.parametrize("kind", PEERS, ids=str)
+def test_an_imported_checkpoint_is_the_network_made_of_e3nns_modules(kind: dict[str, object], tmp_path: Path) -> None:
+    peer = SevenNetPeer(**kind)
+    torch.save(peer.checkpoint, tmp_path / "theirs.pth")
+    modality = f"M{peer.modalities - 1}" if peer.modalities else None
+    potential = imported_potential(read_checkpoint(tmp_path / "theirs.pth"), modality)
+    graph = neighbour_graph(mixed(), CUTOFF, dtype=torch.float64)
+    positions = graph.positions.clone().requires_grad_()
+    energy = peer.energy(replace(graph, positions=positions))
+    (gradient,) = torch.autograd.grad(energy, positions)
+    assert float(gradient.abs().max()) > 1e-2
+    for differentiable, tolerance in ((True, 1e-10), (False, 1e-7)):
+        found = predict(potential, graph, differentiable=differentiable)
+        assert float(found.energy[0].detach()) == pytest.approx(float(energy.detach()), abs=1e-8)
+        torch.testing.assert_close(found.forces.detach(), -gradient, rtol=0, atol=tolerance)
+
+
+def test_the_command_imports_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer = SevenNetPeer(**PEERS[2])
+    theirs, ours = tmp_path / "theirs.pth", tmp_path / "ours.safetensors"
+    torch.save(peer.checkpoint, theirs)
+    for wrong, sentence in (
+        ([], "the model has the modalities M0, M1: choose one of them, by --modality"),
+        (["--modality", "M7"], "choose one of them, not 'M7'"),
+        (["--modality", "M1", "--python", "python"], "checkpoints of sevenn are read without sevenn"),
+    ):
+        status, _, error = run_command(monkeypatch, capsys, "import", "sevennet", theirs, "--output", ours, *wrong)
+        assert status != 0 and sentence in " ".join(error.split()) and not ours.exists()
+    status, out, _ = run_command(
+        monkeypatch, capsys, "import", "sevennet", theirs, "--output", ours, "--modality", "M1"
+    )
+    assert status == 0 and "sevenn 0.9.1" in out
+    atoms = mixed()
+    atoms.calc = NBodyCalculator(ours, device="cpu")
+    graph = neighbour_graph(atoms, CUTOFF, dtype=torch.float64)
+    assert atoms.get_potential_energy() == pytest.approx(
+        float(peer.energy(graph).detach()), abs=1e-4
+    )  # float32 in the file
