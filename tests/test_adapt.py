@@ -14,7 +14,7 @@ from ase.build import molecule
 from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
 from ase_nbody.meta.adapt import WorseModelError, adapt
-from ase_nbody.meta.candidates import candidates
+from ase_nbody.meta.candidates import AdaptationTask, candidates
 from ase_nbody.meta.fitting import prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
 from ase_nbody.meta.held_out import folds
@@ -34,7 +34,7 @@ def fitted(name: str, **more: Any) -> tuple[Any, Any]:
     data = dataset_of(teacher_of(start), 6)
     start.network.float()
     settings = AdaptationSettings(**more)
-    fit = candidates(start)[name].fitted(start, prepared(data, start), None, StepBudget(10), settings)
+    fit = candidates(start)[name].fitted(AdaptationTask(start, prepared(data, start), None, StepBudget(10), settings))
     return start, fit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -58,25 +58,36 @@ def import_model(
     Energies, forces and stress of a model of nequip are compared with nequip's own before it is written.
     """
     from ase_nbody.cli.inputs import check_outputs
-    from ase_nbody.cli.output import say
-    from ase_nbody.model_file import file_hash, model_information, save_model
     from ase_nbody.model_information import SUFFIX
 
     if output.suffix != SUFFIX:
         raise ValueError(f"--output is a model file and ends in '{SUFFIX}', not '{output.name}'")
     check_outputs([output], force)
-    if origin is Origin.NEQUIP:
-        potential, made_by, remark = _from_nequip(package, python, modality)
-    else:
-        potential, made_by, remark = _from_sevennet(package, python, modality)
-    training: dict[str, Any] = {"imported_from": made_by, "file": package.name, "sha256": file_hash(package)}
+    read = _from_nequip if origin is Origin.NEQUIP else _from_sevennet
+    _write(output, package, read(package, python, modality), method or modality, licence, force=force)
+
+
+def _write(
+    output: Path,
+    package: Path,
+    imported: tuple[Potential, str, str],
+    method: str | None,
+    licence: str | None,
+    *,
+    force: bool,
+) -> None:
+    """Write a potential, which program made it and a remark go with it."""
+    from ase_nbody.cli.output import say
+    from ase_nbody.model_file import file_hash, model_information, save_model
+
+    potential, made_by, remark = imported
     information = model_information(
         potential,
         name=output.stem,
         reference_energies_source=f"energies of isolated atoms in {package.name}",
-        method=method or modality,
+        method=method,
         licence=licence,
-        training=training | ({"modality": modality} if modality else {}),
+        training={"imported_from": made_by, "file": package.name, "sha256": file_hash(package)},
     )
     save_model(output, potential, information, force=force)
     elements = potential.elements

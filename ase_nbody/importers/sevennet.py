@@ -14,7 +14,8 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from ase_nbody.architectures.sevennet import SevenNetNetwork, SevenNetSettings
+from ase_nbody.architectures.sevennet import SevenNetNetwork
+from ase_nbody.architectures.sevennet_layers import SevenNetSettings
 from ase_nbody.importers.sevennet_weights import copy_weights
 from ase_nbody.potential import Potential
 from ase_nbody.steps.shapes import parse_shape

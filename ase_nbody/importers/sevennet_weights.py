@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ase_nbody.architectures.sevennet import SevenNetLayer, SevenNetNetwork
+from ase_nbody.architectures.sevennet import SevenNetNetwork
+from ase_nbody.architectures.sevennet_layers import SevenNetLayer
 from ase_nbody.kernels import Irrep
 from ase_nbody.kernels.tables import coefficients
 from ase_nbody.math import spherical_harmonics
@@ -87,7 +88,7 @@ def _copy_layer(
     if bias is not None:
         layer.before_bias.copy_(bias)
     _copy_after(layer, own["self_interaction_2.linear.weight"], result_order, modal)
-    connected = [(b.irrep, b.columns, layer._width(b.irrep)) for b in layer.shape if str(b.irrep) in layer.own]
+    connected = [(b.irrep, b.columns, layer.width(b.irrep)) for b in layer.shape if str(b.irrep) in layer.own]
     matrices, _ = _linear(own["self_connection_intro.linear.weight"], connected, _Modal(None, 0))
     for irrep, matrix in matrices.items():
         layer.own[str(irrep)].copy_(matrix)
@@ -196,7 +197,7 @@ def _copy_after(layer: SevenNetLayer, flat: Tensor, instructions: list[Instructi
     irreps = sorted({one.irrep for one in instructions}, key=_e3nn_order)
     rows = {irrep: sum(one.channels for one in instructions if one.irrep == irrep) for irrep in irreps}
     wanted = [block.irrep for block in layer.shape_out]
-    blocks = [(irrep, rows[irrep], layer._width(irrep)) for irrep in irreps if irrep in wanted]
+    blocks = [(irrep, rows[irrep], layer.width(irrep)) for irrep in irreps if irrep in wanted]
     matrices, bias = _linear(flat, blocks, modal)
     if bias is not None:
         layer.after_bias.copy_(bias)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ase_nbody.data import Dataset, without_isolated_atoms
-from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, candidates
+from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.fitting import Structures, copied, prepared
 from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors
 from ase_nbody.meta.references import Referenced
@@ -76,7 +76,7 @@ def adapt(start: Potential, data: Dataset, settings: AdaptationSettings, say: Ca
     _refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
     last = best.candidate if best.steps or not best.candidate.takes_steps else START  # no step was better than none
-    fit = last.fitted(search.start, search.structures, None, search.last_budget(best), settings)
+    fit = last.fitted(AdaptationTask(search.start, search.structures, None, search.last_budget(best), settings))
     return Adaptation(
         referenced=fit.referenced,
         rows=tuple(rows),

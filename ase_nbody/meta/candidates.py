@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from ase_nbody.data import samples as samples_of
 from ase_nbody.data import statistics
@@ -26,6 +27,33 @@ from ase_nbody.training.state import network_optimizers
 
 
 @dataclass(frozen=True)
+class AdaptationTask:
+    """What a method is given.
+
+    Attributes:
+        start: that is adapted.
+        structures: what is learnt.
+        held_out: structures that choose the best step; None: the budget's last is taken.
+        budget: of methods that take steps.
+        settings: of the adaptation.
+    """
+
+    start: Potential
+    structures: Structures
+    held_out: Structures | None
+    budget: Budget
+    settings: AdaptationSettings
+
+    def stepped(self, own: Potential, optimizers: Sequence[Optimizer]) -> int:
+        """Train a potential in place; the number of steps."""
+        return stepped(own, optimizers, self.structures, self.held_out, self.budget, self.settings)
+
+    def referenced(self, potential: Potential) -> Potential:
+        """A potential with reference energies of the structures."""
+        return referenced(potential, self.structures).potential
+
+
+@dataclass(frozen=True)
 class AdaptationMethod(ABC):
     """One way to a model of the structures; it changes neither start nor structures.
 
@@ -38,69 +66,45 @@ class AdaptationMethod(ABC):
     words: str
     takes_steps = False
 
-    @abstractmethod
-    def fitted(
-        self,
-        start: Potential,
-        structures: Structures,
-        held_out: Structures | None,
-        budget: Budget,
-        settings: AdaptationSettings,
-    ) -> Fit:
-        """A potential of structures.
-
-        Args:
-            start: that is adapted.
-            structures: what is learnt.
-            held_out: structures that choose the best step; None: the budget's last is taken.
-            budget: of candidates that take steps.
-            settings: of the adaptation.
+    def fitted(self, task: AdaptationTask) -> Fit:
+        """A potential of structures, with reference energies of them.
 
         Raises:
             TrainingDivergedError: a training diverged.
         """
+        begun = time.monotonic()
+        own, steps = self.changed(task)
+        return Fit(referenced(own, task.structures), steps, time.monotonic() - begun)
+
+    @abstractmethod
+    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+        """A potential of other weights, and the steps that were taken."""
 
 
 @dataclass(frozen=True)
 class StartItself(AdaptationMethod):
     """The start with new reference energies."""
 
-    def fitted(
-        self,
-        start: Potential,
-        structures: Structures,
-        held_out: Structures | None,
-        budget: Budget,
-        settings: AdaptationSettings,
-    ) -> Fit:
-        """See `AdaptationMethod.fitted`."""
-        begun = time.monotonic()
-        return Fit(referenced(start, structures), 0, time.monotonic() - begun)
+    @override
+    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+        return task.start, 0
 
 
 @dataclass(frozen=True)
 class Readouts(AdaptationMethod):
     """Ridge regression of the readouts."""
 
-    def fitted(
-        self,
-        start: Potential,
-        structures: Structures,
-        held_out: Structures | None,
-        budget: Budget,
-        settings: AdaptationSettings,
-    ) -> Fit:
-        """See `AdaptationMethod.fitted`; the strength comes from folds of the structures that are learnt."""
-        begun = time.monotonic()
-        own = copied(start)
-        exact = replace(own, network=copied(start).network.double())
+    @override
+    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+        own = copied(task.start)
+        exact = replace(own, network=copied(task.start).network.double())
         exact = referenced(
-            exact, Structures(structures.dataset, samples_of(structures.dataset, start.cutoff))
+            exact, Structures(task.structures.dataset, samples_of(task.structures.dataset, task.start.cutoff))
         ).potential
-        weights = loss_weights(settings, start.energy_scale)
-        ridge = cross_validated(design(exact, samples_of(structures.dataset, start.cutoff), weights))
+        weights = loss_weights(task.settings, task.start.energy_scale)
+        ridge = cross_validated(design(exact, samples_of(task.structures.dataset, task.start.cutoff), weights))
         with_readouts(own.network, ridge.change)
-        return Fit(referenced(own, structures), 0, time.monotonic() - begun)
+        return own, 0
 
 
 @dataclass(frozen=True)
@@ -114,24 +118,16 @@ class Steps(AdaptationMethod):
     group: str
     takes_steps = True
 
-    def fitted(
-        self,
-        start: Potential,
-        structures: Structures,
-        held_out: Structures | None,
-        budget: Budget,
-        settings: AdaptationSettings,
-    ) -> Fit:
-        """See `AdaptationMethod.fitted`."""
-        begun = time.monotonic()
-        own = referenced(copied(start), structures).potential
+    @override
+    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+        own = task.referenced(copied(task.start))
         with only_trained(own.network, parameter_groups(own.network)[self.group]):
             optimizers = network_optimizers(
-                own.network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=0.0
+                own.network, task.settings.optimizer, learning_rate=task.settings.learning_rate, weight_decay=0.0
             )
-            anchored = (*optimizers, _towards_start(own, settings))
-            steps = stepped(own, anchored, structures, held_out, budget, settings)
-        return Fit(referenced(own, structures), steps, time.monotonic() - begun)
+            anchored = (*optimizers, _towards_start(own, task.settings))
+            steps = task.stepped(own, anchored)
+        return own, steps
 
 
 @dataclass(frozen=True)
@@ -140,28 +136,22 @@ class LowRankUpdates(AdaptationMethod):
 
     takes_steps = True
 
-    def fitted(
-        self,
-        start: Potential,
-        structures: Structures,
-        held_out: Structures | None,
-        budget: Budget,
-        settings: AdaptationSettings,
-    ) -> Fit:
-        """See `AdaptationMethod.fitted`."""
-        begun = time.monotonic()
-        own = referenced(copied(start), structures).potential
+    @override
+    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+        own = task.referenced(copied(task.start))
         network = own.network
         matrices = network.mixing_matrices()
         starts = [matrix.detach().clone() for matrix in matrices]
-        generator = torch.Generator().manual_seed(settings.seed)
+        generator = torch.Generator().manual_seed(task.settings.seed)
         with only_trained(network, parameter_groups(network)["mixing"]):
-            adapters = LowRank(matrices, settings.rank, settings.learning_rate, settings.decay, generator=generator)
-            steps = stepped(own, [adapters], structures, held_out, budget, settings)
+            adapters = LowRank(
+                matrices, task.settings.rank, task.settings.learning_rate, task.settings.decay, generator=generator
+            )
+            steps = task.stepped(own, [adapters])
         with torch.no_grad():
-            for matrix, cut in zip(matrices, of_rank(matrices, starts, settings.rank), strict=True):
+            for matrix, cut in zip(matrices, of_rank(matrices, starts, task.settings.rank), strict=True):
                 matrix.copy_(cut)
-        return Fit(referenced(own, structures), steps, time.monotonic() - begun)
+        return own, steps
 
 
 @dataclass(frozen=True)
@@ -170,27 +160,19 @@ class FromScratch(AdaptationMethod):
 
     takes_steps = True
 
-    def fitted(
-        self,
-        start: Potential,
-        structures: Structures,
-        held_out: Structures | None,
-        budget: Budget,
-        settings: AdaptationSettings,
-    ) -> Fit:
-        """See `AdaptationMethod.fitted`."""
-        begun = time.monotonic()
-        build: Any = type(start.network)
-        generator = torch.Generator().manual_seed(settings.seed)
-        network = build(start.network.settings, generator=generator).to(start.dtype)
-        silent = referenced(replace(start, network=network, energy_scale=0.0), structures).potential
-        scale = energy_scale(statistics(structures.dataset, silent.reference_energies, start.cutoff))
+    @override
+    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+        build: Any = type(task.start.network)
+        generator = torch.Generator().manual_seed(task.settings.seed)
+        network = build(task.start.network.settings, generator=generator).to(task.start.dtype)
+        silent = task.referenced(replace(task.start, network=network, energy_scale=0.0))
+        scale = energy_scale(statistics(task.structures.dataset, silent.reference_energies, task.start.cutoff))
         own = replace(silent, energy_scale=scale)
         optimizers = network_optimizers(
-            network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=0.0
+            network, task.settings.optimizer, learning_rate=task.settings.learning_rate, weight_decay=0.0
         )
-        steps = stepped(own, optimizers, structures, held_out, budget, settings)
-        return Fit(referenced(own, structures), steps, time.monotonic() - begun)
+        steps = task.stepped(own, optimizers)
+        return own, steps
 
 
 START = StartItself("start", "the start, new reference energies")

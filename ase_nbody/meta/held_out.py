@@ -10,7 +10,7 @@ import torch
 
 from ase_nbody.data import ErrorReport, evaluate
 from ase_nbody.data.errors import error_report, joined
-from ase_nbody.meta.candidates import AdaptationMethod
+from ase_nbody.meta.candidates import AdaptationMethod, AdaptationTask
 from ase_nbody.meta.fitting import Structures, loss_weights
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
@@ -88,7 +88,7 @@ def held_out_errors(
     evaluations, scores, steps, seconds = [], [], [], 0.0
     for fold in parts:
         out = structures.subset(fold.held_out)
-        fit = candidate.fitted(start, structures.subset(fold.learnt), out, budget, settings)
+        fit = candidate.fitted(AdaptationTask(start, structures.subset(fold.learnt), out, budget, settings))
         potential = fit.referenced.potential
         evaluations.append(evaluate(potential, out.dataset)[1])
         scores.append(score_of(potential, out, settings))
