@@ -21,6 +21,7 @@ NETWORKS: list[dict[str, object]] = [
     {"body_order": 2},
     {"body_order": 3, "max_degree_edges": 4},
     {"max_degree_states": 0, "max_degree_products": 3},
+    {"body_order": 2, "max_degree_edges": 1, "max_degree_states": 2},  # nothing makes states of degree 2
     {"radial_width": 5, "bessel_functions": 3, "envelope_power": 4, "channels": 1},
 ]
 
@@ -41,6 +42,11 @@ def potential(dtype: torch.dtype, preset: str = "small", architecture: str = "nb
     its = architectures()[architecture]
     chosen = {"elements": ("H", "C", "O"), "cutoff": 3.5, "channels": 8, "average_neighbours": 9.0, **settings}
     network = its.network(its.settings(**{**its.presets[preset], **chosen}), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # at the beginning scales are one and biases zero, so that none would be missed
+        for name, parameter in network.named_parameters():
+            if name.endswith(("own_scale", "bias")):
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
     if architecture == "nequip":  # as imported ones have them: one for each element
         network.neighbour_scales.mul_(torch.tensor([0.8, 1.0, 1.3]))
         network.energy_scales.mul_(torch.tensor([1.1, 0.7, 1.4]))

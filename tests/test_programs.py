@@ -24,6 +24,7 @@ from ase_nbody.kernels.phases import BLOCK, Module
 from ase_nbody.kernels.programs import SHARES_PER_THREAD, Program, shares_of
 from ase_nbody.kernels.signature import WRITE, Signature, numbers
 from ase_nbody.kernels.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
+from ase_nbody.kernels.tables import entries
 from ase_nbody.kernels.team import Helper, helpers
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict
@@ -254,3 +255,13 @@ def test_threads_get_shares_where_there_is_enough_to_do(dtype: torch.dtype) -> N
         assert list(bounds) == list(program.phases)
         assert len(bounds["level_1_up"]) - 1 == shares
         assert all(b[0] == 0 and b[-1] == len(offsets) - 1 for b in bounds.values())
+
+
+def test_the_multiplications_of_messages_are_counted() -> None:
+    """An edge needs one for each channel and coupling at least; bench's floor is made of these numbers."""
+    found = potential(torch.float32)
+    with torch.no_grad():
+        phases = compiled_weights.load(found.network, frozenset({0, 1, 2})).program.phases
+    table = found.network.gates[1].aggregation.table
+    least = len({(entry.path, entry.a, entry.o) for entry in entries(table)}) * found.network.settings.channels
+    assert least < phases["level_2_up_and_down"].per_edge < 10 * least
