@@ -80,7 +80,7 @@ def _print_table(adaptation: Adaptation) -> None:
     for row in adaptation.rows:
         mark = " *" if row is adaptation.chosen else ""
         say(_line([row.candidate.words + mark, *_cells(row)]))
-    say(f"* chosen: {adaptation.reason}; fitted to all structures in {adaptation.steps} steps")
+    say(f"* chosen: {adaptation.reason}; steps to fit all structures: {adaptation.steps}")
 
 
 def _line(cells: Sequence[str]) -> str:

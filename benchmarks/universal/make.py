@@ -15,13 +15,13 @@ from ase_nbody.importers.sevennet import imported_potential, read_checkpoint
 from ase_nbody.model_file import file_hash, model_information, save_model
 
 PURPOSE = (
-    "crystals of 89 elements near their equilibrium, and first looks at anything else: these are the weights of "
-    "SevenNet-0 (11 July 2024) by Park, Kim, Hwang and Han, evaluated by ase_nbody"
+    "crystals of 89 elements near equilibrium, and a first look at anything else; the weights are those of SevenNet-0 "
+    "(11 July 2024, Park, Kim, Hwang and Han)"
 )
 NOT_FOR = (
-    "short distances (it has no nuclear repulsion), molecules, barriers and strained structures where accuracy matters "
-    "(like other models of its data it is too soft), charges, magnetism chosen by hand, dispersion; it does not "
-    "say when a structure is outside its training, which is not known here. Energies of mirror images differ slightly"
+    "very short distances (it has no nuclear repulsion), accurate barriers, molecules and strongly strained structures "
+    "(models trained on these data are too soft there: Deng et al. 2024, arXiv:2405.07105), dispersion, charges; "
+    "it does not warn outside its training, and energies of mirror images differ slightly"
 )
 CITATION = (
     "Y. Park, J. Kim, S. Hwang, S. Han, J. Chem. Theory Comput. 20, 4857 (2024), doi 10.1021/acs.jctc.4c00190; "
