@@ -12,7 +12,7 @@ import pytest
 import torch
 from pair_training import PAIR, QUIET, PairNetwork, PairSettings, argon_frames, pair_settings
 
-from ase_nbody.data import batch_samples, read_dataset, samples, statistics
+from ase_nbody.data import PackedSamples, batch_samples, read_dataset, samples, statistics
 from ase_nbody.model_file import load_model, read_information
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training import loop
@@ -52,7 +52,7 @@ def task_and_state(data: Path, **more: Any) -> tuple[Task, TrainingState]:
     prepared = samples(read_dataset(data), 6.0)
     task = Task(
         potential=Potential(own, {"Ar": 0.1}, 0.5),
-        samples=prepared,
+        samples=PackedSamples(prepared),
         validation=[batch_samples(prepared[:3]), batch_samples(prepared[3:])],
         weights=LossWeights(10.0, 1.0, 0.1, 0.5),
         budget=EpochBudget(6, 2),
@@ -100,7 +100,7 @@ def test_validation_errors_by_hand(data: Path) -> None:
     task, state = task_and_state(data)
     found = validation_errors(task.potential, task.validation, state.averaged)
     energy, forces, virial = [], [], []
-    for sample in task.samples:
+    for sample in (task.samples.batch(torch.tensor([n])) for n in range(len(task.samples))):
         prediction, n = predict(task.potential, sample.graph), sample.graph.n_atoms
         volume = torch.linalg.det(sample.graph.cell).abs().item()
         energy.append((prediction.energy - sample.targets.energy).numpy() / n)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ase_nbody.data.dataset_statistics import Statistics, statistics
     from ase_nbody.data.errors import ErrorReport, Evaluation, energy_shifts, error_report, evaluate
     from ase_nbody.data.graph_samples import Sample, batch_samples, batches_of_samples, samples, targets
+    from ase_nbody.data.packed_samples import PackedSamples
     from ase_nbody.data.plots import parity_plot
     from ase_nbody.data.reading import labelled_dataset, read_dataset, read_structures
     from ase_nbody.data.shifts import CompositionShift, shift_words
@@ -33,6 +34,7 @@ __all__ = [
     "ErrorReport",
     "Evaluation",
     "Labels",
+    "PackedSamples",
     "ReferenceEnergies",
     "Sample",
     "Statistics",
@@ -66,6 +68,7 @@ _MODULES = {
     "ErrorReport": "errors",
     "Evaluation": "errors",
     "Labels": "dataset",
+    "PackedSamples": "packed_samples",
     "ReferenceEnergies": "dataset_references",
     "Sample": "graph_samples",
     "Statistics": "dataset_statistics",

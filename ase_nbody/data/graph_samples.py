@@ -27,6 +27,16 @@ class Sample:
     graph: Graph
     targets: Targets
 
+    def to(self, device: torch.device | str) -> Sample:
+        """The same on another device."""
+        there = (None if t is None else t.to(device) for t in labels_of(self.targets))
+        return Sample(self.graph.to(device), Targets(*there))
+
+
+def labels_of(targets: Targets) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Energy, forces and stress."""
+    return targets.energy, targets.forces, targets.stress
+
 
 def samples(
     dataset: Dataset, cutoff: float, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"

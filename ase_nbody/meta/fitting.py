@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch.optim import Optimizer
 
-from ase_nbody.data import Dataset, Sample, batches_of_samples, samples
+from ase_nbody.data import Dataset, PackedSamples, Sample, batches_of_samples, samples
 from ase_nbody.meta.references import Referenced, with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
@@ -109,7 +109,7 @@ def stepped(
     state = TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
     task = Task(
         potential=potential,
-        samples=structures.samples,
+        samples=PackedSamples(structures.samples),
         validation=[] if held_out is None else held_out.batches(),
         weights=loss_weights(settings, potential.energy_scale),
         budget=budget,

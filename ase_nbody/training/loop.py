@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ase_nbody.data.graph_samples import Sample, batch_samples
+from ase_nbody.data.graph_samples import Sample
+from ase_nbody.data.packed_samples import PackedSamples
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.stopping import StopRequest
@@ -51,7 +52,7 @@ class Task:
     """
 
     potential: Potential
-    samples: Sequence[Sample]
+    samples: PackedSamples
     validation: Sequence[Sample]
     weights: LossWeights
     budget: Budget
@@ -144,7 +145,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
-    batch = batch_samples([task.samples[i] for i in chosen.tolist()])
+    batch = task.samples.batch(chosen)
     prediction = trainable_prediction(task.potential, batch.graph)
     value = loss(prediction, batch.targets, batch.graph, task.weights)
     state.network.zero_grad(set_to_none=True)

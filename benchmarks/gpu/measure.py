@@ -3,7 +3,8 @@
     PYTHONPATH=benchmarks/peers python benchmarks/gpu/measure.py ase_nbody --output runs/gpu/ase_nbody.jsonl
 
 Per step: positions move a little, then energy and forces through the package's ASE calculator, neighbours included;
-and energy, forces and stress by the model alone, neighbours known. Weights are random, in float32. `--sizes small`
+and energy, forces and stress by the model alone, neighbours known. Weights are random but for those of `universal` and
+sevenn, in float32. `--sizes small`
 with `--device cpu` tries the script where there is no GPU.
 """
 
@@ -27,7 +28,8 @@ from structures import labelled, rattled
 DTYPE = "float32"
 DISPLACEMENT = 0.002  # angstrom, of every atom before every step
 MODELS = {
-    "ase_nbody": ("nbody small", "nbody medium", "nequip medium"),
+    "ase_nbody": ("nbody small", "nbody medium", "nequip medium", "universal"),
+    "sevenn": ("7net-0",),
     "mace": ("64x0e", "128x0e+128x1o", "64x0e cuequivariance", "128x0e+128x1o cuequivariance"),
     "nequip": ("eager",),
 }
@@ -35,6 +37,7 @@ TRAINED = {
     "ase_nbody": ("nbody medium", "nequip medium"),
     "mace": ("64x0e", "128x0e+128x1o"),
     "nequip": ("eager",),
+    "sevenn": (),
 }
 BATCH_SIZE = 5
 MOST_CALLS = 50

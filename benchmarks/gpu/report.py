@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = {"ase_nbody": "{}", "mace": "mace {}", "nequip": "nequip {}"}
+NAMES = {"ase_nbody": "{}", "mace": "mace {}", "nequip": "nequip {}", "sevenn": "sevenn {}"}
 PARTS = {
     "alone": "Energy, forces and stress by the model alone, microseconds per atom (neighbours known)",
     "step": "A step through the ASE calculator, milliseconds (positions move; peers make a new list every step)",

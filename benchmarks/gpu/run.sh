@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests and measurements on a GPU, below ten minutes: bash benchmarks/gpu/run.sh [FOLDER] [--device cpu --sizes small]
-# PYTHON, MACE_PYTHON and NEQUIP_PYTHON name the interpreters of ase_nbody and, where they are there, of its peers, each
+# PYTHON, MACE_PYTHON, NEQUIP_PYTHON and SEVENN_PYTHON name the interpreters of ase_nbody and, where they are there, of its peers, each
 # with torch for CUDA. Logs and JSON lines go to FOLDER, runs/gpu if not given; report.py makes tables of them.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,6 +28,7 @@ measure() { # INTERPRETER PACKAGE OPTIONS; what was measured until the time is o
 measure "$python" ase_nbody "$@"
 measure "${MACE_PYTHON:-$root/runs/peers/mace/bin/python}" mace "$@"
 measure "${NEQUIP_PYTHON:-$root/runs/peers/nequip/bin/python}" nequip "$@"
+measure "${SEVENN_PYTHON:-$root/runs/peers/sevenn/bin/python}" sevenn "$@"
 if [[ -f $folder/card.txt ]]; then
   for structure in water-3993 water-52728; do
     timeout 30 "$python" -W ignore "$here/step_profile.py" "nbody medium" "$structure" cuda >"$folder/profile-$structure.txt" 2>&1

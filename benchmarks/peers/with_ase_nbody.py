@@ -33,8 +33,9 @@ def potential(atoms: Atoms, dtype: str, size: str) -> Potential:
 
 
 def calculator(atoms: Atoms, dtype: str, size: str, device: str = "cpu") -> NBodyCalculator:
-    """The ASE calculator."""
-    return NBodyCalculator(potential(atoms, dtype, size), device=device, dtype=dtype)
+    """The ASE calculator of an architecture and its preset, or of a shipped model."""
+    model = potential(atoms, dtype, size) if " " in size else size
+    return NBodyCalculator(model, device=device, dtype=dtype)
 
 
 def model_alone(calc: NBodyCalculator, atoms: Atoms) -> Callable[[], object]:

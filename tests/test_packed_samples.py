@@ -1,0 +1,83 @@
+"""Batches gathered from long tensors are those that are put together sample by sample."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from ase_nbody.data import PackedSamples, batch_samples
+from ase_nbody.data.dataset import Labels
+from ase_nbody.data.graph_samples import Sample, targets
+from ase_nbody.neighbours import neighbour_graph
+
+
+def sample(atoms: Atoms, seed: int, stress: bool = False) -> Sample:
+    generator = np.random.default_rng(seed)
+    labels = Labels(
+        energy=generator.normal(),
+        forces=generator.normal(size=(len(atoms), 3)),
+        stress=generator.normal(size=(3, 3)) if stress else None,
+    )
+    return Sample(neighbour_graph(atoms, 3.0), targets(atoms, labels))
+
+
+def several() -> list[Sample]:
+    structures = [
+        molecule("H2O"),
+        Atoms("H"),
+        bulk("Si", cubic=True),
+        molecule("CH3CH2OH"),
+        Atoms("OHe", [[0] * 3, [9] * 3]),
+    ]
+    made = [sample(atoms, n, stress=bool(atoms.pbc.any())) for n, atoms in enumerate(structures)]
+    contacts = [torch.arange(0, s.graph.edges.n_edges, 3) for s in made]
+    made = [Sample(replace(s.graph, contacts=c), s.targets) for s, c in zip(made, contacts, strict=True)]
+    groups = [
+        torch.tensor([0, 0, 1]),
+        torch.tensor([-1]),
+        torch.full((8,), -1),
+        torch.arange(9) // 2,
+        torch.tensor([0, 1]),
+    ]
+    return [Sample(replace(s.graph, groups=g), s.targets) for s, g in zip(made, groups, strict=True)]
+
+
+def assert_equal(found: object, expected: object) -> None:
+    for field in fields(expected):  # type: ignore[arg-type]
+        one, other = getattr(found, field.name), getattr(expected, field.name)
+        if isinstance(other, torch.Tensor):
+            assert one.dtype == other.dtype, field.name
+            assert torch.equal(torch.nan_to_num(one, 7.0), torch.nan_to_num(other, 7.0)), field.name
+        elif other is not None:
+            assert_equal(one, other)
+        else:
+            assert one is None, field.name
+
+
+@pytest.mark.parametrize("chosen", [[0], [3, 0, 2], [4, 1, 3, 2, 0], [1, 1, 4]], ids=str)
+def test_a_batch_is_what_its_samples_make_side_by_side(chosen):
+    made = several()
+    assert_equal(PackedSamples(made).batch(torch.tensor(chosen)), batch_samples([made[n] for n in chosen]))
+
+
+def test_without_contacts_and_groups_there_are_none_in_a_batch():
+    made = [Sample(replace(s.graph, contacts=None, groups=None), s.targets) for s in several()]
+    packed = PackedSamples(made)
+    assert len(packed) == 5
+    assert_equal(packed.batch(torch.tensor([2, 1])), batch_samples([made[2], made[1]]))
+
+
+def test_parts_that_are_batches_stay_together():
+    made = several()
+    parts = [batch_samples(made[:2]), made[2], batch_samples(made[3:])]
+    assert_equal(PackedSamples(parts).batch(torch.tensor([2, 0])), batch_samples([*made[3:], *made[:2]]))
+
+
+def test_no_sample_is_refused():
+    with pytest.raises(ValueError, match="at least one structure"):
+        PackedSamples([])
