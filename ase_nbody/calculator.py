@@ -60,6 +60,7 @@ class NBodyCalculator(Calculator):
             for small structures on a machine that is busy otherwise.
         outside: what happens where a structure is outside what the model was trained on: "warn" (an
             OutsideTrainingWarning, once for each kind and structure), "raise" (an OutsideTrainingError) or "ignore".
+        level: level of theory, for a model that has several; its first if not given. `information.levels` lists them.
         **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Attributes:
@@ -95,17 +96,18 @@ class NBodyCalculator(Calculator):
         skin: float = 0.5,
         threads: int | None = None,
         outside: str = "warn",
+        level: str | None = None,
         **kwargs: Any,
     ) -> None:
         check_parameters(dtype, skin, threads, outside)
-        self.potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype])
+        self.potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype], level)
         self.evaluations = 0
         self.excursions: list[EnvelopeReport] = []
         self.timings = Timings()
         self._lock = RLock()
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.parameters = Parameters(
-            model=name, device=device, dtype=dtype, skin=skin, threads=threads, outside=outside
+            model=name, device=device, dtype=dtype, skin=skin, threads=threads, outside=outside, level=level
         )
         self._said: set[tuple[str, bytes]] = set()
         self._prepare()

@@ -39,12 +39,21 @@ def check_parameters(dtype: str, skin: float, threads: int | None, outside: str)
 
 
 def loaded_potential(
-    model: str | os.PathLike[str] | Potential, device: torch.device, dtype: torch.dtype
+    model: str | os.PathLike[str] | Potential, device: torch.device, dtype: torch.dtype, level: str | None
 ) -> tuple[Potential, ModelInformation | None, str]:
-    """Potential, header and name of a model that is given by name, path or as a Potential (which is copied)."""
+    """Potential, header and name of a model that is given by name, path or as a Potential (which is copied).
+
+    Raises:
+        CalculatorSetupError: a level of theory is named for a Potential.
+        ValueError: no such model or level of theory, or the file is no model.
+    """
     if isinstance(model, Potential):
+        if level is not None:
+            raise CalculatorSetupError(
+                f"a Potential has one level of theory; leave out level={level!r}, or give a file"
+            )
         return copied_potential(model, device, dtype), None, type(model.network).__name__
-    potential, information = load_model(find_model(model), device=device, dtype=dtype)
+    potential, information = load_model(find_model(model), device=device, dtype=dtype, level=level)
     potential.network.requires_grad_(False)
     return potential, information, os.fspath(model)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from ase_nbody.model_information import (
     Envelope,
     ModelFileError,
     ModelInformation,
+    TheoryLevel,
     Trial,
     check_checksum,
     checksum,
@@ -41,9 +43,11 @@ __all__ = [
     "Envelope",
     "ModelFileError",
     "ModelInformation",
+    "TheoryLevel",
     "Trial",
     "file_hash",
     "load_model",
+    "load_model_with_levels",
     "model_information",
     "package_versions",
     "read_information",
@@ -75,6 +79,7 @@ def model_information(
         reference_energies_source=reference_energies_source,
         energy_scale=float(potential.energy_scale),
         repulsion=None if potential.repulsion is None else dict(potential.repulsion.onsets),
+        own_parameters=() if potential.network.theory is None else potential.network.theory.names,
         **{
             "made_with": package_versions(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -125,27 +130,72 @@ def save_model(
 
 
 def load_model(
-    path: str | os.PathLike[str], *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+    path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    level: str | None = None,
 ) -> tuple[Potential, ModelInformation]:
-    """A model file's potential and its information.
+    """A model file's potential and its information, both of one level of theory.
 
     Args:
         path: file written by save_model, of this or any earlier format.
         device: where the network goes.
         dtype: dtype of the network's parameters; float64 if not given.
+        level: one of the model's levels of theory; its first if not given.
 
     Raises:
         FileNotFoundError: there is no such file.
         ModelFileError: not a model file, damaged, of a newer format, of an unknown architecture or with other tensors.
+        ValueError: the model has no such level.
     """
+    from ase_nbody.architectures.theory import choose_level
+
+    potential, information = load_model_with_levels(path, device=device, dtype=dtype)
+    number = level_number(information, level)
+    choose_level(potential.network, number)
+    if number == 0:
+        return potential, information
+    chosen = information.levels[number]
+    known = {
+        "method": chosen.name,
+        "reference_energies": chosen.reference_energies,
+        "reference_energies_source": chosen.reference_energies_source,
+    }
+    there = replace(potential, reference_energies=chosen.reference_energies)
+    return there, information.model_copy(update=known)
+
+
+def level_number(information: ModelInformation, level: str | None) -> int:
+    """Place of a level of theory among those of a model; 0 where none is named.
+
+    Raises:
+        ValueError: the model has no such level.
+    """
+    names = [known.name for known in information.levels] or [information.method or ""]
+    if level is None:
+        return 0
+    if level not in names:
+        raise ValueError(f"{information.name} has no level of theory '{level}'; it has {', '.join(names)}")
+    return names.index(level)
+
+
+def load_model_with_levels(
+    path: str | os.PathLike[str], *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
+) -> tuple[Potential, ModelInformation]:
+    """As `load_model`, with all levels of theory in the network, which is at the first."""
     import torch
     from safetensors.torch import load_file
 
+    from ase_nbody.architectures.theory import add_levels
     from ase_nbody.potential import Potential
     from ase_nbody.repulsion import Repulsion
 
     information = read_information(path)
-    network = _network(information, path).to(dtype=dtype or torch.float64)
+    network = _network(information, path)
+    if len(information.levels) > 1:
+        add_levels(network, len(information.levels), information.own_parameters)
+    network = network.to(dtype=dtype or torch.float64)
     tensors = load_file(path)
     _check_tensors(path, tensors, network.state_dict())
     check_checksum(path)
@@ -203,6 +253,7 @@ def _check_tensors(
 
 def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
     fields = (
+        "own_parameters",
         "architecture",
         "settings",
         "elements",

@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ase_nbody import __version__
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the header's JSON that this package writes."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    1: lambda header: header  # 2 adds repulsion, purpose and trials, which 1 did not have, and a checksum of the file
+    1: lambda header: header,  # 2 adds repulsion, purpose and trials, which 1 did not have, and a checksum of the file
+    2: lambda header: header,  # 3 adds levels of theory, of which files of format 2 have one
 }
 """Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
 
@@ -72,6 +73,14 @@ class Trial(_Record):
     remark: str = Field(default="", description="what happened, such as a warning of the model")
 
 
+class TheoryLevel(_Record):
+    """One of several levels of theory of a model."""
+
+    name: str = Field(description="level of theory, by which a user chooses it")
+    reference_energies: dict[str, float] = Field(description="energy of each isolated element, eV")
+    reference_energies_source: str = Field(description="where the reference energies come from")
+
+
 class ModelInformation(_Record):
     """What a model file says of its model: all but the weights."""
 
@@ -85,6 +94,12 @@ class ModelInformation(_Record):
     reference_energies_source: str = Field(description="where the reference energies come from")
     energy_scale: float = Field(description="eV per unit of the network")
     method: str | None = Field(default=None, description="level of theory of the labels")
+    levels: tuple[TheoryLevel, ...] = Field(
+        default=(), description="levels of theory that can be chosen, the first of them `method`; none: `method` alone"
+    )
+    own_parameters: tuple[str, ...] = Field(
+        default=(), description="parameters of the network that each level of theory has for itself"
+    )
     licence: str | None = Field(default=None, description="licence of the model")
     label_source: str | None = Field(default=None, description="where the labels were found in the data")
     data: tuple[DataFile, ...] = Field(default=(), description="files of structures the model was made with")

@@ -97,6 +97,30 @@ class Work:
     bytes: float
 
 
+class LevelsOfTheory(nn.Module):
+    """Values of some of a network's parameters at the levels of theory after the first, whose are the network's own.
+
+    Args:
+        names: of the parameters.
+        values: of these parameters, by level.
+    """
+
+    def __init__(self, names: tuple[str, ...], values: Sequence[Sequence[Tensor]]) -> None:
+        super().__init__()
+        self.names = names
+        self.values = nn.ParameterList(nn.Parameter(value) for level in values for value in level)
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels, the first among them."""
+        return 1 + len(self.values) // len(self.names)
+
+    def of_level(self, number: int) -> list[nn.Parameter]:
+        """Values of a level after the first, in the order of the names."""
+        start = (number - 1) * len(self.names)
+        return list(self.values)[start : start + len(self.names)]
+
+
 class Network(nn.Module, ABC):
     """A graph's atomic energies, without units, reference energies or forces.
 
@@ -105,6 +129,12 @@ class Network(nn.Module, ABC):
     """
 
     settings: NetworkSettings
+    theory: LevelsOfTheory | None
+    """Where it has several levels of theory; see `architectures.theory`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theory = None
 
     @abstractmethod
     def forward(self, graph: Graph) -> Tensor:

@@ -25,6 +25,10 @@ def adapt(
             help="Labelled structures of the start's own kind: what is forgotten of them.", show_default=False
         ),
     ] = None,
+    start_level: Annotated[
+        str | None,
+        typer.Option(help="Level of theory of the start, where it has several.", show_default="its first"),
+    ] = None,
     level: Annotated[
         str | None, typer.Option(help="Level of theory of the labels, kept in the model file.", show_default=False)
     ] = None,

@@ -38,7 +38,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     if output.suffix != SUFFIX:
         raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")
     check_outputs([output], options["force"])
-    potential, information = load_model(path)
+    potential, information = load_model(path, level=options["start_level"])
     origin = StartModel(potential, information, file_hash(path), information.name)
     data = _read(options["data"], options)
     others = {f"test {file.name}": _read(file, options) for file in options["test"] or ()}

@@ -55,6 +55,7 @@ def card(information: ModelInformation, file_name: str, sha256: str) -> str:
         "## Reference energies",
         _table(("element", "energy of the atom alone in the model, eV"), _reference_rows(information)),
         f"Source: {information.reference_energies_source}.",
+        *_levels(information),
         "## Network",
         _table(("setting", "value", "meaning"), _setting_rows(information)),
         "## Made by",
@@ -62,6 +63,22 @@ def card(information: ModelInformation, file_name: str, sha256: str) -> str:
         _table(("", ""), _making_rows(information)),
     ]
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _levels(information: ModelInformation) -> Iterator[str]:
+    """Levels of theory that can be chosen, with their reference energies."""
+    if information.levels:
+        yield "## Levels of theory"
+        rows = (
+            (
+                level.name,
+                *(f"{level.reference_energies[e]:.4f}" for e in information.elements),
+                level.reference_energies_source,
+            )
+            for level in information.levels
+        )
+        yield _table(("level", *(f"{e}, eV" for e in information.elements), "source"), rows)
+        yield "Chosen by `level=` of the calculator and `--level` of the commands; the first if none is named."
 
 
 def models_table(models: Mapping[str, ModelInformation]) -> str:

@@ -62,6 +62,8 @@ def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     yield from _purpose_rows(information)
     yield "elements", ", ".join(information.elements)
     yield "method", f"{information.method or 'not given'}; licence {information.licence or 'not given'}"
+    if information.levels:
+        yield "levels", ", ".join(level.name for level in information.levels)
     trained = [f"{file.name} ({file.n_structures})" for file in information.data if file.role == "train"]
     yield "trained on", ", ".join(trained) or "not given"
     for name, errors in information.errors.items():
@@ -94,6 +96,9 @@ def _all_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     yield "elements", ", ".join(information.elements)
     yield "cutoff", f"{information.cutoff:g} Å"
     yield "method", information.method or "not given"
+    for level in information.levels:
+        energies = {element: f"{energy:.6f} eV" for element, energy in level.reference_energies.items()}
+        yield f"level {level.name}", f"isolated atoms {_pairs(energies)} ({level.reference_energies_source})"
     yield "licence", information.licence or "not given"
     yield "units", _pairs(information.units)
     energies = {element: f"{energy:.6f} eV" for element, energy in information.reference_energies.items()}

@@ -82,7 +82,9 @@ def continued_structure(path: Path) -> Atoms:
     return atoms
 
 
-def calculator(model: str, device: str, dtype: Dtype, threads: int | None, n_atoms: int) -> NBodyCalculator:
+def calculator(
+    model: str, device: str, dtype: Dtype, threads: int | None, n_atoms: int, level: str | None = None
+) -> NBodyCalculator:
     """The calculator that the options of a command ask for, for structures of so many atoms.
 
     The number of threads is set for the process, which is the command's own.
@@ -91,7 +93,7 @@ def calculator(model: str, device: str, dtype: Dtype, threads: int | None, n_ato
         threads = 1
     if threads is not None:
         torch.set_num_threads(threads)
-    return NBodyCalculator(model, device=device, dtype=dtype.value)
+    return NBodyCalculator(model, device=device, dtype=dtype.value, level=level)
 
 
 def check_outputs(paths: Iterable[Path], force: bool) -> None:

@@ -14,6 +14,7 @@ from ase_nbody.cli.options import (
     Dtype,
     DtypeOption,
     Force,
+    Level,
     Model,
     Output,
     Threads,
@@ -78,6 +79,7 @@ def md(
             help="Stop at the first structure outside the model's training; else warn and go on.",
         ),
     ] = False,
+    level: Level = None,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -117,7 +119,7 @@ def md(
     atoms = continued_structure(restart) if restart is not None else read_structure(str(structure))
     atoms = repeated(atoms, supercell)
     check_trajectory(*outputs.all, force=force)
-    atoms.calc = calculator(model, device, dtype, threads, len(atoms))
+    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level)
     for path in outputs.all:
         path.unlink(missing_ok=True)
     run_dynamics(atoms, settings, run, outputs, context)

@@ -13,6 +13,7 @@ from ase_nbody.cli.options import (
     Dtype,
     DtypeOption,
     Force,
+    Level,
     Model,
     Output,
     Threads,
@@ -68,6 +69,7 @@ def neb(
             "and forces that grow above 5 times the largest of the training (100 eV/Å if unknown).",
         ),
     ] = True,
+    level: Level = None,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -95,7 +97,7 @@ def neb(
     check_trajectory(*outputs, force=force)
     settings = BandSettings(fmax=fmax, steps=steps, climb=climb, watchdog=watchdog)
     run = BandRun(
-        calculator=calculator(model, device, dtype, threads, len(path[0])),
+        calculator=calculator(model, device, dtype, threads, len(path[0]), level),
         settings=settings,
         n_images=images or 7,
         output=output,

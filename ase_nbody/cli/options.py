@@ -35,6 +35,14 @@ ModelArgument = Annotated[str, typer.Argument(help="Name of a shipped model, or 
 Model = Annotated[
     str, typer.Option("--model", help="Name of a shipped model (nbody models), or a model file.", show_default=False)
 ]
+Level = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        help="Level of theory, where the model has several (nbody info lists them); its first if not given.",
+        show_default=False,
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", help="Trajectory to write, *.traj.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto: a GPU where there is one.")]

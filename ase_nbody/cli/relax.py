@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, Model, Output, Structure, Threads
+from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, Level, Model, Output, Structure, Threads
 
 
 class Optimizer(StrEnum):
@@ -37,6 +37,7 @@ def relax(
             "training (100 eV/Å if unknown).",
         ),
     ] = True,
+    level: Level = None,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -56,7 +57,7 @@ def relax(
     atoms = read_structure(structure)
     outputs = (output, *failure_files(output))
     check_trajectory(*outputs, force=force)
-    atoms.calc = calculator(model, device, dtype, threads, len(atoms))
+    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level)
     for path in outputs:
         path.unlink(missing_ok=True)
     run_relaxation(atoms, settings, output, pressure if cell else None, context)

@@ -22,6 +22,18 @@ def train(
             show_default=False,
         ),
     ] = None,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FILE in place of --data: labels of one level of theory; repeat for several levels, that of the "
+            "model first, which one network learns.",
+            show_default=False,
+        ),
+    ] = None,
+    own_parts: Annotated[
+        str | None,
+        typer.Option(help="What each level has for itself: readout, embedding or both.", show_default="readout"),
+    ] = None,
     valid: Annotated[
         Path | None, typer.Option(help="Validation structures; a part of the data if not given.", show_default=False)
     ] = None,
@@ -40,6 +52,10 @@ def train(
             "its own, so --architecture, --preset, --set, --cutoff and --isolated-atoms cannot be given.",
             show_default="random weights",
         ),
+    ] = None,
+    start_level: Annotated[
+        str | None,
+        typer.Option(help="Level of theory of the start, where it has several.", show_default="its first, or all"),
     ] = None,
     architecture: Annotated[str | None, typer.Option(help="Architecture.", show_default="nbody")] = None,
     preset: Annotated[str | None, typer.Option(help="small, medium or large network.", show_default="small")] = None,

@@ -32,6 +32,8 @@ def run_training(options: Mapping[str, Any]) -> None:
         model["cutoff"] = values.pop("cutoff")
     if model:
         values["model"] = model
+    if "level" in values:
+        values["levels"] = levels_of_theory(values.pop("level"))
     if not values["force"]:
         del values["force"]  # the file decides
     settings = training_settings(values, config)
@@ -41,6 +43,21 @@ def run_training(options: Mapping[str, Any]) -> None:
     except TrainingStoppedError as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(128 + stopped.signal) from None
+
+
+def levels_of_theory(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """Files by level of theory from NAME=FILE, in their order.
+
+    Raises:
+        ValueError: there is no "=", a name or a file is missing.
+    """
+    levels: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not (equals and name and file):
+            raise ValueError(f"--level takes NAME=FILE, such as --level PBE=labels.xyz, not '{pair}'")
+        levels.setdefault(name, []).append(file)
+    return levels
 
 
 def architecture_settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -19,11 +19,13 @@ class Labels:
         energy: total energy, eV.
         forces: (N, 3), eV/angstrom.
         stress: (3, 3), eV/angstrom^3, ASE's sign.
+        level: number of the level of theory, where a network learns several.
     """
 
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
     stress: NDArray[np.float64] | None = None
+    level: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,17 @@ class Sample:
     Attributes:
         graph: one structure or a batch.
         targets: labels; NaN where a structure has none.
+        level: number of the level of theory of all labels.
     """
 
     graph: Graph
     targets: Targets
+    level: int = 0
 
     def to(self, device: torch.device | str) -> Sample:
         """The same on another device."""
         there = (None if t is None else t.to(device) for t in labels_of(self.targets))
-        return Sample(self.graph.to(device), Targets(*there))
+        return Sample(self.graph.to(device), Targets(*there), self.level)
 
 
 def labels_of(targets: Targets) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -56,6 +58,7 @@ def samples(
         Sample(
             graph=neighbour_graph(atoms, cutoff, dtype=dtype, device=device),
             targets=targets(atoms, labels, dtype=dtype, device=device),
+            level=labels.level,
         )
         for atoms, labels in zip(dataset.structures, dataset.labels, strict=True)
     ]
@@ -83,8 +86,10 @@ def batch_samples(several: Sequence[Sample]) -> Sample:
     """One sample of several: structures side by side.
 
     Raises:
-        ValueError: no sample, or a quantity that only some samples have (give the others NaN).
+        ValueError: no sample, a quantity that only some samples have (give the others NaN), or several levels.
     """
+    if len({s.level for s in several}) > 1:
+        raise ValueError("samples of a batch must be of one level of theory; make a batch for each")
     graph = batch_graphs([s.graph for s in several])
     return Sample(
         graph=graph,
@@ -93,15 +98,19 @@ def batch_samples(several: Sequence[Sample]) -> Sample:
             forces=_joined([s.targets.forces for s in several]),
             stress=_joined([s.targets.stress for s in several]),
         ),
+        level=several[0].level,
     )
 
 
 def batches_of_samples(several: Sequence[Sample], largest: int) -> list[Sample]:
-    """Samples side by side, in their order, in batches of at most `largest` atoms or one structure."""
+    """Samples side by side, in their order, in batches of one level and at most `largest` atoms or one structure."""
     groups: list[list[Sample]] = [[]]
+    n_atoms = 0
     for sample in several:
-        if groups[-1] and sum(s.graph.n_atoms for s in groups[-1]) + sample.graph.n_atoms > largest:
+        n_atoms += sample.graph.n_atoms
+        if groups[-1] and (n_atoms > largest or sample.level != groups[-1][0].level):
             groups.append([])
+            n_atoms = sample.graph.n_atoms
         groups[-1].append(sample)
     return [batch_samples(group) for group in groups]
 

@@ -24,12 +24,16 @@ class PackedSamples:
         samples: one structure each, or batches, which are then parts that stay together.
         device: where the tensors are to live; None: where they are.
 
+    Attributes:
+        levels: number of the level of theory of each sample.
+
     Raises:
         ValueError: there is no sample, or they differ in the quantities that they have.
     """
 
     def __init__(self, samples: Sequence[Sample], device: torch.device | str | None = None) -> None:
-        whole = batch_samples(samples)
+        self.levels = tuple(s.level for s in samples)
+        whole = batch_samples([replace(s, level=0) for s in samples])
         place = whole.graph.positions.device if device is None else torch.device(device)
         graphs = [s.graph for s in samples]
         self._n_atoms = torch.tensor([g.n_atoms for g in graphs])
@@ -50,6 +54,9 @@ class PackedSamples:
 
         Args:
             chosen: their numbers, (B,) int64 on the CPU.
+
+        Raises:
+            ValueError: they are of several levels of theory.
         """
         graph, device = self._graph, self._graph.positions.device
         atoms, new_atoms = _gathered(self._n_atoms, chosen, device)
@@ -81,7 +88,13 @@ class PackedSamples:
             forces=None if forces is None else forces[atoms],
             stress=None if stress is None else stress[structures],
         )
-        return Sample(graph=together, targets=targets)
+        return Sample(graph=together, targets=targets, level=self._level(chosen))
+
+    def _level(self, chosen: Tensor) -> int:
+        levels: set[int] = {self.levels[n] for n in chosen.tolist()}
+        if len(levels) > 1:
+            raise ValueError("samples of a batch must be of one level of theory; make a batch for each")
+        return levels.pop()
 
     def _groups(self, groups: Tensor, chosen: Tensor) -> Tensor:
         """Groups of the atoms of a batch, counted through the batch."""

@@ -10,20 +10,22 @@ from typing import Any
 
 import torch
 
+from ase_nbody.architectures.theory import at_level
 from ase_nbody.data import Dataset, ErrorReport, Statistics, energy_shifts, evaluate, shift_words
-from ase_nbody.model_file import Envelope, ModelInformation, load_model, model_information, save_model
+from ase_nbody.model_file import Envelope, ModelInformation, load_model_with_levels, model_information, save_model
 from ase_nbody.onsets import repulsion_onsets
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.training.checkpoint import checkpoint_step
 from ase_nbody.training.display import Display, printable
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import learning_curve_path, write_history, write_learning_curve
+from ase_nbody.training.levels import by_level
 from ase_nbody.training.loop import Task, resume_words
-from ase_nbody.training.prepare import TrainingData
 from ase_nbody.training.scale import learnt_nothing
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
+from ase_nbody.training.training_data import TrainingData
 from ase_nbody.training.validation import assign
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
@@ -98,7 +100,8 @@ def _check_readable(task: Task, files: TrainingFiles) -> None:
     output = files.settings.output
     own = task.potential.network.state_dict()
     try:
-        written = load_model(output, device=task.potential.device, dtype=task.potential.dtype)[0].network.state_dict()
+        read = load_model_with_levels(output, device=task.potential.device, dtype=task.potential.dtype)[0]
+        written = read.network.state_dict()
         damaged = [name for name in own if not torch.equal(own[name], written[name])]
         if damaged:
             raise OSError(f"read back, {', '.join(damaged[:3])} differ from what was written")
@@ -125,9 +128,15 @@ def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str
         same = sum(key == name or key.startswith(f"{name} (") for key in sets)
         sets[f"{name} ({same + 1})" if same else name] = test
     reports, failures = {}, []
-    for name, dataset in sets.items():
+    parts = {
+        f"{name} {level}".strip(): part
+        for name, dataset in sets.items()
+        for level, part in by_level(dataset, data.levels).items()
+    }
+    for name, (number, dataset) in parts.items():
         try:
-            reports[name], evaluation = evaluate(task.potential, dataset)
+            with at_level(task.potential.network, number):
+                reports[name], evaluation = evaluate(task.potential, dataset)
         except Exception as error:  # out of memory, or whatever it is: the weights must not be lost
             failures.append(f"{name}: {str(error) or type(error).__name__}")
             continue
@@ -149,7 +158,8 @@ def _information(
         task.potential,
         name=printable(settings.output.stem),
         reference_energies_source=data.references_source,
-        method=settings.method or data.train.level_of_theory,
+        method=data.levels[0].name if data.levels else settings.method or data.train.level_of_theory,
+        levels=data.levels,
         licence=settings.licence,
         purpose=settings.purpose,
         not_for=settings.not_for,

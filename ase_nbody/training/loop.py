@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
 from ase_nbody.data.packed_samples import PackedSamples
 from ase_nbody.kernels.workers import torch_threads
@@ -72,18 +74,19 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         OSError: there is no room for the checkpoint of the first step.
     """
     counters, settings = state.counters, task.settings
-    n_batches = batches_per_epoch(len(task.samples), settings.batch_size * fabric.world_size)
+    global_batch = settings.batch_size * fabric.world_size
+    batches = epoch_batches(task.samples.levels, global_batch, settings.seed, counters.epoch)
+    n_batches = len(batches)
     saved = counters.seconds
-    order = epoch_order(len(task.samples), settings.seed, counters.epoch)
     if task.from_start and task.validation and counters.step == 0:
         validate(task, state, n_batches, 0.0, 0.0, display)
     while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0 or counters.step == 0:
         rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
-        chosen = order.tensor_split(n_batches)[counters.batch].tensor_split(fabric.world_size)[fabric.global_rank]
+        chosen = batches[counters.batch].tensor_split(fabric.world_size)[fabric.global_rank]
         value = take_step(task, state, chosen, rate, fabric)
         counters.advance(value, n_batches)
         if counters.batch == 0:
-            order = epoch_order(len(task.samples), settings.seed, counters.epoch)
+            batches = epoch_batches(task.samples.levels, global_batch, settings.seed, counters.epoch)
 
         counters.seconds, stopping = fabric.broadcast((clock.seconds(), stop.signal))
         progress = task.budget.progress(counters.step, counters.seconds)
@@ -121,9 +124,35 @@ def keep_checkpoint(files: TrainingFiles, state: TrainingState, display: Display
         )
 
 
-def batches_per_epoch(n_samples: int, batch_size: int) -> int:
-    """Steps that one pass over the data takes; batches differ in size by at most one."""
-    return math.ceil(n_samples / batch_size)
+def batches_per_epoch(levels: Sequence[int], batch_size: int) -> int:
+    """Steps that one pass over the data takes; batches of a level of theory differ in size by at most one."""
+    return sum(math.ceil(count / batch_size) for count in Counter(levels).values())
+
+
+def epoch_batches(levels: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+    """Structures of each batch of one pass, each batch of one level of theory; it depends on nothing but the arguments.
+
+    Args:
+        levels: number of the level of each structure.
+        batch_size: most structures of a batch.
+        seed: of the training.
+        epoch: passes before this one.
+
+    Returns:
+        Numbers of the structures, (batch,) int64 each.
+    """
+    order = epoch_order(len(levels), seed, epoch)
+    counts = Counter(levels)
+    if len(counts) == 1:
+        return list(order.tensor_split(math.ceil(len(levels) / batch_size)))
+    level_of = torch.tensor(levels)[order]
+    made = [
+        batch
+        for level, count in sorted(counts.items())
+        for batch in order[level_of == level].tensor_split(math.ceil(count / batch_size))
+    ]
+    turns = torch.randperm(len(made), generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
+    return [made[turn] for turn in turns.tolist()]
 
 
 def epoch_order(n_samples: int, seed: int, epoch: int) -> Tensor:
@@ -146,10 +175,11 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
         TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
     batch = task.samples.batch(chosen)
-    prediction = trainable_prediction(task.potential, batch.graph)
-    value = loss(prediction, batch.targets, batch.graph, task.weights)
     state.network.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
+    with at_level(task.potential.network, batch.level):
+        prediction = trainable_prediction(task.potential, batch.graph)
+        value = loss(prediction, batch.targets, batch.graph, task.weights)
+        value.backward()  # type: ignore[no-untyped-call]
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)
     with torch_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts

@@ -21,18 +21,11 @@ from ase_nbody.training.finish import finish
 from ase_nbody.training.history import history_path, learning_curve_path
 from ase_nbody.training.loop import Task, batches_per_epoch, fit
 from ase_nbody.training.loss import LossWeights
-from ase_nbody.training.prepare import (
-    DTYPES,
-    TrainingData,
-    build_network,
-    check_files,
-    check_network,
-    read_training_data,
-    training_origin,
-)
+from ase_nbody.training.prepare import build_network, check_network, training_origin
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
+from ase_nbody.training.training_data import DTYPES, TrainingData, check_files, read_training_data
 
 
 def train(
@@ -147,17 +140,18 @@ def _task(files: TrainingFiles, data: TrainingData, potential: Potential, fabric
         return samples(dataset, potential.cutoff, dtype=DTYPES[settings.dtype])
 
     training, validation = prepared(data.train), prepared(data.valid)
-    global_batch = settings.batch_size * fabric.world_size
+    packed = PackedSamples(training, fabric.device)
+    steps = batches_per_epoch(packed.levels, settings.batch_size * fabric.world_size)
     if len(training) < fabric.world_size:
         raise ValueError(f"{len(training)} structures cannot be shared by {fabric.world_size} devices; take fewer")
     return Task(
         potential=potential,
-        samples=PackedSamples(training, fabric.device),
+        samples=packed,
         validation=[b.to(fabric.device) for b in batches_of_samples(validation, settings.validation_atoms)],
         weights=LossWeights(
             settings.energy_weight, settings.forces_weight, settings.stress_weight, potential.energy_scale
         ),
-        budget=_budget(settings, batches_per_epoch(len(training), global_batch)),
+        budget=_budget(settings, steps),
         settings=settings,
         from_start=data.start is not None,
         files=files,

@@ -51,7 +51,14 @@ class TrainingSettings(FittingSettings):
     """Settings of one training."""
 
     data: tuple[Path, ...] = Field(
-        min_length=1, description="files to train on; several are merged, and one given n times counts n times"
+        default=(), description="files to train on; several are merged, and one given n times counts n times"
+    )
+    levels: Mapping[str, tuple[Path, ...]] = Field(
+        default_factory=dict,
+        description="in place of data: files by level of theory, the model's own first; one network learns all",
+    )
+    own_parts: Literal["readout", "embedding", "both"] = Field(
+        default="readout", description="what each level of theory has for itself; all else is shared"
     )
     valid: Path | None = Field(default=None, description="validation file; none: part of the data is set aside")
     n_valid: int | None = Field(
@@ -70,6 +77,9 @@ class TrainingSettings(FittingSettings):
 
     start: str | None = Field(
         default=None, description="shipped model or model file whose network and reference energies are taken over"
+    )
+    start_level: str | None = Field(
+        default=None, description="level of theory of the start; none: its first, or all where levels are given"
     )
     architecture: str = Field(default="nbody", description="name of the architecture")
     preset: Literal["small", "medium", "large"] = Field(default="small", description="size of the network")
@@ -113,6 +123,27 @@ class TrainingSettings(FittingSettings):
     @classmethod
     def _several_files(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _several_files_of_a_level(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: (files,) if isinstance(files, str | Path) else files for name, files in value.items()}
+
+    @model_validator(mode="after")
+    def _data_or_levels(self) -> Self:
+        if bool(self.data) == bool(self.levels):
+            raise ValueError("give either data, the files to train on, or levels, such files by level of theory")
+        if any(not files for files in self.levels.values()):
+            raise ValueError("levels: every level of theory needs a file")
+        if self.levels:
+            for name in ("valid", "method", "isolated_atoms", "start_level"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} is for one level of theory; leave it out, or give data in place of levels"
+                    )
+        return self
 
     @field_validator("output")
     @classmethod

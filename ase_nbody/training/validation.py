@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Network
+from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
+from ase_nbody.graph import Graph, Prediction
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, predict, trainable_prediction
-from ase_nbody.training.loss import LossWeights, errors
+from ase_nbody.training.loss import Errors, LossWeights, errors
 
 FEWEST_ATOMS = 1000
 """Atoms from which the tables that a compiled evaluation makes of new weights pay; both ways give the same numbers."""
@@ -62,7 +64,7 @@ def validation_errors(
     few = sum(batch.graph.n_atoms for batch in batches) < FEWEST_ATOMS
     prediction = trainable_prediction if few else predict
     with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
-        found = [errors(prediction(potential, b.graph), b.targets, b.graph) for b in batches]
+        found = [_errors(prediction, potential, batch) for batch in batches]
     energy = torch.cat([f.energy for f in found])
     forces = torch.cat([f.forces for f in found])
     virial = torch.cat([f.virial for f in found])
@@ -72,6 +74,11 @@ def validation_errors(
         forces_rmse=None if (square := _mean(forces.square())) is None else math.sqrt(square),
         virial_mae=_mean(virial.abs()),
     )
+
+
+def _errors(prediction: Callable[[Potential, Graph], Prediction], potential: Potential, batch: Sample) -> Errors:
+    with at_level(potential.network, batch.level):
+        return errors(prediction(potential, batch.graph), batch.targets, batch.graph)
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""Levels of theory of one network: parameters that each level has for itself, all others shared.
+
+As in multi-fidelity and multi-head potentials (Kim et al. 2025, doi 10.1021/jacs.4c14455; Batatia et al. 2025, doi
+10.48550/arXiv.2510.25380): many cheap labels shape what all levels share, few good ones their own readouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ase_nbody.architectures.base import LevelsOfTheory, Network
+
+OwnParts = Literal["readout", "embedding", "both"]
+"""What each level of theory has for itself."""
+
+
+def own_parameters(network: Network, parts: OwnParts) -> list[str]:
+    """Names of the parameters that each level of theory is to have for itself.
+
+    Raises:
+        ValueError: the architecture has no such parameters.
+    """
+    readouts = {id(parameter) for parameter in network.linear_readouts()}
+    names = []
+    if parts in ("readout", "both"):
+        names += [name for name, parameter in network.named_parameters() if id(parameter) in readouts]
+    if parts in ("embedding", "both"):
+        names += [name for name, _ in network.named_parameters() if name == "embedding"]
+    if len(names) < len(readouts if parts == "readout" else [1]) or not names:
+        raise ValueError(
+            f"{type(network).__name__} has no {parts} that levels of theory could have for themselves; "
+            "take the architecture nbody, or one level of theory"
+        )
+    return names
+
+
+def add_levels(network: Network, n_levels: int, names: Sequence[str]) -> None:
+    """Give a network levels of theory, which begin as its own values are."""
+    known = dict(network.named_parameters())
+    values = [[known[name].detach().clone() for name in names] for _ in range(n_levels - 1)]
+    network.theory = LevelsOfTheory(tuple(names), values)
+
+
+def choose_level(network: Network, number: int) -> None:
+    """Make a network one of its levels of theory alone."""
+    theory = network.theory
+    if theory is not None:
+        network.theory = None
+        if number:
+            with torch.no_grad():
+                for parameter, value in _pairs(network, theory, number):
+                    parameter.copy_(value)
+
+
+@contextmanager
+def at_level(network: Network, number: int) -> Iterator[None]:
+    """A network at one of its levels of theory for a while; gradients made meanwhile are those of this level."""
+    theory = network.theory
+    if theory is None or number == 0:
+        yield
+        return
+    kept: list[tuple[Tensor, Tensor | None]] = []
+    with torch.no_grad():
+        for parameter, value in _pairs(network, theory, number):
+            kept.append((parameter.detach().clone(), parameter.grad))
+            parameter.copy_(value)
+            parameter.grad = value.grad
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for (parameter, value), (own, gradient) in zip(_pairs(network, theory, number), kept, strict=True):
+                parameter.copy_(own)
+                value.grad, parameter.grad = parameter.grad, gradient
+
+
+def _pairs(network: Network, theory: LevelsOfTheory, number: int) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    known = dict(network.named_parameters())
+    return [(known[name], value) for name, value in zip(theory.names, theory.of_level(number), strict=True)]
