@@ -61,6 +61,8 @@ class NBodyCalculator(Calculator):
         outside: what happens where a structure is outside what the model was trained on: "warn" (an
             OutsideTrainingWarning, once for each kind and structure), "raise" (an OutsideTrainingError) or "ignore".
         level: level of theory, for a model that has several; its first if not given. `information.levels` lists them.
+        average_over_inversion: take the mean over a structure and its mirror image, for models such as `universal`
+            whose networks are not invariant under reflection; an evaluation then costs two.
         **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Attributes:
@@ -97,17 +99,26 @@ class NBodyCalculator(Calculator):
         threads: int | None = None,
         outside: str = "warn",
         level: str | None = None,
+        average_over_inversion: bool = False,
         **kwargs: Any,
     ) -> None:
         check_parameters(dtype, skin, threads, outside)
         self.potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype], level)
+        self.potential = replace(self.potential, over_inversion=average_over_inversion)
         self.evaluations = 0
         self.excursions: list[EnvelopeReport] = []
         self.timings = Timings()
         self._lock = RLock()
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.parameters = Parameters(
-            model=name, device=device, dtype=dtype, skin=skin, threads=threads, outside=outside, level=level
+            model=name,
+            device=device,
+            dtype=dtype,
+            skin=skin,
+            threads=threads,
+            outside=outside,
+            level=level,
+            average_over_inversion=average_over_inversion,
         )
         self._said: set[tuple[str, bytes]] = set()
         self._prepare()
@@ -239,7 +250,8 @@ class NBodyCalculator(Calculator):
         settings = AdaptationSettings.model_validate(chosen)
         with self._lock, torch_threads(self.parameters["threads"]):
             potential, information = adapted_to_frames(self.potential, self.information, frames, level, settings)
-        given = {name: self.parameters[name] for name in ("device", "dtype", "skin", "threads", "outside")}
+        names = ("device", "dtype", "skin", "threads", "outside", "average_over_inversion")
+        given = {name: self.parameters[name] for name in names}
         calculator = NBodyCalculator(potential, **given)
         calculator.information = information
         calculator._prepare()

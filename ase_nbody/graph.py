@@ -114,6 +114,12 @@ def edge_vectors(graph: Graph) -> Tensor:
     return vectors + torch.bmm(graph.shifts.unsqueeze(1), cells).squeeze(1)
 
 
+def inverted(graph: Graph) -> Graph:
+    """The mirror images of all structures: positions, cells and vectors with the other sign, the same edges."""
+    vectors = None if graph.vectors is None else -graph.vectors
+    return replace(graph, positions=-graph.positions, cell=-graph.cell, vectors=vectors)
+
+
 def sums_of_structures(rows: Tensor, graph: Graph) -> Tensor:
     """What atoms carry, (N, ...), summed in float64 over the atoms of each structure, (B, ...), in the same dtype."""
     if graph.n_structures == 1:

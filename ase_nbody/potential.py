@@ -12,7 +12,15 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Network, gradients_by_vectors
 from ase_nbody.contacts import Table
-from ase_nbody.graph import Graph, Prediction, edge_vectors, stress_is_defined, sums_of_structures, volumes
+from ase_nbody.graph import (
+    Graph,
+    Prediction,
+    edge_vectors,
+    inverted,
+    stress_is_defined,
+    sums_of_structures,
+    volumes,
+)
 from ase_nbody.kernels.sums import node_sums
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.timings import Timings
@@ -30,12 +38,15 @@ class Potential:
         reference_energies: energy of each isolated element, eV.
         energy_scale: eV per unit of the network.
         repulsion: what acts between atoms that are closer than in the training; None: nothing.
+        over_inversion: the energy is the mean over a structure and its mirror image, for networks that are not
+            invariant under reflection. Every evaluation is then two.
     """
 
     network: Network
     reference_energies: Mapping[str, float]
     energy_scale: float = 1.0
     repulsion: Repulsion | None = None
+    over_inversion: bool = False
 
     def __post_init__(self) -> None:
         missing = set(self.elements) - set(self.reference_energies)
@@ -104,6 +115,13 @@ def predict(
     of the structure's own cell, also where some of its directions are not periodic. Gradients come from one autograd
     call, or from the architecture's own way where nothing is differentiated further.
     """
+    if potential.over_inversion:
+        one = _of_one_hand(potential)
+        here, there = (
+            predict(one, g, parameters, differentiable=differentiable, timings=timings)
+            for g in (graph, inverted(graph))
+        )
+        return _mean_over_inversion(here, there)
     contacts = _contacts(potential, graph)
     gradients = None
     if parameters is None and not differentiable:
@@ -122,6 +140,10 @@ def trainable_prediction(potential: Potential, graph: Graph) -> Prediction:
     It goes the architecture's own way where it has one and no atoms are in contact, and else autograd's; the numbers
     are the same.
     """
+    if potential.over_inversion:
+        return _mean_over_inversion(
+            *(trainable_prediction(_of_one_hand(potential), g) for g in (graph, inverted(graph)))
+        )
     contacts = _contacts(potential, graph)
     gradients = potential.network.trainable_gradients(graph) if contacts is None else None
     if gradients is None:
@@ -131,8 +153,25 @@ def trainable_prediction(potential: Potential, graph: Graph) -> Prediction:
 
 def atomic_energies(potential: Potential, graph: Graph) -> Tensor:
     """Energies of the atoms beyond their reference energies, (N,) float64, eV, differentiable by positions and cell."""
+    if potential.over_inversion:
+        first, second = (atomic_energies(_of_one_hand(potential), g) for g in (graph, inverted(graph)))
+        return 0.5 * (first + second)
     contacts = _contacts(potential, graph)
     return _scaled_energies(potential, graph, contacts, None).double() * potential.energy_scale
+
+
+def _of_one_hand(potential: Potential) -> Potential:
+    return replace(potential, over_inversion=False)
+
+
+def _mean_over_inversion(here: Prediction, there: Prediction) -> Prediction:
+    """Of a structure and its inversion, whose forces have the other sign."""
+    return Prediction(
+        energy=0.5 * (here.energy + there.energy),
+        energies=0.5 * (here.energies + there.energies),
+        forces=0.5 * (here.forces - there.forces),
+        stress=0.5 * (here.stress + there.stress),
+    )
 
 
 def _contacts(potential: Potential, graph: Graph) -> Tensor | None:

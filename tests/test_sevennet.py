@@ -78,6 +78,40 @@ def test_mirror_images_differ_slightly_as_the_card_says() -> None:
     assert "mirror images differ slightly" in atoms.calc.information.not_for
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_mean_over_inversion_is_the_same_for_mirror_images(dtype: str) -> None:
+    atoms = mixed()
+    image = atoms.copy()
+    image.set_cell(-atoms.cell[:])
+    image.positions *= -1
+    one = NBodyCalculator("universal", dtype=dtype, device="cpu")
+    mean = NBodyCalculator("universal", dtype=dtype, device="cpu", average_over_inversion=True)
+    here, there = (dict(one.calculate_many([a])[0]) for a in (atoms, image))
+    found, mirrored = (mean.calculate_many([a])[0] for a in (atoms, image))
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    assert np.abs(here["forces"] + there["forces"]).max() > 1e-4  # it is not invariant by itself
+    assert found["energy"] == pytest.approx(0.5 * (here["energy"] + there["energy"]), abs=tolerance)
+    assert mirrored["energy"] == pytest.approx(found["energy"], abs=tolerance)
+    np.testing.assert_allclose(found["forces"], 0.5 * (here["forces"] - there["forces"]), atol=tolerance)
+    np.testing.assert_allclose(mirrored["forces"], -found["forces"], atol=tolerance)
+    np.testing.assert_allclose(found["stress"], 0.5 * (here["stress"] + there["stress"]), atol=tolerance)
+    np.testing.assert_allclose(mean.get_forces(atoms), found["forces"], atol=tolerance)
+
+
+def test_forces_and_hessian_of_the_mean_over_inversion_are_derivatives_of_its_energy() -> None:
+    atoms = Atoms("OHH", [[0, 0, 0.1], [0.8, 0.6, 0], [-0.8, 0.5, 0.1]])
+    calc = NBodyCalculator("universal", device="cpu", average_over_inversion=True, outside="ignore")
+    forces, hessian, step = calc.get_forces(atoms), calc.get_hessian(atoms), 1e-4
+    moved = []
+    for sign in (1, -1):
+        atoms.positions[1, 0] += sign * step
+        moved.append((calc.get_potential_energy(atoms), calc.get_forces(atoms)))
+        atoms.positions[1, 0] -= sign * step
+    (above, forces_above), (below, forces_below) = moved
+    assert (below - above) / (2 * step) == pytest.approx(forces[1, 0], abs=1e-5)
+    np.testing.assert_allclose((forces_below - forces_above).ravel() / (2 * step), hessian[3], atol=1e-4)
+
+
 SMALL = {
     "elements": ("H", "O"),
     "cutoff": 3.5,

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, Level, ModelArgument, Threads
+from ase_nbody.cli.options import (
+    AverageOverInversion,
+    DeviceName,
+    Dtype,
+    DtypeOption,
+    Force,
+    Level,
+    ModelArgument,
+    Threads,
+)
 
 if TYPE_CHECKING:
     from ase_nbody.data import CompositionShift, ErrorReport
@@ -29,6 +38,7 @@ def evaluate(
     forces_key: Annotated[str | None, typer.Option(help="Name of the force labels.", show_default=False)] = None,
     stress_key: Annotated[str | None, typer.Option(help="Name of the stress labels.", show_default=False)] = None,
     level: Level = None,
+    average_over_inversion: AverageOverInversion = False,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -57,7 +67,7 @@ def evaluate(
     for note in dataset.notes:
         warn(note)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
-    calc = calculator(model, device, dtype, threads, n_atoms, level)
+    calc = calculator(model, device, dtype, threads, n_atoms, level, average_over_inversion)
     report, evaluation = evaluation_of(calc.potential, dataset, check=calc.envelope_check)
     _print_report(report)
     assert calc.information is not None  # of a file

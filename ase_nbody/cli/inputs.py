@@ -83,7 +83,13 @@ def continued_structure(path: Path) -> Atoms:
 
 
 def calculator(
-    model: str, device: str, dtype: Dtype, threads: int | None, n_atoms: int, level: str | None = None
+    model: str,
+    device: str,
+    dtype: Dtype,
+    threads: int | None,
+    n_atoms: int,
+    level: str | None = None,
+    average_over_inversion: bool = False,
 ) -> NBodyCalculator:
     """The calculator that the options of a command ask for, for structures of so many atoms.
 
@@ -93,7 +99,9 @@ def calculator(
         threads = 1
     if threads is not None:
         torch.set_num_threads(threads)
-    return NBodyCalculator(model, device=device, dtype=dtype.value, level=level)
+    return NBodyCalculator(
+        model, device=device, dtype=dtype.value, level=level, average_over_inversion=average_over_inversion
+    )
 
 
 def check_outputs(paths: Iterable[Path], force: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from ase_nbody.cli.options import (
     STRUCTURE_HELP,
+    AverageOverInversion,
     DeviceName,
     Dtype,
     DtypeOption,
@@ -80,6 +81,7 @@ def md(
         ),
     ] = False,
     level: Level = None,
+    average_over_inversion: AverageOverInversion = False,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -119,7 +121,7 @@ def md(
     atoms = continued_structure(restart) if restart is not None else read_structure(str(structure))
     atoms = repeated(atoms, supercell)
     check_trajectory(*outputs.all, force=force)
-    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level)
+    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level, average_over_inversion)
     for path in outputs.all:
         path.unlink(missing_ok=True)
     run_dynamics(atoms, settings, run, outputs, context)

@@ -9,6 +9,7 @@ import typer
 
 from ase_nbody.cli.options import (
     STRUCTURE_HELP,
+    AverageOverInversion,
     DeviceName,
     Dtype,
     DtypeOption,
@@ -70,6 +71,7 @@ def neb(
         ),
     ] = True,
     level: Level = None,
+    average_over_inversion: AverageOverInversion = False,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -97,7 +99,7 @@ def neb(
     check_trajectory(*outputs, force=force)
     settings = BandSettings(fmax=fmax, steps=steps, climb=climb, watchdog=watchdog)
     run = BandRun(
-        calculator=calculator(model, device, dtype, threads, len(path[0]), level),
+        calculator=calculator(model, device, dtype, threads, len(path[0]), level, average_over_inversion),
         settings=settings,
         n_images=images or 7,
         output=output,

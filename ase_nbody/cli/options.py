@@ -43,6 +43,14 @@ Level = Annotated[
         show_default=False,
     ),
 ]
+AverageOverInversion = Annotated[
+    bool,
+    typer.Option(
+        "--average-over-inversion",
+        help="Mean over a structure and its mirror image, for models such as universal that tell them apart; "
+        "twice as slow.",
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", help="Trajectory to write, *.traj.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto: a GPU where there is one.")]

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ase_nbody.cli.options import DeviceName, Dtype, DtypeOption, Force, Level, Model, Output, Structure, Threads
+from ase_nbody.cli.options import (
+    AverageOverInversion,
+    DeviceName,
+    Dtype,
+    DtypeOption,
+    Force,
+    Level,
+    Model,
+    Output,
+    Structure,
+    Threads,
+)
 
 
 class Optimizer(StrEnum):
@@ -38,6 +49,7 @@ def relax(
         ),
     ] = True,
     level: Level = None,
+    average_over_inversion: AverageOverInversion = False,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -57,7 +69,7 @@ def relax(
     atoms = read_structure(structure)
     outputs = (output, *failure_files(output))
     check_trajectory(*outputs, force=force)
-    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level)
+    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level, average_over_inversion)
     for path in outputs:
         path.unlink(missing_ok=True)
     run_relaxation(atoms, settings, output, pressure if cell else None, context)
