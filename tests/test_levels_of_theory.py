@@ -23,7 +23,7 @@ from ase_nbody.architectures.theory import add_levels, at_level, choose_level, o
 from ase_nbody.cli import app
 from ase_nbody.data.packed_samples import PackedSamples
 from ase_nbody.model_file import load_model, load_model_with_levels, read_information
-from ase_nbody.training.loop import batches_per_epoch, epoch_batches
+from ase_nbody.training.lessons import epoch_batches
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings, training_settings
 
@@ -136,7 +136,7 @@ def test_what_an_architecture_does_not_have_is_refused():
 def test_batches_are_of_one_level_and_a_pass_has_every_structure_once():
     levels = [0] * 7 + [1] * 23 + [2]
     batches = epoch_batches(levels, 5, seed=3, epoch=1)
-    assert len(batches) == batches_per_epoch(levels, 5) == 2 + 5 + 1
+    assert len(batches) == 2 + 5 + 1
     assert sorted(torch.cat(batches).tolist()) == list(range(31))
     found = [{levels[n] for n in batch.tolist()} for batch in batches]
     assert all(len(level) == 1 for level in found)

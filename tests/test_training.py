@@ -37,7 +37,7 @@ from ase_nbody.potential import Potential, predict
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path
-from ase_nbody.training.loop import epoch_order
+from ase_nbody.training.lessons import epoch_order
 from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.prepare import read_training_data, training_origin
 from ase_nbody.training.run import train

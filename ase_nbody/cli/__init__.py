@@ -15,6 +15,7 @@ from ase_nbody.cli.import_ import import_model
 from ase_nbody.cli.info import info
 from ase_nbody.cli.label import label
 from ase_nbody.cli.md import md
+from ase_nbody.cli.meta_train import meta_train
 from ase_nbody.cli.models import models
 from ase_nbody.cli.neb import neb
 from ase_nbody.cli.relax import relax
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, sample, label, train, adapt, evaluate, md, relax, neb, bench):
+for _command in (models, info, sample, label, train, meta_train, adapt, evaluate, md, relax, neb, bench):
     app.command()(_command)
 app.command("import")(import_model)
 

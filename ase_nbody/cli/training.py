@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 import yaml
 
 from ase_nbody.kernels.workers import torch_threads
+from ase_nbody.meta.meta_settings import MetaTrainingSettings
+from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.training.run import train
-from ase_nbody.training.settings import training_settings
+from ase_nbody.training.settings import TrainingSettings, training_settings
 from ase_nbody.training.stopping import TrainingStoppedError
 
 
@@ -36,10 +39,33 @@ def run_training(options: Mapping[str, Any]) -> None:
         values["levels"] = levels_of_theory(values.pop("level"))
     if not values["force"]:
         del values["force"]  # the file decides
-    settings = training_settings(values, config)
+    settings: TrainingSettings = training_settings(values, config)
+    with _ended_by_signals(), torch_threads(threads):
+        train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
+
+
+def run_meta_training(options: Mapping[str, Any]) -> None:
+    """Meta-train as the options of the command say; a stop by a signal ends with status 128 + its number.
+
+    Args:
+        options: by name, None where not given.
+
+    Raises:
+        ValueError: an option is wrong, or the training fails.
+    """
+    values = {name: value for name, value in options.items() if value is not None}
+    config, threads = values.pop("config"), values.pop("threads", None)
+    if not values["force"]:
+        del values["force"]  # the file decides
+    settings = training_settings(values, config, MetaTrainingSettings)
+    with _ended_by_signals(), torch_threads(threads):
+        meta_train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
     try:
-        with torch_threads(threads):
-            train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
+        yield
     except TrainingStoppedError as stopped:
         typer.echo(str(stopped), err=True)
         raise typer.Exit(128 + stopped.signal) from None

@@ -15,13 +15,14 @@ from typing_extensions import override
 from ase_nbody.data import samples as samples_of
 from ase_nbody.data import statistics
 from ase_nbody.meta.design import design
-from ase_nbody.meta.fitting import Fit, Structures, copied, loss_weights, referenced, stepped
+from ase_nbody.meta.fitting import Fit, Structures, copied, referenced, stepped
 from ase_nbody.meta.groups import only_trained, parameter_groups
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.ridge import cross_validated, with_readouts
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget
+from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.state import network_optimizers
 

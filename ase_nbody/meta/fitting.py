@@ -17,8 +17,9 @@ from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.display import Display
+from ase_nbody.training.lessons import LabelledStructures
 from ase_nbody.training.loop import Task, fit
-from ase_nbody.training.loss import LossWeights
+from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.state import TrainingState
 from ase_nbody.training.validation import assign
 
@@ -71,11 +72,6 @@ def copied(potential: Potential) -> Potential:
     return replace(potential, network=copy.deepcopy(potential.network))
 
 
-def loss_weights(settings: AdaptationSettings, scale: float) -> LossWeights:
-    """Weights of the loss at an energy scale, eV."""
-    return LossWeights(settings.energy_weight, settings.forces_weight, settings.stress_weight, scale)
-
-
 def referenced(potential: Potential, structures: Structures) -> Referenced:
     """A potential with reference energies of structures; see `with_reference_energies`."""
     return with_reference_energies(potential, structures.dataset, structures.samples)
@@ -109,9 +105,11 @@ def stepped(
     state = TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
     task = Task(
         potential=potential,
-        samples=PackedSamples(structures.samples),
-        validation=[] if held_out is None else held_out.batches(),
-        weights=loss_weights(settings, potential.energy_scale),
+        lessons=LabelledStructures(
+            samples=PackedSamples(structures.samples),
+            validation=[] if held_out is None else held_out.batches(),
+            weights=loss_weights(settings, potential.energy_scale),
+        ),
         budget=budget,
         settings=settings,
         from_start=True,

@@ -11,10 +11,11 @@ import torch
 from ase_nbody.data import ErrorReport, evaluate
 from ase_nbody.data.errors import error_report, joined
 from ase_nbody.meta.candidates import AdaptationMethod, AdaptationTask
-from ase_nbody.meta.fitting import Structures, loss_weights
+from ase_nbody.meta.fitting import Structures
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget
+from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.validation import score, validation_errors
 
 _MILLI = 1e-3

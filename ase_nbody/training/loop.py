@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,23 +10,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ase_nbody.architectures.theory import at_level
-from ase_nbody.data.graph_samples import Sample
-from ase_nbody.data.packed_samples import PackedSamples
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.potential import Potential, trainable_prediction
+from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import write_history
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.lessons import Lessons
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
 from ase_nbody.training.state import HistoryRow, TrainingState
 from ase_nbody.training.stopping import TrainingDivergedError, TrainingStoppedError
-from ase_nbody.training.validation import score, validation_errors
+from ase_nbody.training.validation import score
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,9 +40,7 @@ class Task:
 
     Attributes:
         potential: holds the network that is trained.
-        samples: structures with labels, on the potential's device and in its dtype.
-        validation: batches of validation structures; without, nothing is validated.
-        weights: of the loss.
+        lessons: what is learnt, on the potential's device and in its dtype.
         budget: when to end.
         settings: rates, decay and batch size.
         from_start: the weights are those of a model, which are validated before the first step.
@@ -54,9 +48,7 @@ class Task:
     """
 
     potential: Potential
-    samples: PackedSamples
-    validation: Sequence[Sample]
-    weights: LossWeights
+    lessons: Lessons
     budget: Budget
     settings: FittingSettings
     from_start: bool = False
@@ -75,10 +67,10 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
     """
     counters, settings = state.counters, task.settings
     global_batch = settings.batch_size * fabric.world_size
-    batches = epoch_batches(task.samples.levels, global_batch, settings.seed, counters.epoch)
+    batches = task.lessons.batches(global_batch, settings.seed, counters.epoch)
     n_batches = len(batches)
     saved = counters.seconds
-    if task.from_start and task.validation and counters.step == 0:
+    if task.from_start and counters.step == 0:
         validate(task, state, n_batches, 0.0, 0.0, display)
     while (progress := task.budget.progress(counters.step, counters.seconds)) < 1.0 or counters.step == 0:
         rate = settings.learning_rate * learning_rate_factor(progress, settings.warm_up, settings.final_learning_rate)
@@ -86,12 +78,12 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         value = take_step(task, state, chosen, rate, fabric)
         counters.advance(value, n_batches)
         if counters.batch == 0:
-            batches = epoch_batches(task.samples.levels, global_batch, settings.seed, counters.epoch)
+            batches = task.lessons.batches(global_batch, settings.seed, counters.epoch)
 
         counters.seconds, stopping = fabric.broadcast((clock.seconds(), stop.signal))
         progress = task.budget.progress(counters.step, counters.seconds)
         display.step(state, value, rate, progress)
-        if task.validation and validation_due(state, progress):
+        if validation_due(state, progress):
             validate(task, state, n_batches, rate, progress, display)
         if task.files is not None and fabric.is_global_zero:
             due = counters.step == 1 or counters.seconds - saved >= task.files.settings.checkpoint_seconds
@@ -124,67 +116,26 @@ def keep_checkpoint(files: TrainingFiles, state: TrainingState, display: Display
         )
 
 
-def batches_per_epoch(levels: Sequence[int], batch_size: int) -> int:
-    """Steps that one pass over the data takes; batches of a level of theory differ in size by at most one."""
-    return sum(math.ceil(count / batch_size) for count in Counter(levels).values())
-
-
-def epoch_batches(levels: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """Structures of each batch of one pass, each batch of one level of theory; it depends on nothing but the arguments.
-
-    Args:
-        levels: number of the level of each structure.
-        batch_size: most structures of a batch.
-        seed: of the training.
-        epoch: passes before this one.
-
-    Returns:
-        Numbers of the structures, (batch,) int64 each.
-    """
-    order = epoch_order(len(levels), seed, epoch)
-    counts = Counter(levels)
-    if len(counts) == 1:
-        return list(order.tensor_split(math.ceil(len(levels) / batch_size)))
-    level_of = torch.tensor(levels)[order]
-    made = [
-        batch
-        for level, count in sorted(counts.items())
-        for batch in order[level_of == level].tensor_split(math.ceil(count / batch_size))
-    ]
-    turns = torch.randperm(len(made), generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
-    return [made[turn] for turn in turns.tolist()]
-
-
-def epoch_order(n_samples: int, seed: int, epoch: int) -> Tensor:
-    """Order of the structures in one pass, (n_samples,) int64; it depends on nothing but the arguments."""
-    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-    return torch.randperm(n_samples, generator=generator)
-
-
 def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fabric: Fabric) -> float:
     """Change network and averaged weights by one step of the optimizer and return the loss before it.
 
     Args:
         task: what is trained.
         state: network and optimizer.
-        chosen: numbers of the structures of this device, (batch,) int64.
+        chosen: numbers of the lessons of this device, (batch,) int64.
         rate: learning rate.
         fabric: averages gradients over devices.
 
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
-    batch = task.samples.batch(chosen)
     state.network.zero_grad(set_to_none=True)
-    with at_level(task.potential.network, batch.level):
-        prediction = trainable_prediction(task.potential, batch.graph)
-        value = loss(prediction, batch.targets, batch.graph, task.weights)
-        value.backward()  # type: ignore[no-untyped-call]
+    value = task.lessons.gradient(task.potential, chosen, state.counters.epoch)
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)
     with torch_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
-        update(task, state, rate, value.item())
-    return value.item()
+        update(task, state, rate, value)
+    return value
 
 
 def update(task: Task, state: TrainingState, rate: float, value: float) -> None:
@@ -223,13 +174,15 @@ def validation_due(state: TrainingState, progress: float) -> bool:
 
 
 def validate(task: Task, state: TrainingState, n_batches: int, rate: float, progress: float, display: Display) -> None:
-    """Add the errors of the averaged weights to the history, and keep these weights if they are the best.
+    """Add the errors of the averaged weights to the history, if there are any, and keep weights that are the best.
 
     Raises:
         TrainingDivergedError: an error is not finite.
     """
     counters = state.counters
-    found = validation_errors(task.potential, task.validation, state.averaged)
+    found = task.lessons.errors(task.potential, state.averaged)
+    if found is None:
+        return
     row = HistoryRow(
         epoch=counters.epoch + counters.batch / n_batches,
         step=counters.step,
@@ -241,7 +194,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         forces_mae=found.forces_mae,
         forces_rmse=found.forces_rmse,
         virial_mae=found.virial_mae,
-        score=score(found, task.weights),
+        score=score(found, task.lessons.weights),
     )
     if not math.isfinite(row.score):
         raise TrainingDivergedError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.graph import Graph, Prediction, Targets, stress_is_defined, volumes
+from ase_nbody.training.settings import FittingSettings
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class LossWeights:
     forces: float
     stress: float
     scale: float
+
+
+def loss_weights(settings: FittingSettings, scale: float) -> LossWeights:
+    """Weights of the loss at an energy scale, eV."""
+    return LossWeights(settings.energy_weight, settings.forces_weight, settings.stress_weight, scale)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,13 +20,16 @@ from ase_nbody.training.display import Display, printable
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.finish import finish
 from ase_nbody.training.history import history_path, learning_curve_path
-from ase_nbody.training.loop import Task, batches_per_epoch, fit
-from ase_nbody.training.loss import LossWeights
+from ase_nbody.training.lessons import LabelledStructures, Lessons
+from ase_nbody.training.loop import Task, fit
+from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.prepare import build_network, check_network, training_origin
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
 from ase_nbody.training.training_data import DTYPES, TrainingData, check_files, read_training_data
+
+Teacher = Callable[[TrainingData, Potential, TrainingSettings, torch.device], Lessons]
 
 
 def train(
@@ -34,6 +38,7 @@ def train(
     command: str | None = None,
     console: Console | None = None,
     stop: StopRequest | None = None,
+    teach: Teacher | None = None,
 ) -> Path:
     """Train a potential and write its model file, with the history and a learning curve beside it.
 
@@ -46,6 +51,7 @@ def train(
             settings, what lies below the working directory is kept, and of others the file's name.
         console: where to print; standard output if not given.
         stop: ends the training early when its signal is set; SIGINT and SIGTERM set it.
+        teach: makes lessons of the data, a potential and a device; labelled structures if not given.
 
     Returns:
         The path of the model file.
@@ -70,7 +76,7 @@ def train(
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
-    task = _task(files, data, potential, fabric)
+    task = _task(files, data, potential, fabric, teach or labelled_structures)
     state = initial_state(network, settings)
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
@@ -133,24 +139,31 @@ def _check_output(settings: TrainingSettings) -> None:
         )
 
 
-def _task(files: TrainingFiles, data: TrainingData, potential: Potential, fabric: Fabric) -> Task:
-    settings = files.settings
+def labelled_structures(
+    data: TrainingData, potential: Potential, settings: TrainingSettings, device: torch.device
+) -> LabelledStructures:
+    """The lessons of an ordinary training."""
 
     def prepared(dataset: Dataset) -> list[Sample]:  # on the CPU: small tensors are made faster there
         return samples(dataset, potential.cutoff, dtype=DTYPES[settings.dtype])
 
-    training, validation = prepared(data.train), prepared(data.valid)
-    packed = PackedSamples(training, fabric.device)
-    steps = batches_per_epoch(packed.levels, settings.batch_size * fabric.world_size)
-    if len(training) < fabric.world_size:
-        raise ValueError(f"{len(training)} structures cannot be shared by {fabric.world_size} devices; take fewer")
+    validation = batches_of_samples(prepared(data.valid), settings.validation_atoms)
+    return LabelledStructures(
+        samples=PackedSamples(prepared(data.train), device),
+        validation=[batch.to(device) for batch in validation],
+        weights=loss_weights(settings, potential.energy_scale),
+    )
+
+
+def _task(files: TrainingFiles, data: TrainingData, potential: Potential, fabric: Fabric, teach: Teacher) -> Task:
+    settings = files.settings
+    if len(data.train) < fabric.world_size:
+        raise ValueError(f"{len(data.train)} structures cannot be shared by {fabric.world_size} devices; take fewer")
+    lessons = teach(data, potential, settings, fabric.device)
+    steps = len(lessons.batches(settings.batch_size * fabric.world_size, settings.seed, 0))
     return Task(
         potential=potential,
-        samples=packed,
-        validation=[b.to(fabric.device) for b in batches_of_samples(validation, settings.validation_atoms)],
-        weights=LossWeights(
-            settings.energy_weight, settings.forces_weight, settings.stress_weight, potential.energy_scale
-        ),
+        lessons=lessons,
         budget=_budget(settings, steps),
         settings=settings,
         from_start=data.start is not None,

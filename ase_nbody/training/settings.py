@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -169,12 +169,20 @@ class TrainingSettings(FittingSettings):
         return self
 
 
-def training_settings(values: Mapping[str, Any], config: Path | None = None) -> TrainingSettings:
+Settings = TypeVar("Settings", bound=TrainingSettings)
+
+
+def training_settings(
+    values: Mapping[str, Any],
+    config: Path | None = None,
+    kind: type[Settings] = TrainingSettings,  # type: ignore[assignment]
+) -> Settings:
     """Settings from a YAML file and from values that go before it.
 
     Args:
         values: settings by name; None means not given.
         config: YAML file of settings by name; its relative paths are relative to the working directory.
+        kind: class of the settings.
 
     Raises:
         ValueError: a name or value that is not allowed, a setting that is missing, or a file that is no YAML mapping.
@@ -187,9 +195,9 @@ def training_settings(values: Mapping[str, Any], config: Path | None = None) -> 
     if isinstance(read.get("model"), Mapping) and "model" in given:
         given["model"] = {**read["model"], **given["model"]}
     try:
-        return TrainingSettings(**{**read, **given})
+        return kind(**{**read, **given})
     except ValidationError as error:
-        raise ValueError(_readable(error)) from None
+        raise ValueError(_readable(error, kind)) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -204,13 +212,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _readable(error: ValidationError) -> str:
+def _readable(error: ValidationError, kind: type[TrainingSettings]) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            message = f"no such setting; known are {', '.join(TrainingSettings.model_fields)}"
+            message = f"no such setting; known are {', '.join(kind.model_fields)}"
         came = f" (came: {problem['input']!r})" if name and problem["type"] != "missing" else ""
         lines.append(f"{name}: {message}{came}" if name else message)
     return "training settings: " + "; ".join(lines)

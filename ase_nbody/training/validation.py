@@ -64,7 +64,11 @@ def validation_errors(
     few = sum(batch.graph.n_atoms for batch in batches) < FEWEST_ATOMS
     prediction = trainable_prediction if few else predict
     with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
-        found = [_errors(prediction, potential, batch) for batch in batches]
+        return mean_errors([_errors(prediction, potential, batch) for batch in batches])
+
+
+def mean_errors(found: Sequence[Errors]) -> ValidationErrors:
+    """Mean errors over all labels of several batches."""
     energy = torch.cat([f.energy for f in found])
     forces = torch.cat([f.forces for f in found])
     virial = torch.cat([f.virial for f in found])

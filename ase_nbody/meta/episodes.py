@@ -1,0 +1,187 @@
+"""Episodes: systems of which a few structures are learnt in an inner loop and others judge what came of it.
+
+Model-agnostic meta-learning (Finn et al. 2017, doi 10.48550/arXiv.1703.03400), to first and to second order, and
+Reptile (Nichol et al. 2018, doi 10.48550/arXiv.1803.02999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ase_nbody.architectures.theory import at_level
+from ase_nbody.data import Dataset, PackedSamples, Sample, samples
+from ase_nbody.kernels.workers import torch_threads
+from ase_nbody.meta.meta_settings import InnerSettings
+from ase_nbody.potential import Potential, predict
+from ase_nbody.training.lessons import Lessons, epoch_order
+from ase_nbody.training.loss import Errors, LossWeights, errors, loss
+from ase_nbody.training.validation import ValidationErrors, exchanged, mean_errors
+
+FEWEST = 2
+"""Structures of a system: one to learn and one to judge."""
+
+
+@dataclass(frozen=True)
+class Systems:
+    """Structures by system: those of one composition at one level of theory.
+
+    Attributes:
+        samples: all structures.
+        members: numbers of the structures of each system.
+    """
+
+    samples: PackedSamples
+    members: tuple[Tensor, ...]
+
+
+def systems(dataset: Dataset, cutoff: float, dtype: torch.dtype, device: torch.device | str = "cpu") -> Systems:
+    """The systems of a dataset that have two structures at least, in the order of their first structures.
+
+    Args:
+        dataset: labelled structures.
+        cutoff: largest distance between neighbours, angstrom.
+        dtype: of positions and forces.
+        device: where the tensors live.
+
+    Raises:
+        ValueError: no system has two structures.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    for number, (atoms, label) in enumerate(zip(dataset.structures, dataset.labels, strict=True)):
+        groups.setdefault((atoms.get_chemical_formula(), label.level), []).append(number)
+    members = tuple(torch.tensor(numbers) for numbers in groups.values() if len(numbers) >= FEWEST)
+    if not members:
+        raise ValueError(
+            f"{dataset.source} has no two structures of one composition; episodes need systems with several structures"
+        )
+    return Systems(PackedSamples(samples(dataset, cutoff, dtype=dtype), device), members)
+
+
+@dataclass(frozen=True)
+class Episodes(Lessons):
+    """Systems to learn to adapt to; each is a lesson, with other structures in every pass.
+
+    Attributes:
+        learnt: systems that are learnt.
+        judged: systems after whose adaptation errors are taken; None: none.
+        weights: of the loss.
+        inner: what an adaptation is.
+        names: parameters that it changes.
+    """
+
+    learnt: Systems
+    judged: Systems | None
+    weights: LossWeights
+    inner: InnerSettings
+    names: tuple[str, ...]
+    _losses: list[float] = field(default_factory=list, repr=False)
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+        """All systems in a new order."""
+        n = len(self.learnt.members)
+        return list(epoch_order(n, seed, epoch).tensor_split(-(-n // batch_size)))
+
+    def gradient(self, potential: Potential, chosen: Tensor, epoch: int) -> float:
+        """Of the mean loss after the adaptation to each system, or Reptile's mean direction."""
+        total = 0.0
+        for system in chosen.tolist():
+            support, query = self._episode(self.learnt, system, epoch)
+            with at_level(potential.network, support.level):
+                value, gradients = self._gradients(potential, support, query)
+                for name, gradient in gradients.items():
+                    parameter = potential.network.get_parameter(name)
+                    share = gradient.detach() / len(chosen)
+                    parameter.grad = share if parameter.grad is None else parameter.grad + share
+            total += value / len(chosen)
+        return total
+
+    def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors | None:
+        """Of the query structures of systems that are not learnt, after the adaptation to their support."""
+        if self.judged is None:
+            return None
+        with torch_threads(1), exchanged(potential.network, parameters):
+            found = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
+        return mean_errors(found)
+
+    def _errors_after(self, potential: Potential, system: int) -> Errors:
+        assert self.judged is not None
+        support, query = self._episode(self.judged, system, epoch=0)
+        with at_level(potential.network, support.level):
+            values = adapted(potential, support, self.names, self.weights, self.inner)
+            prediction = predict(potential, query.graph, {n: v.detach() for n, v in values.items()})
+            return errors(prediction, query.targets, query.graph)
+
+    def _episode(self, among: Systems, system: int, epoch: int) -> tuple[Sample, Sample]:
+        """Support and query of a system in one pass; nothing but the arguments decides them."""
+        members = among.members[system]
+        order = members[epoch_order(len(members), seed=system, epoch=epoch)]
+        n_support = min(self.inner.support, len(members) - 1)
+        return tuple(among.samples.batch(part) for part in self._parts(order, n_support))  # type: ignore[return-value]
+
+    def _parts(self, order: Tensor, n_support: int) -> Iterator[Tensor]:
+        yield order[:n_support]
+        yield order[n_support : n_support + self.inner.query]
+
+    def _gradients(self, potential: Potential, support: Sample, query: Sample) -> tuple[float, dict[str, Tensor]]:
+        """The loss after an adaptation, and what the parameters are stepped against."""
+        own = dict(potential.network.named_parameters())
+        if self.inner.method == "reptile":
+            values = adapted(potential, support, self.names, self.weights, self.inner)
+            path = self.inner.rate * self.inner.steps
+            moved = {name: (own[name] - values[name]) / path for name in self.names}
+            return _loss(potential, query, {n: v.detach() for n, v in values.items()}, self.weights).item(), moved
+        second = self.inner.method == "maml"
+        values = adapted(potential, support, self.names, self.weights, self.inner, differentiable=second)
+        value = _loss(potential, query, values, self.weights)
+        shared = [name for name in own if name not in self.names and own[name].requires_grad and "theory." not in name]
+        wanted = [own[name] if second else values[name] for name in self.names] + [own[name] for name in shared]
+        found = torch.autograd.grad(value, wanted, materialize_grads=True)
+        return value.item(), dict(zip([*self.names, *shared], found, strict=True))
+
+
+def adapted(
+    potential: Potential,
+    support: Sample,
+    names: Sequence[str],
+    weights: LossWeights,
+    inner: InnerSettings,
+    *,
+    differentiable: bool = False,
+) -> dict[str, Tensor]:
+    """Parameters after some steps of gradient descent on a few structures; the network stays as it is.
+
+    Args:
+        potential: where it begins.
+        support: structures and labels.
+        names: parameters that are changed.
+        weights: of the loss.
+        inner: number of steps and rate.
+        differentiable: keep the graph, so that the result can be differentiated by where it began.
+
+    Returns:
+        Values by name. Without `differentiable` they are leaves that want gradients.
+    """
+    own = dict(potential.network.named_parameters())
+    values: dict[str, Tensor] = {name: own[name] for name in names}
+    if not differentiable:
+        values = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+    for _ in range(inner.steps):
+        now = _loss(potential, support, values, weights)
+        found = torch.autograd.grad(
+            now, list(values.values()), create_graph=differentiable, materialize_grads=True
+        )  # of zero where nothing depends on a parameter, as on those of higher degrees in the last level
+        norm = torch.stack([g.square().sum() for g in found]).sum().sqrt()
+        rate = inner.rate * (inner.clip / norm.clamp(min=inner.clip))
+        values = {name: value - rate * g for (name, value), g in zip(values.items(), found, strict=True)}
+        if not differentiable:
+            values = {name: value.detach().requires_grad_() for name, value in values.items()}
+    return values
+
+
+def _loss(potential: Potential, sample: Sample, values: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
+    prediction = predict(potential, sample.graph, values, differentiable=True)
+    return loss(prediction, sample.targets, sample.graph, weights)
