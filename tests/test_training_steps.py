@@ -51,7 +51,6 @@ def task_and_state(data: Path, **more: Any) -> tuple[Task, TrainingState]:
     settings: TrainingSettings = pair_settings(data, data.with_name("m.safetensors"), **more)
     own = network()
     prepared = samples(read_dataset(data), 6.0)
-    validation = [batch_samples(prepared[:3]), batch_samples(prepared[3:])]
     task = Task(
         potential=Potential(own, {"Ar": 0.1}, 0.5),
         lessons=LabelledStructures(

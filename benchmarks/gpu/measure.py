@@ -4,8 +4,7 @@
 
 Per step: positions move a little, then energy and forces through the package's ASE calculator, neighbours included;
 and energy, forces and stress by the model alone, neighbours known. Weights are random but for those of `universal` and
-sevenn, in float32. `--sizes small`
-with `--device cpu` tries the script where there is no GPU.
+sevenn, in float32. `--sizes small` with `--device cpu` tries the script where there is no GPU.
 """
 
 from __future__ import annotations
