@@ -82,15 +82,18 @@ def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
 def table_grid(weights: StepWeights, cutoff: float, dtype: torch.dtype, breaks: Sequence[float] = ()) -> Grid:
     """A grid fine enough for all kinds of edges, so that results do not depend on which have been met."""
     kinds = sorted(set(weights.kind_of_pair.tolist()))
-    chunks = [kinds[start : start + _KINDS_AT_ONCE] for start in range(0, len(kinds), _KINDS_AT_ONCE)]
     different = {id(radial.hidden): radial for radial in weights.radial.values()}
     functions = [
         radial.functions(chunk, len(breaks) + 1)
         for radial in different.values()
-        for chunk in ([kinds[:1]] if radial.same_hidden else chunks)
+        for chunk in _chunks(kinds[:1] if radial.same_hidden else radial.sampled or kinds)
     ]
     degree, tolerance = TABLES[dtype]
     return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance, breaks=breaks)
+
+
+def _chunks(kinds: Sequence[int]) -> list[list[int]]:
+    return [list(kinds[start : start + _KINDS_AT_ONCE]) for start in range(0, len(kinds), _KINDS_AT_ONCE)]
 
 
 class Tables:
