@@ -96,7 +96,8 @@ def _write(
 
 
 def _from_nequip(package: Path, python: Path | None, modality: str | None) -> tuple[Potential, str, str]:
-    from ase_nbody.cli.nequip_import import exported_model, imported_potential, largest_difference
+    from ase_nbody.cli.nequip_import import exported_model, imported_potential
+    from ase_nbody.importers.exported import largest_difference
 
     if python is None:
         raise ValueError("a model of nequip is opened by nequip itself: name its interpreter, --python ENV/bin/python")
