@@ -14,6 +14,7 @@ from ase_nbody.architectures.nequip import NequipNetwork
 from ase_nbody.architectures.nequip_settings import NequipSettings, state_irreps
 from ase_nbody.cli import nequip_export
 from ase_nbody.cli.nequip_weights import copy_weights
+from ase_nbody.importers import e3nn_export
 from ase_nbody.importers.exported import Exported, check, run_export
 from ase_nbody.potential import Potential
 
@@ -31,7 +32,7 @@ def exported_model(path: Path, python: Path) -> Exported:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give a checkpoint or a package (.nequip.zip) of nequip")
-    return run_export(nequip_export, path, python, f"nequip {nequip_export.SUPPORTED}x")
+    return run_export((nequip_export, e3nn_export), path, python, f"nequip {nequip_export.SUPPORTED}x")
 
 
 def imported_potential(exported: Exported) -> Potential:

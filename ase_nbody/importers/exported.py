@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_nbody.importers import e3nn_export
+from ase_nbody.importers.e3nn_export import REFUSED
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
 
@@ -35,13 +35,12 @@ class Exported:
     arrays: Mapping[str, NDArray[Any]]
 
 
-def run_export(script: ModuleType, path: Path, python: Path, package: str, *arguments: str) -> Exported:
+def run_export(modules: Sequence[ModuleType], path: Path, python: Path, package: str, *arguments: str) -> Exported:
     """What a script writes of a model, run by the interpreter of another environment.
 
-    The script sees e3nn_export.py under its usual name and nothing else of ase_nbody.
-
     Args:
-        script: module with the script, which takes the model, the file to write and the arguments.
+        modules: the script, which takes the model, the file to write and the arguments, and all of ase_nbody that it
+            imports.
         path: of the model.
         python: interpreter.
         package: that it must have, with its version, for messages.
@@ -57,16 +56,16 @@ def run_export(script: ModuleType, path: Path, python: Path, package: str, *argu
             "FOLDER/bin/python"
         )
     with tempfile.TemporaryDirectory() as folder:
-        for module in (script, e3nn_export):
+        for module in modules:
             _copy_module(module, Path(folder))
         target = Path(folder) / "model.npz"
         files = [str(path.absolute()), str(target), *arguments]
-        command = [str(python.absolute()), "-m", script.__name__, *files]
+        command = [str(python.absolute()), "-m", modules[0].__name__, *files]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"it stopped with status {done.returncode}"])[-1]
             hint = f"({python} must have {package}, and the file be one of its models)"
-            told = last if done.returncode == e3nn_export.REFUSED else f"it could not be opened: {last} {hint}"
+            told = last if done.returncode == REFUSED else f"it could not be opened: {last} {hint}"
             raise ValueError(f"{path} is not imported: {told}")
         return read_exported(target)
 
