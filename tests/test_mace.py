@@ -130,15 +130,16 @@ def test_compiled_evaluation_is_that_of_autograd(settings: dict[str, object]) ->
     torch.testing.assert_close(found.positions, slopes, rtol=0, atol=1e-8)
 
 
-def test_repulsion_is_zbl_and_ends_at_the_covalent_radii() -> None:
-    distances = np.array([0.3, 0.8, 1.3, 1.36, 1.6])  # twice the radius of oxygen is 1.32 angstrom
+def test_repulsion_is_screened_more_than_zbl_and_ends_at_the_covalent_radii() -> None:
+    distances = np.array([0.01, 0.1, 0.8, 1.3, 1.33, 1.6])  # twice the radius of oxygen is 1.32 angstrom
     energies = []
     for distance in distances:
         graph = neighbour_graph(Atoms("OO", [[0, 0, 0], [0, 0, distance]]), 3.0, dtype=torch.float64)
         energies.append(float(repulsion_energies(graph, 5).sum()))
-    eight = torch.full((1,), 8.0, dtype=torch.float64)
-    assert energies[0] == pytest.approx(float(zbl_energy(0.3 * eight / 8, eight, eight)), rel=0.05)
-    assert energies[1] > energies[2] > 0 and energies[3:] == [0, 0]
+    eight = torch.full((2,), 8.0, dtype=torch.float64)
+    zbl = zbl_energy(torch.as_tensor(distances[:2]), eight, eight).tolist()
+    assert 0.9 * zbl[0] < energies[0] < zbl[0] and energies[1] < zbl[1]
+    assert energies[2] > energies[3] > 0 and energies[4:] == [0, 0]
 
 
 def test_repulsion_belongs_to_the_energies_whose_gradients_are_compiled() -> None:

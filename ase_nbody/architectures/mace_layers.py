@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from ase_nbody.architectures.mace_radial import (
@@ -40,6 +41,9 @@ E3NN_SIGMOID_GAIN = (
 )
 
 DENSITY_WIDTH = 64  # of the density's radial network in nonlinear interactions
+
+
+SAMPLED = 6  # elements whose radial functions decide how fine tables are
 
 
 class MaceLayer(nn.Module):
@@ -198,9 +202,12 @@ def layer_weights(layer: MaceLayer, number: int, weights: StepWeights) -> None:
 
 
 def _radial(hidden: Hidden, last: Tensor, settings: MaceSettings) -> Radial:
-    """Radial weights of all kinds of edges; tables are as fine as pairs of equal elements need."""
+    """Radial weights of all kinds of edges; tables are as fine as pairs of some elements, small to large, need."""
     if not settings.by_pair:
         return radial(hidden, last, same_hidden=True)
     count = len(settings.elements)
-    equal = tuple(number * (count + 1) for number in range(count))
-    return replace(radial(hidden, last, same_hidden=False), sampled=equal)
+    by_size = sorted(range(count), key=lambda number: covalent_radii[atomic_numbers[settings.elements[number]]])
+    places = sorted({round(place) for place in torch.linspace(0, count - 1, SAMPLED).tolist()})
+    return replace(
+        radial(hidden, last, same_hidden=False), sampled=tuple(by_size[place] * (count + 1) for place in places)
+    )

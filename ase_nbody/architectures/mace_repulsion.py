@@ -13,7 +13,7 @@ from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels.sums import node_sums
 from ase_nbody.math.radial import smooth_envelope
 
-# As written in mace-torch 0.3.16, mace/modules/radial.py: rounded otherwise than in LAMMPS (math/zbl.py).
+# As written in mace-torch 0.3.16, mace/modules/radial.py, whose screening length is half that of ZBL (math/zbl.py).
 COEFFICIENTS = (0.1818, 0.5099, 0.2802, 0.02817)
 EXPONENTS = (3.2, 0.9423, 0.4028, 0.2016)
 SCREENING_LENGTH = 0.4543 * 0.529  # angstrom

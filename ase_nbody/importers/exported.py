@@ -22,6 +22,9 @@ from ase_nbody.potential import Potential, predict
 ACCURACY = {"float64": 1e-8, "float32": 1e-4}  # largest relative difference from the model's own predictions
 
 
+_SMALLEST = 1e-6  # eV, eV/angstrom: what is smaller may be rounding errors of energies of eV
+
+
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote.
@@ -134,5 +137,5 @@ def differences(potential: Potential, exported: Exported, number: int) -> dict[s
 
 
 def _relative(ours: Sequence[float] | NDArray[Any], theirs: NDArray[Any]) -> float:
-    largest = float(np.abs(theirs).max()) or 1.0
+    largest = max(float(np.abs(theirs).max()), _SMALLEST)
     return float(np.abs(np.asarray(ours) - theirs).max()) / largest
