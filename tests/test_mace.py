@@ -16,6 +16,7 @@ from ase.build import bulk
 from command_line import run_command
 from wigner import REFLECTION, wigner
 
+from ase_nbody.architectures import evaluation
 from ase_nbody.architectures.mace import MaceNetwork
 from ase_nbody.architectures.mace_radial import agnesi
 from ase_nbody.architectures.mace_repulsion import repulsion_energies
@@ -128,6 +129,18 @@ def test_compiled_evaluation_is_that_of_autograd(settings: dict[str, object]) ->
     assert float(slopes.abs().max()) > 1e-3
     torch.testing.assert_close(found.energies, energies.detach(), rtol=0, atol=1e-9)
     torch.testing.assert_close(found.positions, slopes, rtol=0, atol=1e-8)
+
+
+def test_tables_of_pairs_do_not_keep_all_elements_ever_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_MANY_KINDS", 2)
+    chosen = {**SMALL, "distance_transform": "agnesi", "elements": ("H", "O", "C")}
+    network = MaceNetwork(MaceSettings(**chosen), torch.Generator().manual_seed(0)).double()
+    met = []
+    for symbols in ("HH", "OO", "CC"):
+        atoms = Atoms(symbols, [[0, 0, 0], [0, 0, 1.1]])
+        network.gradients(neighbour_graph(atoms, 3.5, dtype=torch.float64), Timings())
+        met.append(set(network._evaluation._loaded.types))
+    assert met == [{0}, {0, 1}, {2}]
 
 
 def test_repulsion_is_screened_more_than_zbl_and_ends_at_the_covalent_radii() -> None:

@@ -22,10 +22,14 @@ DENSITY, DENSITY_RESIDUAL = "RealAgnosticDensityInteractionBlock", "RealAgnostic
 NONLINEAR = "RealAgnosticResidualNonLinearInteractionBlock"
 OFF23 = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 
-MP: dict[str, Any] = {"r_max": 6.0, "num_bessel": 10, "kinds": (RESIDUAL, RESIDUAL), "elements": 89}
-OFF: dict[str, Any] = {"r_max": 5.0, "num_bessel": 8, "kinds": (PLAIN, RESIDUAL), "elements": OFF23}
+# "contraction" multiplies the weights of symmetric contractions, so that forces are of the order of eV/angstrom.
+MP: dict[str, Any] = {
+    **{"r_max": 6.0, "num_bessel": 10, "kinds": (RESIDUAL, RESIDUAL), "elements": 89, "contraction": 100.0}
+}
+OFF: dict[str, Any] = {**MP, "r_max": 5.0, "num_bessel": 8, "kinds": (PLAIN, RESIDUAL), "elements": OFF23}
 LATER: dict[str, Any] = {
     **MP,
+    "contraction": 10.0,
     "kinds": (DENSITY, DENSITY_RESIDUAL),
     "pair_repulsion": True,
     "distance_transform": "Agnesi",
@@ -46,6 +50,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "hidden": "512x0e+512x1o",
         "edge_irreps": "128x0e+128x1o",
         "kinds": (NONLINEAR, NONLINEAR),
+        "contraction": 30.0,
         "use_edge_irreps_first": True,
         "apply_cutoff": False,
         "use_agnostic_product": True,
@@ -79,7 +84,7 @@ def made(settings: dict[str, Any]) -> torch.nn.Module:
     values = dict(settings)
     elements, (first, other), kind = values.pop("elements"), values.pop("kinds"), values.pop("class", "ScaleShiftMACE")
     numbers = list(range(1, elements + 1)) if isinstance(elements, int) else [atomic_numbers[e] for e in elements]
-    heads = len(values.get("heads", ["one"]))
+    heads, factor = len(values.get("heads", ["one"])), values.pop("contraction", 1.0)
     if kind == "ScaleShiftMACE":
         values["atomic_inter_scale"] = np.linspace(0.8, 1.1, heads) if heads > 1 else 0.804
         values["atomic_inter_shift"] = np.linspace(0.1, 0.2, heads) if heads > 1 else 0.164
@@ -105,6 +110,8 @@ def made(settings: dict[str, Any]) -> torch.nn.Module:
         for name, parameter in model.named_parameters():
             if name.endswith(("bias", "beta", "embedding.weight")):
                 parameter.add_(torch.randn_like(parameter) * 0.3)
+            if "symmetric_contractions" in name:
+                parameter.mul_(factor)
     return model
 
 

@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+import torch
 from ase.data import chemical_symbols
 from mace.calculators import MACECalculator
 from proof_structures import all_structures
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--head")
     arguments = parser.parse_args()
+    torch.set_default_dtype(torch.float64)  # else mace makes some numbers of the repulsion in float32
     head = {"head": arguments.head} if arguments.head else {}
     calculator = MACECalculator(model_paths=str(arguments.model), device="cpu", default_dtype="float64", **head)
     model = calculator.models[0]
