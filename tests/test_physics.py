@@ -93,6 +93,20 @@ VARIANTS = {name: Variant(name, {}) for name in architectures()} | {
     "nbody, fragments, strict pairs": Variant("nbody", {"scheme": "fragments", "radial": "strict", "pairs": True}),
     "nequip, invariant": Variant("nequip", {"max_degree": 0}),
     "nequip, natural parity": Variant("nequip", {"max_degree": 2, "parity": False, "readout_depth": 1}),
+    "mace, density": Variant(
+        "mace",
+        {
+            **{"first_interaction": "density", "interaction": "density_residual", "states": "4x0e+4x1o"},
+            **{"distance_transform": "agnesi", "repulsion": True, "correlation": 2},
+        },
+    ),
+    "mace, nonlinear": Variant(
+        "mace",
+        {
+            **{"first_interaction": "nonlinear", "interaction": "nonlinear", "envelope_of_weights": True},
+            **{"states": "4x0e+4x1o", "correlation": 2, "contraction_by_element": False, "readout_depth": 2},
+        },
+    ),
     "nbody, repulsion": Variant("nbody", {}, REPULSION),
     "dimenet_pp, repulsion": Variant("dimenet_pp", {}, REPULSION),
     "nbody, fragments, repulsion": Variant("nbody", {"scheme": "fragments"}, REPULSION),

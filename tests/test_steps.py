@@ -155,7 +155,7 @@ def compiled_kernel(w: Builder):
 
 
 @pytest.mark.parametrize("bits", [64, 32])
-@pytest.mark.parametrize("name", ["silu", "tanh", "mish"])
+@pytest.mark.parametrize("name", ["silu", "tanh", "mish", "sigmoid"])
 def test_functions_and_their_slopes(name: str, bits: int) -> None:
     dtype = torch.float64 if bits == 64 else torch.float32
     settings = KernelSettings(bits, 8)
@@ -168,7 +168,9 @@ def test_functions_and_their_slopes(name: str, bits: int) -> None:
     value, slope = torch.empty_like(x), torch.empty_like(x)
     compiled_kernel(w)(0, len(x) // 8, x.data_ptr(), value.data_ptr(), slope.data_ptr())
     exact = x.double().requires_grad_()
-    expected = {"silu": functional.silu, "tanh": torch.tanh, "mish": functional.mish}[name](exact)
+    expected = {"silu": functional.silu, "tanh": torch.tanh, "mish": functional.mish, "sigmoid": torch.sigmoid}[name](
+        exact
+    )
     (expected_slope,) = torch.autograd.grad(expected.sum(), exact)
     tolerance = 1e-14 if bits == 64 else 1e-6
     torch.testing.assert_close(value.double(), expected.detach(), rtol=tolerance, atol=tolerance)

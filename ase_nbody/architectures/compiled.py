@@ -52,12 +52,14 @@ class Loaded:
         types: numbers of the elements that the tables hold.
         program: compiled phases.
         arrays: weights, vectors by element, radial tables and the first row of each pair of types.
+        kinds: of edges between these elements.
     """
 
     parameters: Versions
     types: frozenset[int]
     program: Program
     arrays: dict[str, Tensor]
+    kinds: int
 
 
 def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
@@ -65,7 +67,8 @@ def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
     dtype, described = next(network.parameters()).dtype, network.description()
     assert described is not None
     description, weights = folded(described, network.step_weights())
-    grid = table_grid(weights, network.settings.cutoff, dtype, description.breaks)
+    accuracy = description.single_tables if dtype == torch.float32 else None
+    grid = table_grid(weights, network.settings.cutoff, dtype, description.breaks, accuracy)
     settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())
     compiled = program(description, settings, grid)
     kinds, starts = first_rows(weights, description.n_types, present, grid)
@@ -76,21 +79,38 @@ def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
         arrays[f"{name}_table"] = tables.of(name, kinds if by_kind else [0]).flatten(0, 1)
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
     compiled.check(arrays, "weights", {"types": description.n_types, "type pairs": description.n_types**2})
-    return Loaded(Versions(network), present, compiled, arrays)
+    return Loaded(Versions(network), present, compiled, arrays, len(kinds))
 
 
-def table_grid(weights: StepWeights, cutoff: float, dtype: torch.dtype, breaks: Sequence[float] = ()) -> Grid:
-    """A grid fine enough for all kinds of edges, so that results do not depend on which have been met."""
+def table_grid(
+    weights: StepWeights,
+    cutoff: float,
+    dtype: torch.dtype,
+    breaks: Sequence[float] = (),
+    accuracy: tuple[int, float] | None = None,
+) -> Grid:
+    """A grid fine enough for all kinds of edges, so that results do not depend on which have been met.
+
+    Args:
+        weights: of steps.
+        cutoff: angstrom.
+        dtype: of the tables.
+        breaks: see `Description`.
+        accuracy: degree and largest error where a network wants others than those of the dtype.
+    """
     kinds = sorted(set(weights.kind_of_pair.tolist()))
-    chunks = [kinds[start : start + _KINDS_AT_ONCE] for start in range(0, len(kinds), _KINDS_AT_ONCE)]
     different = {id(radial.hidden): radial for radial in weights.radial.values()}
     functions = [
         radial.functions(chunk, len(breaks) + 1)
         for radial in different.values()
-        for chunk in ([kinds[:1]] if radial.same_hidden else chunks)
+        for chunk in _chunks(kinds[:1] if radial.same_hidden else radial.sampled or kinds)
     ]
-    degree, tolerance = TABLES[dtype]
+    degree, tolerance = accuracy or TABLES[dtype]
     return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance, breaks=breaks)
+
+
+def _chunks(kinds: Sequence[int]) -> list[list[int]]:
+    return [list(kinds[start : start + _KINDS_AT_ONCE]) for start in range(0, len(kinds), _KINDS_AT_ONCE)]
 
 
 class Tables:

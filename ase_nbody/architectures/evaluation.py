@@ -18,12 +18,16 @@ from ase_nbody.graph import Graph
 from ase_nbody.kernels.programs import Program
 from ase_nbody.timings import Timings
 
+_MANY_KINDS = 64
+"""Kinds of edges beyond which elements that were met before are forgotten when a new one appears: where kinds are pairs
+of elements, tables of all that were ever met would take gigabytes."""
+
 
 class CompiledEvaluation:
     """Evaluates a network: atomic energies and their gradients.
 
-    Folded weights and tables are made on first use, and again when a parameter has changed or an element appears for
-    the first time. Copies and pickles begin without them.
+    Folded weights and tables are made on first use, and again when a parameter has changed or an element appears that
+    they do not have. Copies and pickles begin without them.
     """
 
     def __init__(self) -> None:
@@ -73,7 +77,8 @@ class CompiledEvaluation:
             if loaded is not None and loaded.parameters.unchanged():
                 if present <= loaded.types:
                     return loaded
-                present |= loaded.types
+                if loaded.kinds <= _MANY_KINDS:
+                    present |= loaded.types
             with timings.measure("tables"), torch.no_grad():
                 self._loaded = load(network, present)
             return self._loaded

@@ -19,6 +19,7 @@ class Origin(StrEnum):
 
     NEQUIP = "nequip"
     SEVENNET = "sevennet"
+    MACE = "mace"
 
 
 def import_model(
@@ -27,7 +28,7 @@ def import_model(
         Path,
         typer.Argument(
             help="Its file: a checkpoint (.ckpt) or a packaged model (.nequip.zip) of nequip, a checkpoint (.pth) of "
-            "sevenn.",
+            "sevenn, a model (.model) of mace.",
             show_default=False,
         ),
     ],
@@ -35,8 +36,8 @@ def import_model(
     python: Annotated[
         Path | None,
         typer.Option(
-            help="For nequip: Python interpreter of an environment with nequip 0.19.x, which opens the file. "
-            "Opening a checkpoint or a package runs code in it: take only files that you trust. Checkpoints of sevenn "
+            help="For nequip and mace: Python interpreter of an environment with nequip 0.19.x or mace-torch 0.3.x, "
+            "which opens the file. Opening it runs code in it: take only files that you trust. Checkpoints of sevenn "
             "are read without running code.",
             show_default=False,
         ),
@@ -47,15 +48,19 @@ def import_model(
             help="For sevenn's models of several levels of theory: which one, such as PBE.", show_default=False
         ),
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="For mace's models of several levels of theory: which one.", show_default=False),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="Level of theory of its training data.", show_default=False)
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the model.", show_default=False)] = None,
     force: Force = False,
 ) -> None:
-    """Turn a model of nequip or SevenNet into a model file.
+    """Turn a model of nequip, SevenNet or MACE into a model file.
 
-    Energies, forces and stress of a model of nequip are compared with nequip's own before it is written.
+    Energies, forces and stress of a model of nequip or MACE are compared with its own package's before it is written.
     """
     from ase_nbody.cli.inputs import check_outputs
     from ase_nbody.model_information import SUFFIX
@@ -63,8 +68,25 @@ def import_model(
     if output.suffix != SUFFIX:
         raise ValueError(f"--output is a model file and ends in '{SUFFIX}', not '{output.name}'")
     check_outputs([output], force)
-    read = _from_nequip if origin is Origin.NEQUIP else _from_sevennet
-    _write(output, package, read(package, python, modality), method or modality, licence, force=force)
+    imported = _imported(origin, package, python, modality, head)
+    _write(output, package, imported, method or modality or head, licence, force=force)
+
+
+def _imported(
+    origin: Origin, package: Path, python: Path | None, modality: str | None, head: str | None
+) -> tuple[Potential, str, str]:
+    """A potential, which program made it and a remark."""
+    if modality is not None and origin is not Origin.SEVENNET:
+        raise ValueError(f"models of {origin.value} have no modalities: leave --modality out")
+    if head is not None and origin is not Origin.MACE:
+        raise ValueError(f"models of {origin.value} have no heads: leave --head out")
+    if origin is Origin.SEVENNET:
+        return _from_sevennet(package, python, modality)
+    if python is None:
+        raise ValueError(
+            f"a model of {origin.value} is opened by its own package: name its interpreter, --python ENV/bin/python"
+        )
+    return _from_nequip(package, python) if origin is Origin.NEQUIP else _from_mace(package, python, head)
 
 
 def _write(
@@ -95,17 +117,28 @@ def _write(
     say(f"{output}: {named}, from {made_by}{remark}")
 
 
-def _from_nequip(package: Path, python: Path | None, modality: str | None) -> tuple[Potential, str, str]:
-    from ase_nbody.cli.nequip_import import exported_model, imported_potential, largest_difference
+def _from_nequip(package: Path, python: Path) -> tuple[Potential, str, str]:
+    from ase_nbody.cli.nequip_import import exported_model, imported_potential
+    from ase_nbody.importers.exported import largest_difference
 
-    if python is None:
-        raise ValueError("a model of nequip is opened by nequip itself: name its interpreter, --python ENV/bin/python")
-    if modality is not None:
-        raise ValueError("models of nequip have no modalities: leave --modality out")
     exported = exported_model(package, python)
     potential = imported_potential(exported)
     difference = largest_difference(potential, exported)
     return potential, f"nequip {exported.description['nequip']}", f"; largest relative difference {difference:.1e}"
+
+
+def _from_mace(package: Path, python: Path, head: str | None) -> tuple[Potential, str, str]:
+    from dataclasses import replace
+
+    from ase_nbody.importers.exported import largest_difference
+    from ase_nbody.importers.mace import exported_model, imported_potential
+
+    exported = exported_model(package, python, head)
+    potential, dtype = imported_potential(exported), exported.description["dtype"]
+    remark = f"; largest relative difference {largest_difference(potential, exported):.1e} in float64"
+    if dtype == "float32":
+        potential = replace(potential, network=potential.network.float())
+    return potential, f"mace-torch {exported.description['mace']}", f"{remark}, weights in {dtype} as there"
 
 
 def _from_sevennet(package: Path, python: Path | None, modality: str | None) -> tuple[Potential, str, str]:

@@ -1,8 +1,7 @@
 """Write what a model of the package `nequip` computes with, as plain arrays and JSON.
 
-This file is run by the interpreter of nequip's own environment, so it imports nothing of ase_nbody. Matrices are what
-the modules do, normalisation included: they are found by applying the modules to unit vectors, so that no convention
-of e3nn is assumed. Beside them are the model's energies, forces and stress of some structures, to check an import.
+This file is run by the interpreter of nequip's own environment, with e3nn_export.py beside it, and imports nothing else
+of ase_nbody. Beside the model are its energies, forces and stress of some structures, to check an import.
 """
 
 from __future__ import annotations
@@ -19,18 +18,23 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from ase_nbody.importers.e3nn_export import (
+    DIRECTIONS,
+    POINTS,
+    REFUSED,
+    Arrays,
+    UnsupportedError,
+    as_array,
+    check_structures,
+    coefficients,
+    listed,
+    matrix,
+    own_matrices,
+)
+
 SUPPORTED = "0.19."
 BEFORE = ("type_embed", "spharm", "edge_norm", "bessel_encode", "factor")
 AFTER = ("per_atom_energy_readout", "per_type_energy_scale_shift", "total_energy_sum")
-POINTS = torch.tensor([-0.7, 1.3], dtype=torch.float64)  # where nonlinearities are looked at
-DIRECTIONS = [[0.3, -0.5, 0.8], [0.9, 0.2, -0.4], [-0.6, -0.7, -0.1]]  # where harmonics are
-REFUSED = 3  # exit status when the model, or the environment, is not one of those that can be read
-
-Arrays = dict[str, Any]
-
-
-class UnsupportedError(ValueError):
-    """The model has a part that ase_nbody has not."""
 
 
 def exported(model: Any, structures: Sequence[Atoms]) -> dict[str, Any]:
@@ -63,11 +67,6 @@ def exported(model: Any, structures: Sequence[Atoms]) -> dict[str, Any]:
     for number, atoms in enumerate(structures):
         predictions(model, atoms, f"structure{number}", arrays)
     return {"description": np.array(json.dumps(description)), **{name: as_array(a) for name, a in arrays.items()}}
-
-
-def as_array(values: Any) -> Any:
-    """Numbers as a NumPy array."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def energy_modules(model: Any) -> dict[str, Any]:
@@ -134,55 +133,6 @@ def interaction(layer: Any, name: str, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def listed(irreps: Any) -> list[tuple[str, int]]:
-    """Irreps and how many of each."""
-    return [(str(irrep), mul) for mul, irrep in irreps]
-
-
-def first_components(irreps: Any) -> list[int]:
-    """The first component of every single irrep."""
-    return [
-        part.start + number * irrep.dim
-        for (mul, irrep), part in zip(irreps, irreps.slices(), strict=True)
-        for number in range(mul)
-    ]
-
-
-def unit_vectors(irreps: Any, places: Sequence[int]) -> torch.Tensor:
-    """Rows that are one at each of the places, in the model's dtype."""
-    rows = torch.zeros(len(places), irreps.dim)
-    rows[torch.arange(len(places)), list(places)] = 1.0
-    return rows
-
-
-def matrix(linear: Any, irreps: Any, irreps_out: Any) -> torch.Tensor:
-    """What a linear map does to first components: one row per single irrep, one column per single irrep made."""
-    made: torch.Tensor = linear(unit_vectors(irreps, first_components(irreps)))
-    return made[:, first_components(irreps_out)]
-
-
-def own_matrices(product: Any, irreps: Any, irreps_out: Any) -> torch.Tensor:
-    """As `matrix`, for every component of the embedding: (rows, embedding, columns)."""
-    rows = unit_vectors(irreps, first_components(irreps))
-    embeddings = torch.eye(product.irreps_in2.dim)
-    made = [product(rows, one.expand(len(rows), -1))[:, first_components(irreps_out)] for one in embeddings]
-    return torch.stack(made, dim=1)
-
-
-def coefficients(product: Any, instruction: Any) -> torch.Tensor:
-    """Product of two unit vectors along one path with weight one, (2l1+1, 2l2+1, 2l3+1)."""
-    i, j, k = instruction[:3]
-    first, second, result = product.irreps_in1, product.irreps_in2, product.irreps_out
-    one, other = (
-        unit_vectors(irreps, range(irreps.slices()[n].start, irreps.slices()[n].start + irreps[n].ir.dim))
-        for irreps, n in ((first, i), (second, j))
-    )
-    pairs = (one.repeat_interleave(len(other), dim=0), other.repeat(len(one), 1))
-    made = product(*pairs, torch.ones(len(pairs[0]), product.weight_numel))
-    start, size = result.slices()[k].start, result[k].ir.dim
-    return torch.as_tensor(made[:, start : start + size].reshape(len(one), len(other), size))
-
-
 def gains(gate: Any) -> dict[str, float]:
     """By what nonlinearities are multiplied: of each kind of scalar, and of the gates."""
     functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -229,19 +179,6 @@ def predictions(model: Any, atoms: Atoms, name: str, arrays: Arrays) -> None:
     arrays |= {f"{name}.energy": found["total_energy"].flatten()[0], f"{name}.forces": found["forces"]}
     if atoms.pbc.all():
         arrays[f"{name}.stress"] = found["stress"].reshape(3, 3)
-
-
-def check_structures(symbols: Sequence[str]) -> list[Atoms]:
-    """A cluster with all elements and a small crystal."""
-    generator = np.random.default_rng(0)
-    size = max(8, len(symbols))
-    side = int(np.ceil(size ** (1 / 3)))
-    grid = np.array(list(np.ndindex(side, side, side)))[:size]
-    cluster = Atoms(np.resize(symbols, size), positions=1.7 * grid + generator.normal(scale=0.15, size=(size, 3)))
-    cell = [[3.3, 0.1, 0.0], [0.4, 3.5, -0.2], [0.1, 0.3, 3.4]]
-    crystal = Atoms(np.resize(symbols[::-1], 3), cell=cell, pbc=True)
-    crystal.set_scaled_positions([[0.0, 0.02, 0.01], [0.51, 0.47, 0.04], [0.03, 0.53, 0.49]])
-    return [cluster, crystal]
 
 
 def loaded(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Functions of vectors of numbers in LLVM code: silu, tanh and mish with their slopes."""
+"""Functions of vectors of numbers in LLVM code: silu, tanh, mish and the sigmoid with their slopes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.values import Value, Vector
 
-ActivationName = Literal["silu", "tanh", "mish"]
+ActivationName = Literal["silu", "tanh", "mish", "sigmoid"]
 
 _LN2 = {32: (0.693359375, -2.12194440e-4), 64: (6.93145751953125e-1, 1.42860682030941723212e-6)}  # Cephes: high, low
 _TERMS = {32: 8, 64: 14}  # of the Taylor series of exp, |x| <= ln(2) / 2
@@ -17,7 +17,7 @@ _MANTISSA = {32: (23, 127), 64: (52, 1023)}
 
 def activation(w: Builder, name: ActivationName, x: Vector) -> tuple[Vector, Vector]:
     """Value and slope of a function."""
-    return {"silu": silu, "tanh": _tanh, "mish": _mish}[name](w, x)
+    return {"silu": silu, "tanh": _tanh, "mish": _mish, "sigmoid": _sigmoid}[name](w, x)
 
 
 def silu(w: Builder, x: Vector) -> tuple[Vector, Vector]:
@@ -47,6 +47,12 @@ def _mish(w: Builder, x: Vector) -> tuple[Vector, Vector]:
     t = w.positive_or(x, t_above, t_below)
     curved = w.multiply(w.multiply(x, sigmoid(w, x)), one_minus(w, w.multiply(t, t)))
     return w.multiply(x, t), w.add(t, curved)
+
+
+def _sigmoid(w: Builder, x: Vector) -> tuple[Vector, Vector]:
+    """The sigmoid s and its slope s (1 - s)."""
+    value = sigmoid(w, x)
+    return value, w.multiply(value, one_minus(w, value))
 
 
 def one_minus(w: Builder, value: Vector) -> Vector:

@@ -2,7 +2,9 @@
 
 from ase_nbody.steps.activate import Activate, ActivationFunction
 from ase_nbody.steps.contract import Contract
+from ase_nbody.steps.contract_symmetric import ContractSymmetric
 from ase_nbody.steps.description import Description, Step
+from ase_nbody.steps.divide import Divide
 from ase_nbody.steps.elements import Embed, ScaleByElement
 from ase_nbody.steps.mix import Mix, MixByElement
 from ase_nbody.steps.product import Product
@@ -15,7 +17,9 @@ __all__ = [
     "ActivationFunction",
     "Block",
     "Contract",
+    "ContractSymmetric",
     "Description",
+    "Divide",
     "Embed",
     "Mix",
     "MixByElement",

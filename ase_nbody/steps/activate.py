@@ -30,6 +30,7 @@ _FUNCTIONS: dict[ActivationName, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "tanh": torch.tanh,
     "mish": functional.mish,
+    "sigmoid": torch.sigmoid,
 }
 
 

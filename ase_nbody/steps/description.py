@@ -70,6 +70,8 @@ class Description:
         n_types: elements of the network.
         max_degree: highest degree of the harmonics of edges.
         breaks: distances at which radial functions are not smooth, angstrom.
+        single_tables: degree of the splines of radial functions in float32, and their largest error relative to the
+            largest value, where others are wanted than usual.
     """
 
     shapes: tuple[tuple[str, Shape], ...]
@@ -77,6 +79,7 @@ class Description:
     n_types: int
     max_degree: int
     breaks: tuple[float, ...] = ()
+    single_tables: tuple[int, float] | None = None
 
     @cached_property
     def shape_of(self) -> Mapping[str, Shape]:

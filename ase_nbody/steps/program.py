@@ -23,6 +23,7 @@ from ase_nbody.kernels.signature import Array
 from ase_nbody.kernels.splines import Grid
 from ase_nbody.math.harmonics import harmonic_steps
 from ase_nbody.steps.contract import Contract, ContractElements
+from ase_nbody.steps.contract_symmetric import ContractSymmetric
 from ase_nbody.steps.description import Description, Step
 from ase_nbody.steps.elements import Embed, ScaleByElement
 from ase_nbody.steps.mix import Mix, MixByElement
@@ -117,6 +118,8 @@ def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow)
             arrays.append(number_array(f"{step.radial}_table", "table rows", length, "weights"))
         elif isinstance(step, Readout | ScaleByElement):
             lengths[step.weights] = description.shape_of[step.source][0].columns
+        elif isinstance(step, ContractSymmetric):
+            lengths[step.weights] = step.length
         elif isinstance(step, Shift):
             lengths[step.weights] = 1
         elif isinstance(step, Embed):

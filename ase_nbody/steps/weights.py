@@ -26,11 +26,13 @@ class Radial:
         hidden: hidden layers times envelope.
         last: from kinds to matrices (kinds, H, paths C).
         same_hidden: the hidden layers do not depend on the kind.
+        sampled: kinds whose hidden layers decide how fine tables are; (): all kinds.
     """
 
     hidden: Hidden
     last: Callable[[list[int]], Tensor]
     same_hidden: bool = False
+    sampled: tuple[int, ...] = ()
 
     def weights(self, distances: Tensor, kind: int, breaks: Sequence[float]) -> Tensor:
         """Weights of edges of one kind, (E, paths C)."""
