@@ -159,7 +159,7 @@ def _facts(information: ModelInformation, file_name: str, sha256: str) -> Iterat
     yield "architecture", information.architecture
     yield "cutoff", f"{information.cutoff:g} Å"
     yield "units", ", ".join(f"{quantity} {unit}" for quantity, unit in information.units.items())
-    yield "file", f"{file_name}, format {information.format_version}"
+    yield "file", file_name
     yield "sha256 of the file", f"`{sha256}`"
 
 
