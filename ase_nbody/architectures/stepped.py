@@ -6,13 +6,16 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from ase_nbody.architectures.base import Network
+from ase_nbody.architectures.base import Gradients, Network
+from ase_nbody.graph import Graph
 from ase_nbody.steps.description import Description
+from ase_nbody.steps.radial import RadialNetwork
+from ase_nbody.steps.training import TrainedSteps, trainable_energies
 from ase_nbody.steps.weights import Hidden, Radial, StepWeights
 
 
 class SteppedNetwork(Network):
-    """A network whose compiled evaluation is derived from a list of steps.
+    """A network whose compiled evaluation and training passes are derived from a list of steps.
 
     Attributes:
         type_of_number: place of each atomic number among the elements.
@@ -26,22 +29,23 @@ class SteppedNetwork(Network):
 
     @abstractmethod
     def step_weights(self) -> StepWeights:
-        """What its parameters are for these steps."""
+        """What its parameters are for these steps, made of them by differentiable operations."""
+
+    def trainable_gradients(self, graph: Graph) -> Gradients | None:
+        """Energies and gradients by passes with tangents through the steps, on the CPU; None where it has no steps."""
+        description = self.description() if self.type_of_number.device.type == "cpu" else None
+        if description is None:
+            return None
+        steps = TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff)
+        return Gradients(*trainable_energies(steps, graph))
 
 
-def radial(hidden: Hidden, last: Tensor, factors: Tensor | None = None, *, same_hidden: bool) -> Radial:
+def radial(hidden: Hidden, network: RadialNetwork, *, same_hidden: bool) -> Radial:
     """Radial weights of one last matrix for all kinds of edges.
 
     Args:
         hidden: see `Radial`.
-        last: (H, paths C).
-        factors: by which the weights of each kind are multiplied, (kinds,); 1 if not given.
+        network: the same layers for training, and the last matrix.
         same_hidden: see `Radial`.
     """
-
-    def matrices(kinds: list[int]) -> Tensor:
-        if factors is None:
-            return last.expand(len(kinds), *last.shape)
-        return factors[kinds][:, None, None] * last
-
-    return Radial(hidden, matrices, same_hidden)
+    return Radial(hidden, network.last, same_hidden, network)

@@ -155,9 +155,9 @@ class NodeProduct:
             arguments = {**self._values(), **self._tangents(), "product": self.product.parts[TANGENTS]}
             self._run(product_code.product_tangents, arguments, 2.0)
 
-    def add_gradients(self, part: int, upstream: Dual, d_first: Dual, d_second: Dual) -> None:
+    def add_gradients(self, part: int, upstream: Dual, d_first: list[Tensor], d_second: list[Tensor]) -> None:
         """Add to pulls or changes of the factors, perhaps the same, what comes from those of `product`."""
-        results = {"d_first": d_first.parts[part], "d_second": d_second.parts[part]}
+        results = {"d_first": d_first, "d_second": d_second}
         arguments = {**self._values(), "upstream": upstream.parts[PULLS], **results}
         if part == PULLS:
             self._run(dual_code.added_product_gradients, arguments, 2.0)

@@ -67,10 +67,10 @@ class ManyBodyPass:
             parts.mix_triples.fill_back(upstream, self.d_triples.parts[part])
             for array in self.d_pair_factor.parts[part]:
                 array.zero_()
-            self.triples.add_gradients(part, self.d_triples, self.d_pair_factor, self.d_factor)
+            self.triples.add_gradients(part, self.d_triples, self.d_pair_factor.parts[part], self.d_factor.parts[part])
             parts.pair_factor.add_back(self.d_pair_factor.parts[part], self.d_pairs.parts[part])
         if parts.order >= 3:
-            self.pairs.add_gradients(part, self.d_pairs, self.d_factor, self.d_factor)
+            self.pairs.add_gradients(part, self.d_pairs, self.d_factor.parts[part], self.d_factor.parts[part])
         parts.factor.fill_back(self.d_factor.parts[part], self.d_fragments.parts[part])
 
     def gradients(self, d_made: Dual, found: Found) -> None:
