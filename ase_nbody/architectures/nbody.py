@@ -15,7 +15,6 @@ from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork, NBo
 from ase_nbody.architectures.nbody_readouts import readout_features
 from ase_nbody.architectures.nbody_splines import NBodySplines
 from ase_nbody.architectures.nbody_steps import describe, weights_of_steps
-from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irreps
 from ase_nbody.kernels.backends import of_device
@@ -37,7 +36,6 @@ class NBodyNetwork(GatedNetwork):
         super().__init__(settings, generator)
         self._forces = CompiledEvaluation()
         self._splines = NBodySplines()
-        self._training: NBodyTraining | None = None
 
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,)."""
@@ -73,14 +71,6 @@ class NBodyNetwork(GatedNetwork):
         if self.embedding.device.type != "cpu" or not self._is_practical():
             return None
         return self._forces.work(self, graph)
-
-    def trainable_gradients(self, graph: Graph) -> Gradients | None:
-        """Energies and gradients by passes written by hand, on the CPU and for practical networks."""
-        if self.embedding.device.type != "cpu" or not self._is_practical():
-            return None
-        if self._training is None:
-            self._training = NBodyTraining(self)
-        return self._training(self, graph)
 
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout of every level of practical networks: a level's energies are its invariant states times it."""

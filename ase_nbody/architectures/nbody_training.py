@@ -23,7 +23,7 @@ from torch.nn import functional
 from ase_nbody.architectures.base import Gradients
 from ase_nbody.architectures.nbody_gates import Gate, GatedNetwork
 from ase_nbody.graph import Graph, edge_vectors, split_graph
-from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Batch, Contraction, Dual
+from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Batch, Contraction, Dual, RadialRows
 from ase_nbody.kernels.workers import side_by_side, torch_threads
 from ase_nbody.nn.dual_edges import DualDirections, DualRadial, RadialBasis, radial_basis
 from ase_nbody.nn.dual_gates import ManyBodyParts, ManyBodyPass
@@ -67,7 +67,10 @@ class GatePass:
     ) -> None:
         self.parts, self.types, self.states = parts, types, states
         self.radial = DualRadial(parts.aggregation.radial, basis)
-        self.contraction = Contraction(batch, parts.aggregation.table, states, harmonics, self.radial.weights)
+        t_radial, values, _ = self.radial.weights.unbind(0)
+        own = torch.arange(batch.edges.n_edges)
+        radial = RadialRows(values, t_radial, own, own)
+        self.contraction = Contraction(batch, parts.aggregation.table, states, harmonics, radial)
         self.many_body = ManyBodyPass(parts.many_body, batch, self.contraction.summed)
         self.readout = types @ parts.gate.readout  # (N, C)
         self.scalars = self.readout.new_empty(2, *self.readout.shape)  # of this level, without the node itself
@@ -105,7 +108,7 @@ class GatePass:
         scalars = torch.empty_like(self.made.both[0])
         self.d_made = Dual([scalars] if above is None else [scalars, *above.both[1:]])
         self._back(PULLS, self.readout)
-        d_harmonics = self.contraction.pull(self.many_body.d_fragments)
+        d_harmonics = self.contraction.pull(self.many_body.d_fragments, self.radial.weights[2])
         d_distances = self.radial.pull()
         self._add_own(PULLS)
         return d_harmonics, d_distances
@@ -113,7 +116,7 @@ class GatePass:
     def change(self, d_energies: Tensor) -> None:
         """Changes of the states below from those of the states and from the gradient by the energies, (N,)."""
         self._back(CHANGES, self.readout * d_energies.unsqueeze(1))
-        self.contraction.change(self.many_body.d_fragments)
+        self.contraction.change(self.many_body.d_fragments, self.radial.weights[1])
         self._add_own(CHANGES)
 
     def gradients(self, d_energies: Tensor, found: Found) -> None:

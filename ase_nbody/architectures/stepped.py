@@ -9,6 +9,7 @@ from torch import Tensor
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.graph import Graph
 from ase_nbody.steps.description import Description
+from ase_nbody.steps.memory import SpareArenas
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.training import TrainedSteps, trainable_energies
 from ase_nbody.steps.weights import Hidden, Radial, StepWeights
@@ -23,6 +24,10 @@ class SteppedNetwork(Network):
 
     type_of_number: Tensor
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._memory = SpareArenas()
+
     @abstractmethod
     def description(self) -> Description | None:
         """Its steps; None where its settings ask for something that steps cannot do."""
@@ -36,7 +41,7 @@ class SteppedNetwork(Network):
         description = self.description() if self.type_of_number.device.type == "cpu" else None
         if description is None:
             return None
-        steps = TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff)
+        steps = TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)
         return Gradients(*trainable_energies(steps, graph))
 
 

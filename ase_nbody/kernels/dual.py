@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import cpu, cpu_code, dual_code, product_code
+from ase_nbody.kernels import cpu, dual_code, product_code
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.tables import ProductTable, entries
 
@@ -69,6 +69,23 @@ class Batch:
         return self.dual([(irrep.dimension, paths) for irrep, paths in irreps])
 
 
+@dataclass(frozen=True)
+class RadialRows:
+    """Radial weights, of which edges of one distance and kind share a row.
+
+    Attributes:
+        values: (R, paths C).
+        tangents: (R, paths C).
+        rows: of each edge, (E,) int64.
+        slots: where its gradients by them are written, (E,) int64, all different and below E.
+    """
+
+    values: Tensor
+    tangents: Tensor
+    rows: Tensor
+    slots: Tensor
+
+
 class Contraction:
     """Messages of one level, summed over the children of each parent; see `operations.contract`.
 
@@ -77,55 +94,60 @@ class Contraction:
         table: product of states and harmonics.
         states: of the children.
         harmonics: (2, E, M).
-        radial: three arrays (3, E, paths C): tangents, then values, in whose place changes are written, then pulls.
+        radial: radial weights of the edges.
     """
 
-    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: Tensor) -> None:
+    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: RadialRows) -> None:
         self.batch, self.table = batch, table
         self.states, self.harmonics = states, harmonics
-        t_radial, values, d_radial = radial.unbind(0)
-        self.radial, self.d_radial = ([values], [t_radial]), ([values], [d_radial])
+        self.radial = radial
         self.summed = batch.output(table)
         self.d_states = states.like()
 
     def fill(self, part: int) -> None:
         """Make values or tangents of `summed`."""
         if part == VALUES:
-            self._receive(cpu_code.messages, {**self._values(), "summed": self.summed.parts[VALUES]}, 1.0)
+            self._receive(dual_code.shared_messages, {**self._values(), "summed": self.summed.parts[VALUES]}, 1.0)
         else:
             arguments = {**self._values(), **self._tangents(), "summed": self.summed.parts[TANGENTS]}
-            self._receive(cpu_code.tangent_messages, arguments, 3.0)
+            self._receive(dual_code.shared_tangent_messages, arguments, 3.0)
 
-    def pull(self, upstream: Dual) -> Tensor:
-        """Make the pulls of `d_states` and `d_radial` from those of `summed`; pulls of the harmonics, (E, M)."""
+    def pull(self, upstream: Dual, d_radial: Tensor) -> Tensor:
+        """Make the pulls of `d_states` and of the radial weights from those of `summed`; pulls of the harmonics, (E, M).
+
+        Args:
+            upstream: gradients by `summed`.
+            d_radial: where those by radial weights are written, (E, paths C).
+        """
         d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
         arguments = {**self._values(), "upstream": upstream.parts[PULLS]}
-        results = {"d_states": self.d_states.parts[PULLS], "d_radial": self.d_radial[PULLS]}
-        self._send(cpu_code.gradients, {**arguments, **results, "d_harmonics": d_harmonics}, 2.0)
+        results = {"d_states": self.d_states.parts[PULLS], "d_radial": [d_radial], "d_harmonics": d_harmonics}
+        self._send(dual_code.shared_gradients, {**arguments, **results}, 2.0)
         return d_harmonics
 
-    def change(self, upstream: Dual) -> None:
-        """Make the changes of `d_states` and `d_radial` from changes and pulls of `summed`, as the last step."""
+    def change(self, upstream: Dual, d_radial: Tensor) -> None:
+        """Make the changes of `d_states` and of the radial weights from changes and pulls of `summed`, likewise."""
         values = {**self._values(), "upstream": upstream.parts[PULLS]}
         tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
-        results = {"d_states": self.d_states.parts[CHANGES], "d_radial": self.d_radial[CHANGES]}
+        results = {"d_states": self.d_states.parts[CHANGES], "d_radial": [d_radial]}
         self._send(dual_code.changes, {**values, **tangents, **results}, 4.0)
 
     def _values(self) -> dict[str, list[Tensor]]:
         states, harmonics = self.states.parts[VALUES], self.harmonics.parts[VALUES]
-        return {"states": states, "harmonics": harmonics, "radial": self.radial[VALUES]}
+        return {"states": states, "harmonics": harmonics, "radial": [self.radial.values]}
 
     def _tangents(self) -> dict[str, list[Tensor]]:
         states, harmonics = self.states.parts[TANGENTS], self.harmonics.parts[TANGENTS]
-        return {"t_states": states, "t_harmonics": harmonics, "t_radial": self.radial[TANGENTS]}
+        return {"t_states": states, "t_harmonics": harmonics, "t_radial": [self.radial.tangents]}
 
     def _receive(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
         nodes, lists = cpu.receivers(self.batch.edges)
-        self._run(code, nodes, {**arguments, **lists}, cost)
+        self._run(code, nodes, {**arguments, **lists, "rows": self.radial.rows}, cost)
 
     def _send(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
         nodes, lists = cpu.senders(self.batch.edges)
-        self._run(code, nodes, {**arguments, **lists}, cost)
+        places = {"rows": self.radial.rows, "slots": self.radial.slots}
+        self._run(code, nodes, {**arguments, **lists, **places}, cost)
 
     def _run(self, code: cpu.Code, nodes: cpu.Nodes, arguments: cpu.Arguments, cost: float) -> None:
         work = cost * self.batch.edges.n_edges * len(entries(self.table)) * self.batch.channels

@@ -80,8 +80,8 @@ class _LearnedPass(HiddenPass):
         }
         self._second = radial.second * SILU_GAIN
         bessel = self._basis.bessel
-        self._inputs, self._layer, self._inner = (bessel.new_empty(2, n_edges, width) for _ in range(3))
-        self.rows = bessel.new_empty(3, n_edges, width)
+        self._inputs, self._layer, self._inner = (edges.empty(2, n_edges, width) for _ in range(3))
+        self.rows = edges.empty(3, n_edges, width)
         parameters: dict[str, Tensor] = {"first": radial.first, "first_bias": radial.first_bias}
         parameters |= {"second": self._second, "second_bias": radial.second_bias}
         results = {**_pair("inputs", self._inputs), **_pair("layer", self._layer), **_pair("inner", self._inner)}

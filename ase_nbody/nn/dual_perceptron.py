@@ -85,20 +85,21 @@ class _PerceptronPass(HiddenPass):
         self._functions: list[DualGates] = []
         for matrix in layers.matrices:
             self._inputs.append(both)
-            rows = Dual([(both.flatten(0, 1) @ matrix).view(2, len(edges.distances), matrix.shape[1])])
+            shape = 2, len(edges.distances), matrix.shape[1]
+            rows = Dual([torch.mm(both.flatten(0, 1), matrix, out=edges.empty(2 * shape[1], shape[2])).view(shape)])
             block = Block(Irrep(0, 1), matrix.shape[1])
-            made = Dual([torch.empty_like(rows.both[0])])
+            made = Dual([edges.empty(*shape)])
             self._functions.append(DualGates((block,), (("silu", layers.gain),), rows, None, made))
             for part in (VALUES, TANGENTS):
                 self._functions[-1].fill(part)
             both = made.both[0]
-        self.rows = self._with_powers(both)
+        self.rows = self._with_powers(both, edges)
 
-    def _with_powers(self, both: Tensor) -> Tensor:
+    def _with_powers(self, both: Tensor, edges: RadialEdges) -> Tensor:
         """Values times the factors of edges and powers of the distance, room, and slopes, (3, E, H)."""
         values, slopes = both.unbind(0)
         powers = self._layers.powers
-        rows = values.new_empty(3, len(values), values.shape[1] * max(powers, 1))
+        rows = edges.empty(3, len(values), values.shape[1] * max(powers, 1))
         for number in range(max(powers, 1)):
             of_values, of_slopes = self._power(number)
             target = rows[:, :, number * values.shape[1] : (number + 1) * values.shape[1]]

@@ -172,7 +172,7 @@ class _DualContract(DualStep):
         self.step, self.atoms = step, atoms
         self.radial = atoms.radial(step.radial, by_kind=step.by_kind)
         states, harmonics = atoms.states.complete(step.source), atoms.directions.harmonics
-        self.contraction = Contraction(atoms.batch(step.channels), step.table, states, harmonics, self.radial.weights)
+        self.contraction = Contraction(atoms.batch(step.channels), step.table, states, harmonics, self.radial.rows)
         self.made = atoms.states.offer(step.out, self.contraction.summed.both)
 
     @override
@@ -191,12 +191,13 @@ class _DualContract(DualStep):
     @override
     def back(self, part: int) -> None:
         if part == PULLS:
-            self.atoms.d_harmonics = self.atoms.d_harmonics + self.contraction.pull(self.upstream)
-            self.atoms.d_distances = self.atoms.d_distances + self.radial.pull()
+            self.atoms.d_harmonics = self.atoms.d_harmonics + self.contraction.pull(self.upstream, self.radial.pulls)
+            self.radial.pull()
         else:
-            self.contraction.change(self.upstream)
+            self.changes = self.atoms.scratch(*self.radial.pulls.shape)
+            self.contraction.change(self.upstream, self.changes)
         add_offered(self.d_states, part)
 
     @override
     def gradients(self, found: Found) -> None:
-        self.radial.gradients(found)
+        self.radial.gradients(self.changes, found)

@@ -7,6 +7,7 @@ tangents in their order, and changes from the end.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from ase_nbody.kernels import EdgeList
 from ase_nbody.kernels.dual import Batch, Dual
 from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.nn.element_mixing import ElementGroups
-from ase_nbody.steps.radial import Found, RadialEdges, RadialWeights, SharedHidden
+from ase_nbody.steps.memory import Arena
+from ase_nbody.steps.radial import Found, RadialEdges, RadialWeights, SharedHidden, shared_rows
 from ase_nbody.steps.shapes import Shape
 from ase_nbody.steps.weights import StepWeights
 
@@ -133,14 +135,15 @@ class DualAtoms:
         one_hot: the same, 1 at the element, (N, T).
         groups: atoms by element.
         pairs: edges within the cutoff.
+        shifts: whole cells by which senders are moved, (E, 3).
         directions: harmonics and distances of these.
         kinds: of these, (E,) int64.
         states: values and tangents.
         gradients: changes and pulls.
         energies: (N,).
         d_energies: gradient by them of a scalar, (N,).
-        d_distances: pulls of the distances, (E,).
         d_harmonics: pulls of the harmonics, (E, M).
+        memory: for large arrays.
     """
 
     weights: StepWeights
@@ -148,17 +151,19 @@ class DualAtoms:
     one_hot: Tensor
     groups: ElementGroups
     pairs: EdgeList
+    shifts: Tensor
     directions: DualDirections
     kinds: Tensor
     states: DualStates
     gradients: DualStates
     energies: Tensor
     d_energies: Tensor
-    d_distances: Tensor
     d_harmonics: Tensor
+    memory: Arena
 
     def __post_init__(self) -> None:
         self._edges: dict[bool, RadialEdges] = {}
+        self._scratch = self.energies.new_empty(0)
         self.hidden: dict[tuple[int, bool], SharedHidden] = {}
         """Hidden layers that contractions have asked for."""
 
@@ -168,11 +173,20 @@ class DualAtoms:
         assert network is not None
         if by_kind not in self._edges:
             kinds = self.kinds if by_kind else torch.zeros_like(self.kinds)
-            self._edges[by_kind] = RadialEdges(self.directions.distances, kinds)
+            shared = shared_rows(self.pairs, self.shifts, kinds)
+            distances = self.directions.distances[shared.first]
+            self._edges[by_kind] = RadialEdges(distances, kinds[shared.first], shared, self.memory)
         key = id(network.layers), by_kind
         if key not in self.hidden:
             self.hidden[key] = SharedHidden(network, self._edges[by_kind])
         return RadialWeights(network.matrix, self.hidden[key])
+
+    def scratch(self, *shape: int) -> Tensor:
+        """An array that lasts until the next call."""
+        size = math.prod(shape)
+        if len(self._scratch) < size:
+            self._scratch = self.memory.empty(self.energies, size)
+        return self._scratch[:size].view(shape)
 
     def batch(self, channels: int) -> Batch:
         """Nodes and edges of kernels on so many channels."""

@@ -10,7 +10,7 @@ two together.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.nn.element_mixing import element_groups
 from ase_nbody.steps.description import Description
 from ase_nbody.steps.dual import DualAtoms, DualStates, DualStep
+from ase_nbody.steps.memory import SpareArenas
 from ase_nbody.steps.radial import Found
 from ase_nbody.steps.weights import StepWeights
 
@@ -44,12 +45,14 @@ class TrainedSteps:
         weights: of these.
         type_of_number: place of each atomic number among the elements.
         cutoff: angstrom.
+        memory: of passes.
     """
 
     description: Description
     weights: StepWeights
     type_of_number: Tensor
     cutoff: float
+    memory: SpareArenas = field(default_factory=SpareArenas)
 
 
 class TrainingPass:
@@ -80,14 +83,15 @@ class TrainingPass:
             one_hot=functional.one_hot(types, n_types).to(self.vectors.dtype),
             groups=element_groups(types, n_types),
             pairs=pairs,
+            shifts=self._of_kept(graph.shifts),
             directions=directions,
             kinds=network.weights.kind_of_pair[types[pairs.receivers] * n_types + types[pairs.senders]],
             states=states,
             gradients=gradients,
             energies=self.vectors.new_zeros(graph.n_atoms),
             d_energies=none,
-            d_distances=torch.zeros_like(directions.distances),
             d_harmonics=torch.zeros_like(directions.harmonics.both[0][VALUES]),
+            memory=network.memory.take(self, none),
         )
         self.steps: list[DualStep] = []
         for step in description.steps:
@@ -95,20 +99,26 @@ class TrainingPass:
             self.steps[-1].fill(VALUES)
 
     def pull(self) -> Tensor:
-        """Gradients of the summed energy by the edge vectors, (E, 3): once."""
+        """Gradients of the summed energy by the edge vectors, (E, 3): once.
+
+        What is due to the length of opposite vectors of one pair of atoms may stand at one of them.
+        """
         for step in reversed(self.steps):
             step.turn()
             step.back(PULLS)
-        d_kept = self.atoms.directions.pull(self.atoms.d_harmonics, self.atoms.d_distances)
+        d_distances = torch.zeros_like(self.atoms.directions.distances)
+        for hidden in self.atoms.hidden.values():
+            d_distances.index_add_(0, hidden.edges.shared.first, hidden.d_distances)
+        d_kept = self.atoms.directions.pull(self.atoms.d_harmonics, d_distances)
         if self._kept is None:
             return d_kept
         return torch.zeros_like(self.vectors).index_copy_(0, self._kept, d_kept)
 
     def move(self, t_vectors: Tensor) -> None:
-        """Make the tangents of all states from those of the edge vectors, (E, 3)."""
+        """Make the tangents of all states from those of the edge vectors, (E, 3), opposite for opposite vectors."""
         t_distances = self.atoms.directions.move(self._of_kept(t_vectors))
         for hidden in self.atoms.hidden.values():
-            hidden.move(t_distances)
+            hidden.move(t_distances[hidden.edges.shared.first])
         for step in self.steps:
             step.fill(TANGENTS)
 
