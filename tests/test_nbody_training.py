@@ -1,4 +1,4 @@
-"""The hand-written passes for training give the predictions and the parameter gradients of autograd."""
+"""Training passes of N-body networks give the predictions and the parameter gradients of autograd."""
 
 import copy
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ import torch
 from nbody_networks import NETWORKS, potential, structures
 from training_passes import assert_close, assert_same, gradients, graph_of, loss
 
-from ase_nbody.architectures import nbody_training
 from ase_nbody.graph import Graph, batch_graphs, split_graph
 from ase_nbody.kernels import EdgeList, cpu
 from ase_nbody.kernels.workers import side_by_side
 from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.steps import training
 
 
 @pytest.mark.parametrize("settings", NETWORKS, ids=str)
@@ -58,8 +58,8 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         seen.append(len(parts))
         return parts
 
-    monkeypatch.setattr(nbody_training, "SMALLEST_SHARE", 1)
-    monkeypatch.setattr(nbody_training, "split_graph", counted)
+    monkeypatch.setattr(training, "SMALLEST_SHARE", 1)
+    monkeypatch.setattr(training, "split_graph", counted)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield seen

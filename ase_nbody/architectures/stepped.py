@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 
+import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.graph import Graph
 from ase_nbody.steps.description import Description
+from ase_nbody.steps.features import readout_features
 from ase_nbody.steps.memory import SpareArenas
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.training import TrainedSteps, trainable_energies
@@ -38,11 +41,24 @@ class SteppedNetwork(Network):
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients by passes with tangents through the steps, on the CPU; None where it has no steps."""
+        steps = self._trained_steps()
+        return None if steps is None else Gradients(*trainable_energies(steps, graph))
+
+    def readout_features(self, graph: Graph, moves: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Derivatives by the linear readouts and their changes, on the CPU."""
+        with torch.enable_grad():
+            steps = self._trained_steps()
+        readouts = self.linear_readouts()
+        if steps is None or not readouts:
+            return super().readout_features(graph, moves)
+        return readout_features(steps, readouts, graph, moves)
+
+    def _trained_steps(self) -> TrainedSteps | None:
+        """What training passes need; None on a GPU, and where there are no steps."""
         description = self.description() if self.type_of_number.device.type == "cpu" else None
         if description is None:
             return None
-        steps = TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)
-        return Gradients(*trainable_energies(steps, graph))
+        return TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)
 
 
 def radial(hidden: Hidden, network: RadialNetwork, *, same_hidden: bool) -> Radial:

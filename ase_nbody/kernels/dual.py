@@ -8,7 +8,7 @@ loss that depends on pulls is evaluated in between: values, pulls, then tangents
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,21 +23,44 @@ VALUES, TANGENTS = 0, 1
 CHANGES, PULLS = 0, 1
 
 
+class DualArray:
+    """Values and tangents of one irrep, or changes and pulls, as one array and apart.
+
+    Args:
+        both: (2, rows, columns).
+    """
+
+    __slots__ = "both", "parts"
+
+    def __init__(self, both: Tensor) -> None:
+        self.both = both
+        self.parts = both.unbind(0)
+
+
 class Dual:
     """Values and tangents, or changes and pulls.
 
     Args:
-        both: (2, rows, columns) for each irrep.
+        arrays: of each irrep.
     """
 
-    def __init__(self, both: Sequence[Tensor]) -> None:
-        self.both = both
-        unbound = [array.unbind(0) for array in both]
-        self.parts = [values for values, _ in unbound], [tangents for _, tangents in unbound]
+    def __init__(self, arrays: Sequence[DualArray]) -> None:
+        self.arrays = arrays
+        self.parts = [array.parts[0] for array in arrays], [array.parts[1] for array in arrays]
+
+    @classmethod
+    def of(cls, tensors: Iterable[Tensor]) -> Dual:
+        """Of (2, rows, columns) for each irrep."""
+        return cls([DualArray(tensor) for tensor in tensors])
+
+    @property
+    def both(self) -> list[Tensor]:
+        """(2, rows, columns) for each irrep."""
+        return [array.both for array in self.arrays]
 
     def like(self) -> Dual:
         """Another one of the same shape, not filled in."""
-        return Dual([torch.empty_like(array) for array in self.both])
+        return Dual.of(torch.empty_like(array.both) for array in self.arrays)
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,7 @@ class Batch:
 
     def dual(self, components: Components) -> Dual:
         """A state of so many components, not filled in."""
-        return Dual([self.like.new_empty(2, self.nodes * d, paths * self.channels) for d, paths in components])
+        return Dual.of(self.like.new_empty(2, self.nodes * d, paths * self.channels) for d, paths in components)
 
     def output(self, table: ProductTable) -> Dual:
         """An output of a product, not filled in."""
@@ -113,7 +136,7 @@ class Contraction:
             self._receive(dual_code.shared_tangent_messages, arguments, 3.0)
 
     def pull(self, upstream: Dual, d_radial: Tensor) -> Tensor:
-        """Make the pulls of `d_states` and of the radial weights from those of `summed`; pulls of the harmonics, (E, M).
+        """Make the pulls of `d_states` and radial weights from those of `summed`; pulls of the harmonics, (E, M).
 
         Args:
             upstream: gradients by `summed`.
@@ -121,8 +144,8 @@ class Contraction:
         """
         d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
         arguments = {**self._values(), "upstream": upstream.parts[PULLS]}
-        results = {"d_states": self.d_states.parts[PULLS], "d_radial": [d_radial], "d_harmonics": d_harmonics}
-        self._send(dual_code.shared_gradients, {**arguments, **results}, 2.0)
+        results = {"d_states": self.d_states.parts[PULLS], "d_radial": [d_radial]}
+        self._send(dual_code.shared_gradients, {**arguments, **results, "d_harmonics": d_harmonics}, 2.0)
         return d_harmonics
 
     def change(self, upstream: Dual, d_radial: Tensor) -> None:
@@ -132,7 +155,7 @@ class Contraction:
         results = {"d_states": self.d_states.parts[CHANGES], "d_radial": [d_radial]}
         self._send(dual_code.changes, {**values, **tangents, **results}, 4.0)
 
-    def _values(self) -> dict[str, list[Tensor]]:
+    def _values(self) -> dict[str, Tensor | list[Tensor]]:
         states, harmonics = self.states.parts[VALUES], self.harmonics.parts[VALUES]
         return {"states": states, "harmonics": harmonics, "radial": [self.radial.values]}
 
@@ -146,7 +169,7 @@ class Contraction:
 
     def _send(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
         nodes, lists = cpu.senders(self.batch.edges)
-        places = {"rows": self.radial.rows, "slots": self.radial.slots}
+        places: dict[str, Tensor | list[Tensor]] = {"rows": self.radial.rows, "slots": self.radial.slots}
         self._run(code, nodes, {**arguments, **lists, **places}, cost)
 
     def _run(self, code: cpu.Code, nodes: cpu.Nodes, arguments: cpu.Arguments, cost: float) -> None:

@@ -48,7 +48,7 @@ def shared_tangent_messages(table: ProductTable, settings: KernelSettings) -> Bu
 
 
 def shared_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
-    """`gradients` where several edges have one row of radial weights, each edge's gradients by them in its own place."""
+    """`gradients` where several edges have one row of radial weights, their gradients being those of edges."""
     return gradients(table, settings, shared=True)
 
 

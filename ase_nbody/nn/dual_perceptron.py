@@ -86,9 +86,9 @@ class _PerceptronPass(HiddenPass):
         for matrix in layers.matrices:
             self._inputs.append(both)
             shape = 2, len(edges.distances), matrix.shape[1]
-            rows = Dual([torch.mm(both.flatten(0, 1), matrix, out=edges.empty(2 * shape[1], shape[2])).view(shape)])
+            rows = Dual.of([torch.mm(both.flatten(0, 1), matrix, out=edges.empty(2 * shape[1], shape[2])).view(shape)])
             block = Block(Irrep(0, 1), matrix.shape[1])
-            made = Dual([edges.empty(*shape)])
+            made = Dual.of([edges.empty(*shape)])
             self._functions.append(DualGates((block,), (("silu", layers.gain),), rows, None, made))
             for part in (VALUES, TANGENTS):
                 self._functions[-1].fill(part)
@@ -130,7 +130,7 @@ class _PerceptronPass(HiddenPass):
         layers = zip(self._layers.matrices, self._inputs, self._functions, strict=True)
         for matrix, inputs, function in reversed(list(layers)):
             for part in (PULLS, CHANGES):
-                function.back(part, Dual([upstream]))
+                function.back(part, Dual.of([upstream]))
             d_rows = function.d_rows.both[0].flatten(0, 1)
             gradients.insert(0, inputs.flatten(0, 1).t() @ d_rows)
             if matrix is not self._layers.matrices[0] or self._layers.roots.requires_grad:

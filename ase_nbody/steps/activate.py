@@ -117,7 +117,7 @@ class _DualActivate(DualStep):
         rows = atoms.states.complete(step.source)
         gates = atoms.states.complete(step.gates) if step.gates else None
         self.function = DualGates(atoms.states.shape_of[step.source], step.functions, rows, gates, rows.like())
-        self.made = atoms.states.offer(step.out, self.function.made.both)
+        self.made = atoms.states.offer(step.out, self.function.made)
 
     @override
     def fill(self, part: int) -> None:
@@ -128,9 +128,9 @@ class _DualActivate(DualStep):
     def turn(self) -> None:
         gradients = self.atoms.gradients
         self.upstream = gradients.complete(self.step.out)
-        self.read = gradients.offer(self.step.source, self.function.d_rows.both)
+        self.read = gradients.offer(self.step.source, self.function.d_rows)
         if self.function.d_gates is not None:
-            self.read += gradients.offer(self.step.gates, self.function.d_gates.both)
+            self.read += gradients.offer(self.step.gates, self.function.d_gates)
 
     @override
     def back(self, part: int) -> None:

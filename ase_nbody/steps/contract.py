@@ -173,7 +173,7 @@ class _DualContract(DualStep):
         self.radial = atoms.radial(step.radial, by_kind=step.by_kind)
         states, harmonics = atoms.states.complete(step.source), atoms.directions.harmonics
         self.contraction = Contraction(atoms.batch(step.channels), step.table, states, harmonics, self.radial.rows)
-        self.made = atoms.states.offer(step.out, self.contraction.summed.both)
+        self.made = atoms.states.offer(step.out, self.contraction.summed)
 
     @override
     def fill(self, part: int) -> None:
@@ -186,7 +186,7 @@ class _DualContract(DualStep):
     def turn(self) -> None:
         gradients = self.atoms.gradients
         self.upstream = gradients.complete(self.step.out)
-        self.d_states = gradients.offer(self.step.source, self.contraction.d_states.both)
+        self.d_states = gradients.offer(self.step.source, self.contraction.d_states)
 
     @override
     def back(self, part: int) -> None:

@@ -11,14 +11,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ase_nbody.kernels import EdgeList
-from ase_nbody.kernels.dual import Batch, Dual
+from ase_nbody.kernels.dual import Batch, Dual, DualArray
 from ase_nbody.nn.dual_edges import DualDirections
-from ase_nbody.nn.element_mixing import ElementGroups
+from ase_nbody.nn.element_mixing import ElementGroups, element_groups
 from ase_nbody.steps.memory import Arena
 from ase_nbody.steps.radial import Found, RadialEdges, RadialWeights, SharedHidden, shared_rows
 from ase_nbody.steps.shapes import Shape
@@ -29,13 +30,13 @@ class Target:
     """A block that a step adds to, of which nothing has been read yet.
 
     Args:
-        made: (2, N (2l + 1), columns).
+        made: of N (2l + 1) rows.
         before: what is added to, the same array where it is added in place; None: nothing, so it is stored.
     """
 
-    def __init__(self, made: Tensor, before: Tensor | None) -> None:
-        self._made = made.unbind(0)
-        self._before = None if before is None else self._made if before is made else before.unbind(0)
+    def __init__(self, made: DualArray, before: DualArray | None) -> None:
+        self._made = made.parts
+        self._before = None if before is None else before.parts
 
     def add_product(self, part: int, rows: Tensor, matrix: Tensor) -> None:
         """Add rows @ matrix."""
@@ -80,10 +81,10 @@ class DualStates:
     def __init__(self, shape_of: Mapping[str, Shape], n_atoms: int, like: Tensor) -> None:
         self.shape_of = shape_of
         self._n_atoms, self._like = n_atoms, like
-        self._blocks: dict[tuple[str, int], Tensor] = {}
+        self._blocks: dict[tuple[str, int], DualArray] = {}
         self._read: set[tuple[str, int]] = set()
 
-    def find(self, name: str, number: int) -> Tensor | None:
+    def find(self, name: str, number: int) -> DualArray | None:
         """A block to read, if a step has made it."""
         self._read.add((name, number))
         return self._blocks.get((name, number))
@@ -98,10 +99,10 @@ class DualStates:
         self._read.discard(key)
         return Target(made, before)
 
-    def offer(self, name: str, blocks: Sequence[Tensor]) -> list[tuple[Target, Tensor]]:
+    def offer(self, name: str, state: Dual) -> list[tuple[Target, DualArray]]:
         """Take arrays, filled in later, as blocks of a state; of blocks that are there already, what to add to them."""
         added = []
-        for number, block in enumerate(blocks):
+        for number, block in enumerate(state.arrays):
             if (name, number) in self._blocks:
                 added.append((self.target(name, number), block))
             else:
@@ -113,16 +114,17 @@ class DualStates:
         """All blocks to read."""
         return Dual([self.full(name, number) for number in range(len(self.shape_of[name]))])
 
-    def full(self, name: str, number: int) -> Tensor:
+    def full(self, name: str, number: int) -> DualArray:
         """A block to read, zeros if nothing was made."""
         block = self.find(name, number)
         if block is None:
-            block = self._blocks[name, number] = self._empty(name, number).zero_()
+            block = self._blocks[name, number] = self._empty(name, number)
+            block.both.zero_()
         return block
 
-    def _empty(self, name: str, number: int) -> Tensor:
+    def _empty(self, name: str, number: int) -> DualArray:
         block = self.shape_of[name][number]
-        return self._like.new_empty(2, self._n_atoms * block.irrep.dimension, block.columns)
+        return DualArray(self._like.new_empty(2, self._n_atoms * block.irrep.dimension, block.columns))
 
 
 @dataclass
@@ -133,7 +135,6 @@ class DualAtoms:
         weights: of the steps.
         types: numbers of the elements, (N,) int64.
         one_hot: the same, 1 at the element, (N, T).
-        groups: atoms by element.
         pairs: edges within the cutoff.
         shifts: whole cells by which senders are moved, (E, 3).
         directions: harmonics and distances of these.
@@ -149,7 +150,6 @@ class DualAtoms:
     weights: StepWeights
     types: Tensor
     one_hot: Tensor
-    groups: ElementGroups
     pairs: EdgeList
     shifts: Tensor
     directions: DualDirections
@@ -180,6 +180,11 @@ class DualAtoms:
         if key not in self.hidden:
             self.hidden[key] = SharedHidden(network, self._edges[by_kind])
         return RadialWeights(network.matrix, self.hidden[key])
+
+    @cached_property
+    def groups(self) -> ElementGroups:
+        """Atoms by element."""
+        return element_groups(self.types, self.one_hot.shape[1])
 
     def scratch(self, *shape: int) -> Tensor:
         """An array that lasts until the next call."""
@@ -213,7 +218,7 @@ class DualStep(ABC):
         """Put the gradients by its weights into `found`."""
 
 
-def add_offered(offered: Sequence[tuple[Target, Tensor]], part: int) -> None:
+def add_offered(offered: Sequence[tuple[Target, DualArray]], part: int) -> None:
     """Add what `DualStates.offer` says."""
     for target, block in offered:
-        target.add(part, block[part])
+        target.add(part, block.parts[part])

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.kernels import node_code
-from ase_nbody.kernels.dual import CHANGES, VALUES
+from ase_nbody.kernels.dual import CHANGES, VALUES, DualArray
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import DualAtoms, DualStep, Target
@@ -109,7 +109,7 @@ class _DualEmbed(DualStep):
     @override
     def gradients(self, found: Found) -> None:
         if self.upstream is not None:
-            add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.upstream[CHANGES])
+            add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.upstream.parts[CHANGES])
 
 
 class _DualScale(DualStep):
@@ -119,8 +119,8 @@ class _DualScale(DualStep):
         self.step, self.atoms = step, atoms
         self.vectors = atoms.weights.vectors[step.weights]
         self.scales = (atoms.one_hot @ self.vectors).unsqueeze(1)  # (N, 1, C)
-        self.terms: list[tuple[int, Tensor, Target]] = []
-        self.turned: list[tuple[Tensor, Tensor, Target]] = []
+        self.terms: list[tuple[int, DualArray, Target]] = []
+        self.turned: list[tuple[DualArray, DualArray, Target]] = []
         for number in range(len(atoms.states.shape_of[step.source])):
             rows = atoms.states.find(step.source, number)
             if rows is not None:
@@ -129,7 +129,7 @@ class _DualScale(DualStep):
     @override
     def fill(self, part: int) -> None:
         for _, rows, made in self.terms:
-            made.add(part, self._scaled(rows[part]))
+            made.add(part, self._scaled(rows.parts[part]))
 
     @override
     def turn(self) -> None:
@@ -141,13 +141,13 @@ class _DualScale(DualStep):
     @override
     def back(self, part: int) -> None:
         for _, upstream, d_rows in self.turned:
-            d_rows.add(part, self._scaled(upstream[part]))
+            d_rows.add(part, self._scaled(upstream.parts[part]))
 
     @override
     def gradients(self, found: Found) -> None:
         n_atoms, _, columns = self.scales.shape
         for rows, upstream, _ in self.turned:
-            by_atom = (rows * upstream).view(2, n_atoms, -1, columns).sum(dim=(0, 2))  # (N, C)
+            by_atom = (rows.both * upstream.both).view(2, n_atoms, -1, columns).sum(dim=(0, 2))  # (N, C)
             add_gradient(found, self.vectors, self.atoms.one_hot.t() @ by_atom)
 
     def _scaled(self, rows: Tensor) -> Tensor:

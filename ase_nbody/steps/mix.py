@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.kernels import ProductTable, cpu
+from ase_nbody.kernels.dual import DualArray
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
@@ -123,17 +124,17 @@ class _Term:
     Args:
         numbers: of the blocks of source and result.
         matrix: of this irrep.
-        rows: block of the source, (2, N (2l + 1), rows).
+        rows: block of the source, of N (2l + 1) rows.
         made: where the result is added.
     """
 
-    def __init__(self, numbers: tuple[int, int], matrix: Tensor, rows: Tensor, made: Target) -> None:
+    def __init__(self, numbers: tuple[int, int], matrix: Tensor, rows: DualArray, made: Target) -> None:
         self.source, self.out = numbers
-        self.matrix, self.both, self.rows, self.made = matrix, rows, rows.unbind(0), made
+        self.matrix, self.rows, self.made = matrix, rows, made
 
-    def begin_back(self, upstream: Tensor, d_rows: Target) -> None:
+    def begin_back(self, upstream: DualArray, d_rows: Target) -> None:
         """Note the gradients by the result, and where those by the source are added."""
-        self.d_both, self.upstream, self.d_rows = upstream, upstream.unbind(0), d_rows
+        self.upstream, self.d_rows = upstream, d_rows
 
 
 class _DualLinear(DualStep):
@@ -173,18 +174,18 @@ class _DualMix(_DualLinear):
     @override
     def fill(self, part: int) -> None:
         for term in self.terms:
-            term.made.add_product(part, term.rows[part], term.matrix)
+            term.made.add_product(part, term.rows.parts[part], term.matrix)
 
     @override
     def back(self, part: int) -> None:
         for term in self.turned:
-            term.d_rows.add_product(part, term.upstream[part], term.matrix.t())
+            term.d_rows.add_product(part, term.upstream.parts[part], term.matrix.t())
 
     @override
     def gradients(self, found: Found) -> None:
         self.without_gradients(found)
         for term in self.turned:
-            add_gradient(found, term.matrix, term.both.flatten(0, 1).t() @ term.d_both.flatten(0, 1))
+            add_gradient(found, term.matrix, term.rows.both.flatten(0, 1).t() @ term.upstream.both.flatten(0, 1))
 
 
 class _DualMixByElement(_DualLinear):
@@ -193,7 +194,7 @@ class _DualMixByElement(_DualLinear):
     @override
     def fill(self, part: int) -> None:
         for term in self.terms:
-            self._multiply(term.rows[part], term.matrix, term.made.begun(part))
+            self._multiply(term.rows.parts[part], term.matrix, term.made.begun(part))
 
     @override
     def turn(self) -> None:
@@ -203,7 +204,7 @@ class _DualMixByElement(_DualLinear):
     @override
     def back(self, part: int) -> None:
         for term, matrices in zip(self.turned, self._transposed, strict=True):
-            self._multiply(term.upstream[part], matrices, term.d_rows.begun(part))
+            self._multiply(term.upstream.parts[part], matrices, term.d_rows.begun(part))
 
     @override
     def gradients(self, found: Found) -> None:
@@ -211,7 +212,7 @@ class _DualMixByElement(_DualLinear):
         self.without_gradients(found)
         for term in self.turned:
             d_matrices = torch.zeros_like(term.matrix)
-            rows, upstream = (self._by_element(both) for both in (term.both, term.d_both))
+            rows, upstream = (self._by_element(both) for both in (term.rows.both, term.upstream.both))
             for number, (left, right) in enumerate(zip(rows, upstream, strict=True)):
                 if groups.counts[number]:
                     torch.mm(left.flatten(0, -2).t(), right.flatten(0, -2), out=d_matrices[number])

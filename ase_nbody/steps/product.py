@@ -95,7 +95,7 @@ class _DualProduct(DualStep):
         self.step, self.atoms = step, atoms
         first, second = (atoms.states.complete(name) for name in step.reads)
         self.product = NodeProduct(atoms.batch(step.channels), step.table, first, second)
-        self.made = atoms.states.offer(step.out, self.product.product.both)
+        self.made = atoms.states.offer(step.out, self.product.product)
 
     @override
     def fill(self, part: int) -> None:

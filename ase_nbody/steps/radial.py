@@ -76,9 +76,8 @@ def _pairs_of_edges(pairs: EdgeList, shifts: Tensor, kinds: Tensor) -> tuple[Ten
     place = whole @ torch.tensor([4 * reach * reach, 2 * reach, 1], device=kinds.device)  # opposite shifts: minus it
     is_reversed = (pairs.senders < pairs.receivers) | ((low == high) & (place < 0))
     place = torch.where(is_reversed, -place, place) + 4 * reach**3
-    key = ((low * pairs.n_senders + high) * (8 * reach**3) + place) * (
-        int(kinds.max()) + 1 if len(kinds) else 1
-    ) + kinds
+    n_kinds = int(kinds.max()) + 1 if len(kinds) else 1
+    key = ((low * pairs.n_senders + high) * (8 * reach**3) + place) * n_kinds + kinds
     ordered, order = torch.sort(key, stable=True)
     is_second = ordered[1:] == ordered[:-1]
     return order[:-1][is_second], order[1:][is_second]

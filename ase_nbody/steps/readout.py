@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.kernels import node_code
@@ -82,7 +84,7 @@ class Shift(Step):
 
     @override
     def dual(self, atoms: DualAtoms) -> DualStep:
-        return _DualShift(self, atoms)
+        return DualShift(self, atoms)
 
     @override
     def up(self, w: StepWriter) -> None:
@@ -96,14 +98,32 @@ class Shift(Step):
         """Nothing: it does not depend on positions."""
 
 
-class _DualReadout(DualStep):
+class DualEnergies(DualStep):
+    """A step with tangents that adds to the energies what is linear in its vectors.
+
+    Attributes:
+        vectors: of the elements, (T, C).
+    """
+
+    vectors: Tensor
+
+    @abstractmethod
+    def derivatives(self, part: int) -> Tensor:
+        """Of each atom's energy by the vector of its element, or the tangents of these, (N, C)."""
+
+
+class _DualReadout(DualEnergies):
     """`Readout` with tangents."""
 
     def __init__(self, step: Readout, atoms: DualAtoms) -> None:
         self.step, self.atoms = step, atoms
         self.vectors = atoms.weights.vectors[step.weights]
         self.of_atoms = atoms.one_hot @ self.vectors  # (N, C)
-        self.scalars = atoms.states.full(step.source, 0)  # (2, N, C)
+        self.scalars = atoms.states.full(step.source, 0).parts  # (N, C) each
+
+    @override
+    def derivatives(self, part: int) -> Tensor:
+        return self.scalars[part]
 
     @override
     def fill(self, part: int) -> None:
@@ -124,18 +144,22 @@ class _DualReadout(DualStep):
 
     @override
     def gradients(self, found: Found) -> None:
-        values, tangents = self.scalars.unbind(0)
+        values, tangents = self.scalars
         by_atom = torch.addcmul(tangents, values, self.d_energies.unsqueeze(1))
         add_gradient(found, self.vectors, self.atoms.one_hot.t() @ by_atom)
 
 
-class _DualShift(DualStep):
+class DualShift(DualEnergies):
     """`Shift` with tangents, of which there are none."""
 
     def __init__(self, step: Shift, atoms: DualAtoms) -> None:
         self.atoms = atoms
         self.vectors = atoms.weights.vectors[step.weights]
         self.has_neighbours = atoms.pairs.receiver_offsets.diff() > 0
+
+    @override
+    def derivatives(self, part: int) -> Tensor:
+        return torch.full_like(self.atoms.energies, float(part == VALUES)).unsqueeze(1)
 
     @override
     def fill(self, part: int) -> None:

@@ -25,7 +25,6 @@ from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES
 from ase_nbody.kernels.edges import kept_edges
 from ase_nbody.kernels.workers import side_by_side, torch_threads
 from ase_nbody.nn.dual_edges import DualDirections
-from ase_nbody.nn.element_mixing import element_groups
 from ase_nbody.steps.description import Description
 from ase_nbody.steps.dual import DualAtoms, DualStates, DualStep
 from ase_nbody.steps.memory import SpareArenas
@@ -81,7 +80,6 @@ class TrainingPass:
             weights=network.weights,
             types=types,
             one_hot=functional.one_hot(types, n_types).to(self.vectors.dtype),
-            groups=element_groups(types, n_types),
             pairs=pairs,
             shifts=self._of_kept(graph.shifts),
             directions=directions,
