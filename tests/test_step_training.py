@@ -80,6 +80,35 @@ def sevennet(dtype: torch.dtype, **settings: object) -> Potential:
     return Potential(network, {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
 
 
+@pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])
+def test_energies_are_features_times_readouts(architecture: str) -> None:
+    """And their change along moves is the change of the features times the readouts."""
+    chosen = {"biases": True, "unit_vectors": False} if architecture == "sevennet" else {}
+    found = sevennet(torch.float64, **chosen) if chosen else potential(torch.float64, architecture=architecture)
+    graph = graph_of([*structures()[:2], structures()[3]], found)
+    network = found.network
+    displaced = torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    move = displaced[graph.edges.senders] - displaced[graph.edges.receivers]
+    features, changes, none = network.readout_features(graph, [move, torch.zeros_like(move)])
+    readouts = torch.cat([readout.detach().flatten() for readout in network.linear_readouts()])
+    made = network.trainable_gradients(graph)
+    assert made is not None
+    energies, along = (
+        torch.zeros(3, dtype=torch.float64).index_add(0, graph.structure, rows.detach())
+        for rows in (made.energies, (made.positions * displaced).sum(dim=1))
+    )
+    assert float(energies.abs().max()) > 1e-3 and float(along.abs().max()) > 1e-3
+    assert_close(features @ readouts, energies)
+    assert_close(changes @ readouts, along)
+    assert not bool(none.any())
+
+
+def test_networks_without_linear_readouts_have_no_features() -> None:
+    found = potential(torch.float64, architecture="nequip", readout_depth=1)
+    with pytest.raises(NotImplementedError, match="NequipNetwork has no linear readouts"):
+        found.network.readout_features(graph_of(structures()[:1], found), [])
+
+
 # --- lists that no architecture makes --------------------------------------------------------------------------------
 
 SCALAR = Irrep(0, 1)

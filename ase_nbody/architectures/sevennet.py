@@ -172,6 +172,10 @@ class SevenNetNetwork(SteppedNetwork):
         """Energies and gradients by compiled phases on the CPU."""
         return self._evaluation(self, graph, timings) if self.embedding.device.type == "cpu" else None
 
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """The readout."""
+        return [self.readout]
+
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
         return self._evaluation.work(self, graph) if self.embedding.device.type == "cpu" else None
