@@ -1,13 +1,29 @@
 """Harmonics and radial weights with tangents are those of the functions they stand for."""
 
+import copy
+
 import pytest
 import torch
+from ase import Atoms
+from ase.build import bulk
 from torch import Tensor
 
+from ase_nbody.graph import edge_vectors
 from ase_nbody.kernels.dual import TANGENTS, VALUES
 from ase_nbody.math import spherical_harmonics
-from ase_nbody.nn.dual_edges import DualDirections, DualRadial, RadialBasis, radial_basis
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.nn.dual_edges import DualDirections
+from ase_nbody.nn.dual_learned import LearnedLayers
 from ase_nbody.nn.radial import EdgeFunctions, LearnedRadial, edge_functions
+from ase_nbody.steps.memory import Arena, SpareArenas
+from ase_nbody.steps.radial import (
+    RadialEdges,
+    RadialNetwork,
+    RadialWeights,
+    SharedHidden,
+    SharedRows,
+    shared_rows,
+)
 
 CUTOFF = 4.0
 SCALE = 0.5
@@ -52,10 +68,6 @@ def network(dtype: torch.dtype, width: int, bias: float) -> LearnedRadial:
     return found
 
 
-def basis_of(distances: Tensor, types: Tensor, power: int) -> RadialBasis:
-    return radial_basis(distances, types, 3, cutoff=CUTOFF, envelope_power=power, n_bessel=5, scale=SCALE)
-
-
 def functions_of(distances: Tensor, types: Tensor, power: int) -> EdgeFunctions:
     vectors = distances.unsqueeze(1) * torch.tensor([[0.6, 0.8, 0.0]], dtype=distances.dtype)
     hot = torch.nn.functional.one_hot(types, 3).to(distances.dtype)
@@ -71,21 +83,70 @@ def test_radial_weights(width: int, bias: float, power: int, dtype: torch.dtype)
     types = torch.tensor([0, 2, 0, 2, 2, 0, 2, 0, 2])  # none of type 1
     moved, weights, changes = normal(9, dtype=dtype), *(normal(9, 8, seed=s, dtype=dtype) for s in (1, 2))
 
+    own = torch.arange(9)
     with torch.no_grad():
-        found = DualRadial(radial, basis_of(distances, types, power))
-        made = found.weights[1].clone()
-        found.weights[2] = weights
-        pulls = found.pull()
-        found.move(moved)
-        found.weights[1] = changes
+        layers = RadialNetwork(LearnedLayers(radial, power), radial.last, torch.tensor(SCALE))
+        hidden = SharedHidden(layers, RadialEdges(distances, types, SharedRows(own, own, own), Arena()))
+        found = RadialWeights(radial.last, hidden)
+        made = found.rows.values
+        found.pulls.copy_(weights)
+        found.pull()
+        hidden.move(moved)
+        found.move()
         by_parameters: dict[int, Tensor] = {}
-        found.gradients(by_parameters)
+        found.gradients(changes.clone(), by_parameters)
+        hidden.gradients(by_parameters)
 
     r = distances.clone().requires_grad_()
     expected = radial(functions_of(r, types, power)).flatten(1) * SCALE
     (slope,) = torch.autograd.grad((expected * weights).sum(), r, create_graph=True)
     assert_close(made, expected)
-    assert_close(pulls, slope)
+    assert_close(hidden.d_distances, slope)
+
+    def weights_at(t: Tensor) -> Tensor:
+        return radial(functions_of(t, types, power)).flatten(1) * SCALE
+
+    assert_close(found.rows.tangents, torch.autograd.functional.jvp(weights_at, distances, moved)[1])
     scalar = (expected * changes).sum() + (slope * moved).sum()
     for parameter, gradient in zip(radial.parameters(), torch.autograd.grad(scalar, radial.parameters()), strict=True):
         assert_close(by_parameters[id(parameter)], gradient)
+
+
+def test_opposite_edges_share_a_row() -> None:
+    """Also where an atom is its own neighbour, and through oblique cells; edges of other kinds stay alone."""
+    atoms = bulk("Cu") + Atoms("H", [[0.9, 0.3, 0.2]])
+    graph = neighbour_graph(atoms, 5.3, dtype=torch.float64)
+    edges, vectors = graph.edges, edge_vectors(graph)
+    kinds = 2 * (edges.receivers == 1) + (edges.senders == 1)
+    shared = shared_rows(edges, graph.shifts, kinds)
+    n_edges, n_rows = edges.n_edges, len(shared.first)
+    same = int((edges.senders == edges.receivers).sum())
+    assert n_rows == n_edges - same // 2 and 0 < same < n_edges
+    assert torch.equal(kinds[shared.first][shared.rows], kinds)
+    signed = vectors[shared.first][shared.rows]
+    assert bool(((signed == vectors).all(dim=1) | (signed == -vectors).all(dim=1)).all())
+    assert sorted(shared.slots.tolist()) == list(range(n_edges))
+    d_edges = normal(n_edges, 2)
+    expected = torch.zeros(n_rows, 2, dtype=torch.float64).index_add_(0, shared.rows, d_edges)
+    in_slots = torch.empty_like(d_edges).index_copy_(0, shared.slots, d_edges)
+    assert_close(shared.summed(in_slots), expected)
+    all_of_one = shared_rows(edges, graph.shifts, torch.zeros_like(kinds))
+    assert len(all_of_one.first) == n_edges // 2
+
+
+def test_memory_is_kept_until_its_user_is_gone() -> None:
+    class User:
+        """Of memory."""
+
+    like, spare = torch.zeros((), dtype=torch.float32), SpareArenas()
+    first, second = User(), User()
+    spare.take(first, like).empty(like, 40)
+    del first
+    arena = spare.take(second, like)
+    a, b = arena.empty(like, 3, 5), arena.empty(like, 7)
+    assert a.shape == (3, 5) and b.data_ptr() == a.data_ptr() + 16 * 4  # cut from what the first used
+    assert arena.empty(like, 100).shape == (100,)  # more than there is
+    assert spare.take(User(), like) is not arena
+    wider = spare.take(second, like.double())
+    assert wider.empty(like.double(), 2).dtype == torch.float64
+    assert not copy.deepcopy(spare)._spare

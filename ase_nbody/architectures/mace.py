@@ -139,6 +139,10 @@ class MaceNetwork(SteppedNetwork):
     def _layers(self) -> list[MaceLayer]:
         return [layer for layer in self.layers if isinstance(layer, MaceLayer)]
 
+    def _trained_steps(self) -> None:
+        """It is trained by autograd: symmetric contractions have no tangents of their own."""
+        return
+
     def step_weights(self) -> StepWeights:
         """Weights of these steps. Edges are of as many kinds as there are elements of senders, or pairs of elements."""
         count = len(self.settings.elements)

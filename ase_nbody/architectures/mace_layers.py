@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 import torch
 from ase.data import atomic_numbers, covalent_radii
@@ -11,13 +10,12 @@ from torch import Tensor, nn
 
 from ase_nbody.architectures.mace_radial import (
     ElementRadialNetwork,
-    RadialNetwork,
+    MaceRadial,
     density_hidden,
     random_matrix,
     weights_hidden,
 )
 from ase_nbody.architectures.mace_settings import SCALAR, MaceSettings, layer_shapes
-from ase_nbody.architectures.stepped import radial
 from ase_nbody.kernels import natural_irreps, product_table
 from ase_nbody.kernels.polynomials import basis, coefficients, terms
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
@@ -60,7 +58,7 @@ class MaceLayer(nn.Module):
         self.settings, self.shapes = settings, layer_shapes(settings, number)
         self.kind = settings.interaction_of(number)
         shapes, is_nonlinear = self.shapes, self.kind == "nonlinear"
-        network = ElementRadialNetwork if is_nonlinear else RadialNetwork
+        network = ElementRadialNetwork if is_nonlinear else MaceRadial
         self.radial = network(settings, settings.radial_widths, generator)
         columns = shapes.product.n_paths * shapes.edge_channels
         self.last = random_matrix(self.radial.rows, columns, generator)
@@ -204,10 +202,14 @@ def layer_weights(layer: MaceLayer, number: int, weights: StepWeights) -> None:
 def _radial(hidden: Hidden, last: Tensor, settings: MaceSettings) -> Radial:
     """Radial weights of all kinds of edges; tables are as fine as pairs of some elements, small to large, need."""
     if not settings.by_pair:
-        return radial(hidden, last, same_hidden=True)
+        return Radial(hidden, _shared(last), same_hidden=True)
     count = len(settings.elements)
     by_size = sorted(range(count), key=lambda number: covalent_radii[atomic_numbers[settings.elements[number]]])
     places = sorted({round(place) for place in torch.linspace(0, count - 1, SAMPLED).tolist()})
-    return replace(
-        radial(hidden, last, same_hidden=False), sampled=tuple(by_size[place] * (count + 1) for place in places)
-    )
+    sampled = tuple(by_size[place] * (count + 1) for place in places)
+    return Radial(hidden, _shared(last), sampled=sampled)
+
+
+def _shared(last: Tensor) -> Callable[[list[int]], Tensor]:
+    """The last matrix, the same for all kinds of edges."""
+    return lambda kinds: last.expand(len(kinds), *last.shape)

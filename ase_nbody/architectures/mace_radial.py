@@ -24,7 +24,7 @@ def random_matrix(rows: int, columns: int, generator: torch.Generator) -> nn.Par
     return nn.Parameter(torch.randn(rows, columns, generator=generator, dtype=torch.float32) / rows**0.5)
 
 
-class RadialNetwork(nn.Module):
+class MaceRadial(nn.Module):
     """Hidden layers of silu between matrices, functions of the distance only or through Agnesi's transform.
 
     Args:
@@ -69,7 +69,7 @@ class ElementRadialNetwork(nn.Module):
         )
 
     def layers(self, distances: Tensor, kinds: list[int]) -> Tensor:
-        """As those of `RadialNetwork`, and a last column of ones."""
+        """As those of `MaceRadial`, and a last column of ones."""
         receivers, senders = _elements(kinds, self.settings)
         values = basis(distances, kinds, self.settings)
         for number, matrix in enumerate(self.hidden):
@@ -81,7 +81,7 @@ class ElementRadialNetwork(nn.Module):
         return torch.cat([values, torch.ones_like(values[..., :1])], dim=2)
 
 
-def weights_hidden(network: RadialNetwork | ElementRadialNetwork) -> Hidden:
+def weights_hidden(network: MaceRadial | ElementRadialNetwork) -> Hidden:
     """Hidden layers of radial weights, with their envelope."""
 
     def hidden(distances: Tensor, kinds: list[int], piece: int) -> Tensor:
@@ -90,7 +90,7 @@ def weights_hidden(network: RadialNetwork | ElementRadialNetwork) -> Hidden:
     return hidden
 
 
-def density_hidden(network: RadialNetwork | ElementRadialNetwork, last: Tensor) -> Hidden:
+def density_hidden(network: MaceRadial | ElementRadialNetwork, last: Tensor) -> Hidden:
     """tanh(x^2) of a network's number x, with their envelope: what a neighbour adds to the density."""
 
     def hidden(distances: Tensor, kinds: list[int], piece: int) -> Tensor:

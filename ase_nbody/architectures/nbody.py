@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from ase_nbody.architectures.base import Architecture, Gradients, Work
 from ase_nbody.architectures.evaluation import CompiledEvaluation
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork, NBodySettings, level_shapes
-from ase_nbody.architectures.nbody_readouts import readout_features
 from ase_nbody.architectures.nbody_splines import NBodySplines
 from ase_nbody.architectures.nbody_steps import describe, weights_of_steps
-from ase_nbody.architectures.nbody_training import NBodyTraining
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import Irreps
 from ase_nbody.kernels.backends import of_device
@@ -37,7 +35,7 @@ class NBodyNetwork(GatedNetwork):
         super().__init__(settings, generator)
         self._forces = CompiledEvaluation()
         self._splines = NBodySplines()
-        self._training: NBodyTraining | None = None
+        self._described: Description | None = None
 
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,)."""
@@ -49,7 +47,9 @@ class NBodyNetwork(GatedNetwork):
 
     def description(self) -> Description | None:
         """Steps of practical networks; strict ones, fragments and eq. 12 are evaluated by autograd."""
-        return describe(self) if self._is_practical() else None
+        if self._described is None and self._is_practical():
+            self._described = describe(self)
+        return self._described
 
     def step_weights(self) -> StepWeights:
         """Weights of these steps."""
@@ -74,21 +74,9 @@ class NBodyNetwork(GatedNetwork):
             return None
         return self._forces.work(self, graph)
 
-    def trainable_gradients(self, graph: Graph) -> Gradients | None:
-        """Energies and gradients by passes written by hand, on the CPU and for practical networks."""
-        if self.embedding.device.type != "cpu" or not self._is_practical():
-            return None
-        if self._training is None:
-            self._training = NBodyTraining(self)
-        return self._training(self, graph)
-
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout of every level of practical networks: a level's energies are its invariant states times it."""
         return [cast("Gate", gate).readout for gate in self.gates] if self._is_practical() else []
-
-    def readout_features(self, graph: Graph, moves: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Invariant states summed over the atoms of each element, and their tangents, on the CPU."""
-        return readout_features(self, graph, moves)
 
     def scheme(self, graph: Graph) -> CompositionScheme:
         """The composition scheme of a graph."""

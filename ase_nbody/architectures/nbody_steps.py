@@ -13,6 +13,7 @@ from torch.nn import functional
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.nn.dual_learned import LearnedLayers
 from ase_nbody.nn.gates import LearnedAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
@@ -29,6 +30,7 @@ from ase_nbody.steps import (
     StepWeights,
     shape,
 )
+from ase_nbody.steps.radial import RadialNetwork
 
 
 def describe(network: GatedNetwork) -> Description:
@@ -87,16 +89,18 @@ def weights_of_steps(network: GatedNetwork) -> StepWeights:
     """What the parameters are for these steps."""
     settings = network.settings
     weights = StepWeights(torch.arange(len(settings.elements) ** 2))
-    weights.vectors["embedding"] = network.embedding.detach()
+    weights.vectors["embedding"] = network.embedding
     for number, gate in enumerate(gates_of(network)):
-        weights.vectors[f"readout{number}"] = gate.readout.detach()
-        weights.vectors[f"own_scale{number}"] = gate.own_scale.detach()
+        weights.vectors[f"readout{number}"] = gate.readout
+        weights.vectors[f"own_scale{number}"] = gate.own_scale
         for name, mixing in _mixings(gate).items():
             for irrep, matrix in mixing.weights.items():
-                weights.matrices[f"{name}{number}_{irrep}"] = matrix.detach()
+                weights.matrices[f"{name}{number}_{irrep}"] = matrix
         learned = radial_of(gate)
-        last = learned.last.detach().double() * gate.average_neighbours**-0.5
-        weights.radial[f"radial{number}"] = radial(_Hidden(learned, settings.envelope_power), last, same_hidden=False)
+        factor = torch.tensor(gate.average_neighbours**-0.5, dtype=torch.float64)
+        layers = RadialNetwork(LearnedLayers(learned, settings.envelope_power), learned.last, factor)
+        hidden = _Hidden(learned, settings.envelope_power)
+        weights.radial[f"radial{number}"] = radial(hidden, layers, same_hidden=False)
     return weights
 
 
@@ -134,7 +138,7 @@ class _Hidden:
     def __call__(self, distances: Tensor, pairs: list[int], piece: int) -> Tensor:
         """Of distances (R,), (R, pairs, H)."""
         radial = self._radial
-        weights = {name: p.detach().double() for name, p in radial.named_parameters()}
+        weights = {name: p.double() for name, p in radial.named_parameters()}
         first = weights["first"].view(len(radial.first_bias), radial.n_bessel, -1)[pairs]
         bias = weights["first_bias"][pairs]
         orders = torch.arange(1, radial.n_bessel + 1, dtype=torch.float64)

@@ -90,6 +90,10 @@ class NequipNetwork(SteppedNetwork):
         """Energies and gradients by compiled phases on the CPU."""
         return self._evaluation(self, graph, timings) if self._is_compiled() else None
 
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """The readout, where it has no hidden layers."""
+        return list(self.readout.weights) if self.settings.readout_depth == 0 else []
+
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
         return self._evaluation.work(self, graph) if self._is_compiled() else None

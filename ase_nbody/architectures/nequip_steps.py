@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.math.radial import polynomial_envelope, polynomial_envelope_slope, smooth_envelope
+from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS, NequipInteraction
 from ase_nbody.steps import (
     Activate,
@@ -28,6 +29,7 @@ from ase_nbody.steps import (
     StepWeights,
     shape,
 )
+from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.weights import Hidden
 
 _SCALAR = SCALARS[0]
@@ -41,7 +43,7 @@ def has_steps(settings: NequipSettings) -> bool:
 def describe(settings: NequipSettings, parts: NequipParts) -> Description:
     """Steps of a network that `has_steps`."""
     layers, scales = parts.layers, parts.neighbour_scales
-    by_kind = bool((scales != scales[0]).any())
+    by_kind = _differ(scales)
     shapes: dict[str, Shape] = {"leaves": shape(SCALARS, layers[0].shape.channels)}
     steps: list[Step] = [Embed("leaves", "embedding")]
     for number, layer in enumerate(layers):
@@ -100,39 +102,52 @@ def _readout(settings: NequipSettings, parts: NequipParts, source: str, shapes: 
 
 def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeights:
     """What the parameters are for these steps. Edges are of as many kinds as there are elements of senders."""
-    n_types, embedding = len(settings.elements), parts.embedding.detach()
-    weights = StepWeights(torch.arange(n_types**2) % n_types)
+    n_types, embedding, scales = len(settings.elements), parts.embedding, parts.neighbour_scales
+    weights = StepWeights(torch.arange(n_types**2, device=embedding.device) % n_types)
     weights.vectors["embedding"] = embedding
+    factors = scales if _differ(scales) else scales[0]
+    orders = torch.arange(1, settings.bessel_functions + 1, dtype=embedding.dtype, device=embedding.device)
+    roots, envelope = orders * (math.pi / settings.cutoff), _sloped_envelope(settings)
     for number, layer in enumerate(parts.layers):
         mixings = {"before": layer.before, "after": layer.after, "after_gates": layer.after_gates}
         for name, mixing in mixings.items():
             for irrep, matrix in {} if mixing is None else mixing.weights.items():
-                weights.matrices[f"{name}{number}_{irrep}"] = matrix.detach()
+                weights.matrices[f"{name}{number}_{irrep}"] = matrix
         for name, own in {"own": layer.own, "own_gates": layer.own_gates}.items():
             for irrep, matrix in {} if own is None else own.weights.items():
-                by_element = torch.einsum("tv,uvw->tuw", embedding, matrix.detach())
-                weights.matrices[f"{name}{number}_{irrep}"] = by_element
-        matrices = list(layer.radial.weights)
-        hidden = _hidden(matrices[:-1], settings.cutoff, settings.bessel_functions, settings.envelope_power)
-        weights.radial[f"radial{number}"] = radial(
-            hidden, matrices[-1].detach().double(), parts.neighbour_scales.double(), same_hidden=True
-        )
-    *inner, last = (matrix.detach() for matrix in parts.readout.weights)
+                weights.matrices[f"{name}{number}_{irrep}"] = torch.einsum("tv,uvw->tuw", embedding, matrix)
+        *inner, last = layer.radial.weights
+        layers = PerceptronLayers(roots, settings.cutoff, envelope, inner, gain=1.0)
+        hidden = _hidden(inner, settings.cutoff, settings.bessel_functions, settings.envelope_power)
+        network = RadialNetwork(layers, last, factors)
+        weights.radial[f"radial{number}"] = radial(hidden, network, same_hidden=True)
+    *inner, last = parts.readout.weights
     weights.matrices |= {f"readout{number}_{_SCALAR}": matrix for number, matrix in enumerate(inner)}
     weights.vectors["energies"] = parts.energy_scales.unsqueeze(1) * last[:, 0]
     return weights
 
 
-def _hidden(matrices: Sequence[nn.Parameter], cutoff: float, n_bessel: int, envelope_power: int) -> Hidden:
+def _differ(scales: Tensor) -> bool:
+    """Whether elements have different factors."""
+    return bool((scales != scales[0]).any())
+
+
+def _sloped_envelope(settings: NequipSettings) -> SlopedEnvelope:
+    """The envelope with its slope."""
+    cutoff, power = settings.cutoff, settings.envelope_power
+    return lambda r: (polynomial_envelope(r, cutoff, power), polynomial_envelope_slope(r, cutoff, power))
+
+
+def _hidden(matrices: Sequence[Tensor], cutoff: float, n_bessel: int, envelope_power: int) -> Hidden:
     """The last hidden layer of a radial network, the same for all kinds of edges."""
-    orders = torch.arange(1, n_bessel + 1, dtype=torch.float64)
 
     def hidden(distances: Tensor, kinds: list[int], piece: int) -> Tensor:
         r = distances.unsqueeze(1)
+        orders = torch.arange(1, n_bessel + 1, dtype=torch.float64, device=r.device)
         layer: Tensor = orders * (2 * math.pi / cutoff**2) * torch.sinc(r * orders / cutoff)
         layer = layer * smooth_envelope(r, cutoff, envelope_power)
         for matrix in matrices:
-            layer = functional.silu(layer @ matrix.detach().double())
+            layer = functional.silu(layer @ matrix.double())
         return layer.unsqueeze(1).expand(-1, len(kinds), -1)
 
     return hidden

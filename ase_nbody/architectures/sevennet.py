@@ -28,8 +28,9 @@ from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
 from ase_nbody.kernels import edge_list
 from ase_nbody.math import spherical_harmonics
-from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.math.radial import polynomial_envelope_slope, smooth_envelope
 from ase_nbody.nn.active_edges import active_edges
+from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
 from ase_nbody.steps import (
     Description,
@@ -120,11 +121,14 @@ class SevenNetNetwork(SteppedNetwork):
         """Weights of these steps. Edges are of as many kinds as there are elements of senders."""
         n_types = len(self.settings.elements)
         weights = StepWeights(torch.arange(n_types**2, device=self.embedding.device) % n_types)
-        powers = 0 if self.settings.unit_vectors else self.settings.max_degree + 1
+        powers, envelope = 0 if self.settings.unit_vectors else self.settings.max_degree + 1, self._sloped_envelope()
         weights.vectors["embedding"] = self.embedding
         weights.vectors["energies"] = self.energy_scales.unsqueeze(1) * self.readout[:, 0]
         for number, layer in enumerate(self._layers()):
-            layer_weights(layer, number, weights, self._hidden(layer), self.message_factors[number], powers)
+            layers = PerceptronLayers(
+                self.roots, self.settings.cutoff, envelope, list(layer.hidden), gain=E3NN_SILU_GAIN, powers=powers
+            )
+            layer_weights(layer, number, weights, self._hidden(layer), layers, self.message_factors[number])
         weights.vectors["isolated"] = -self._isolated_energies(weights).unsqueeze(1)
         return weights
 
@@ -139,6 +143,14 @@ class SevenNetNetwork(SteppedNetwork):
         energies = self.embedding.new_zeros(len(types))
         atoms = StepAtoms(dict(shapes), weights, types, pairs, distances, harmonics, energies, description.breaks)
         return forward(description, atoms)
+
+    def _sloped_envelope(self) -> SlopedEnvelope:
+        """The envelope with its slope."""
+        settings = self.settings
+        if settings.envelope == "xplor":
+            return lambda r: _sloped_xplor(r, settings.envelope_start or 0.0, settings.cutoff)
+        cutoff, power = settings.cutoff, settings.envelope_power
+        return lambda r: (smooth_envelope(r, cutoff, power), polynomial_envelope_slope(r, cutoff, power))
 
     def _hidden(self, layer: SevenNetLayer) -> Hidden:
         """The last hidden layer of a radial network, the same for all kinds of edges."""
@@ -160,6 +172,10 @@ class SevenNetNetwork(SteppedNetwork):
         """Energies and gradients by compiled phases on the CPU."""
         return self._evaluation(self, graph, timings) if self.embedding.device.type == "cpu" else None
 
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """The readout."""
+        return [self.readout]
+
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
         return self._evaluation.work(self, graph) if self.embedding.device.type == "cpu" else None
@@ -173,6 +189,15 @@ def _envelope(r: Tensor, settings: SevenNetSettings, piece: int) -> Tensor:
         return torch.ones_like(r)
     squared, start, end = r.square(), (settings.envelope_start or 0.0) ** 2, settings.cutoff**2
     return (end - squared) ** 2 * (end + 2 * squared - 3 * start) / (end - start) ** 3
+
+
+def _sloped_xplor(r: Tensor, start: float, cutoff: float) -> tuple[Tensor, Tensor]:
+    """HOOMD's XPLOR envelope up to the cutoff, and its slope, 1/angstrom."""
+    squared, begin, end = r.square(), start**2, cutoff**2
+    values = (end - squared) ** 2 * (end + 2 * squared - 3 * begin) / (end - begin) ** 3
+    slopes = 12 * r * (end - squared) * (begin - squared) / (end - begin) ** 3
+    inside = r < start
+    return torch.where(inside, 1.0, values), torch.where(inside, 0.0, slopes)
 
 
 ARCHITECTURE = Architecture(

@@ -14,8 +14,10 @@ from torch.nn import functional
 from ase_nbody.architectures.base import NetworkSettings
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.kernels import Irrep, Irreps, ProductTable, natural_irreps, product_table
+from ase_nbody.nn.dual_perceptron import PerceptronLayers
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS
 from ase_nbody.steps import Activate, ActivationFunction, Block, Contract, Embed, Mix, Shape, Step, StepWeights
+from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.shapes import parse_shape
 from ase_nbody.steps.weights import Hidden
 
@@ -155,20 +157,21 @@ def layer_steps(
 
 
 def layer_weights(
-    layer: SevenNetLayer, number: int, weights: StepWeights, hidden: Hidden, factor: Tensor, powers: int
+    layer: SevenNetLayer, number: int, weights: StepWeights, hidden: Hidden, layers: PerceptronLayers, factor: Tensor
 ) -> None:
     """Put the weights of one layer's steps among the others.
 
-    `factor` multiplies its messages; `powers` of the distance stand side by side in the hidden layer, or none.
+    `hidden` and `layers` are its hidden layers, and `factor` multiplies its messages.
     """
     n_types = round(len(weights.kind_of_pair) ** 0.5)
     scalars = layer.shape_out[0].columns
     for block in layer.sources:
         irrep = str(block.irrep)
-        last = layer.last[irrep].double() * factor.double()
-        if powers:
-            last = _by_degree(last, layer.tables[block.irrep], powers)
-        weights.radial[f"radial{number}_{irrep}"] = radial(hidden, last, same_hidden=True)
+        last: Tensor = layer.last[irrep]
+        if layers.powers:
+            last = _by_degree(last, layer.tables[block.irrep], layers.powers)
+        network = RadialNetwork(layers, last, factor)
+        weights.radial[f"radial{number}_{irrep}"] = radial(hidden, network, same_hidden=True)
         weights.matrices[f"before{number}_{irrep}"] = layer.before[irrep]
     for name, matrix in layer.after.items():
         source, _, irrep = name.partition("_")

@@ -27,6 +27,18 @@ def silu(w: Builder, x: Vector) -> tuple[Vector, Vector]:
     return value, w.fused(value, one_minus(w, gate), gate)
 
 
+def curvature(w: Builder, name: ActivationName, x: Vector) -> Vector:
+    """Second derivative of a function."""
+    return {"silu": silu_curvature, "tanh": _tanh_curvature, "mish": _mish_curvature}[name](w, x)
+
+
+def silu_curvature(w: Builder, x: Vector) -> Vector:
+    """(1 - s) (2 s + x s (1 - 2 s))."""
+    gate = sigmoid(w, x)
+    twice = w.multiply(gate, w.vector(2.0))
+    return w.multiply(one_minus(w, gate), w.fused(w.multiply(x, gate), one_minus(w, twice), twice))
+
+
 def _tanh(w: Builder, x: Vector) -> tuple[Vector, Vector]:
     """2 s(2 x) - 1 and its slope 1 - tanh^2."""
     twice = w.multiply(sigmoid(w, w.multiply(x, w.vector(2.0))), w.vector(2.0))
@@ -34,8 +46,29 @@ def _tanh(w: Builder, x: Vector) -> tuple[Vector, Vector]:
     return value, one_minus(w, w.multiply(value, value))
 
 
+def _tanh_curvature(w: Builder, x: Vector) -> Vector:
+    """-2 tanh (1 - tanh^2)."""
+    value, slope = _tanh(w, x)
+    return w.multiply(w.multiply(value, w.vector(-2.0)), slope)
+
+
 def _mish(w: Builder, x: Vector) -> tuple[Vector, Vector]:
-    """The function x tanh(ln(1 + e^x)) = x t with t = (q^2 - 1) / (q^2 + 1), q = 1 + e^x; slope t + x s (1 - t^2).
+    """The function x tanh(ln(1 + e^x)) = x t and its slope t + x s (1 - t^2)."""
+    t = _tanh_of_softplus(w, x)
+    curved = w.multiply(w.multiply(x, sigmoid(w, x)), one_minus(w, w.multiply(t, t)))
+    return w.multiply(x, t), w.add(t, curved)
+
+
+def _mish_curvature(w: Builder, x: Vector) -> Vector:
+    """With the letters of `_mish`: s (1 - t^2) (2 + x (1 - s - 2 t s))."""
+    t, gate = _tanh_of_softplus(w, x), sigmoid(w, x)
+    inner = w.fused(w.multiply(t, gate), w.vector(-2.0), one_minus(w, gate))
+    slope = w.multiply(gate, one_minus(w, w.multiply(t, t)))
+    return w.multiply(slope, w.fused(x, inner, w.vector(2.0)))
+
+
+def _tanh_of_softplus(w: Builder, x: Vector) -> Vector:
+    """tanh(ln(1 + e^x)) = (q^2 - 1) / (q^2 + 1), q = 1 + e^x.
 
     Written with e^-|x|, since e^2x has no place among single-precision numbers from x = 44 on.
     """
@@ -44,9 +77,7 @@ def _mish(w: Builder, x: Vector) -> tuple[Vector, Vector]:
     t_above = w.divide(above, w.fused(w.multiply(small, small), w.vector(2.0), above))
     below = w.multiply(small, w.add(small, w.vector(2.0)))  # for x < 0: t = below / (below + 2)
     t_below = w.divide(below, w.add(below, w.vector(2.0)))
-    t = w.positive_or(x, t_above, t_below)
-    curved = w.multiply(w.multiply(x, sigmoid(w, x)), one_minus(w, w.multiply(t, t)))
-    return w.multiply(x, t), w.add(t, curved)
+    return w.positive_or(x, t_above, t_below)
 
 
 def _sigmoid(w: Builder, x: Vector) -> tuple[Vector, Vector]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder, Rows
-from ase_nbody.kernels.operands import RECEIVING, SENDING, Operands
+from ase_nbody.kernels.operands import SENDING, Operands
 from ase_nbody.kernels.signature import WRITE, Signature
 from ase_nbody.kernels.tables import ProductTable, entries
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
@@ -62,6 +62,16 @@ def write_couplings(w: Builder, edges: EdgeTable, harmonics: ScalarPointer, slot
         w.store_scalar(total, w.offset(slots, coupling))
 
 
+def radial_row(w: Builder, e: Index) -> Index:
+    """Row of an edge's radial weights."""
+    return w.integer("rows", e) if "rows" in w.signature.arguments else e
+
+
+def radial_slot(w: Builder, e: Index) -> Index:
+    """Row of an edge's gradients by its radial weights."""
+    return w.integer("slots", e) if "slots" in w.signature.arguments else e
+
+
 def load_coupling(w: Builder, slots: ScalarPointer, coupling: int) -> Vector:
     """One coupling of the edge at hand, for all channels."""
     return w.broadcast(w.load_scalar(w.offset(slots, coupling)))
@@ -93,11 +103,11 @@ def clear_rows(w: Builder, rows: Rows) -> None:
             w.store(w.zero(), w.at(rows, component, k))
 
 
-def messages(table: ProductTable, settings: KernelSettings) -> Builder:
+def messages(table: ProductTable, settings: KernelSettings, *, shared: bool = False) -> Builder:
     """dS/dG: messages summed over the children of each receiver."""
     edges = EdgeTable(table)
-    has = Operands(table, settings)
-    signature = Signature(RECEIVING, has.edges(), has.output("summed", "receivers", WRITE))
+    has = Operands(table, settings, shared=shared)
+    signature = Signature(has.receiving(), has.edges(), has.output("summed", "receivers", WRITE))
     w = Builder("messages", settings, signature)
     slots = w.scratch(len(edges.terms), Scalar)
     with w.loop(w.begin, w.end) as n:
@@ -105,7 +115,7 @@ def messages(table: ProductTable, settings: KernelSettings) -> Builder:
         clear_rows(w, out)
         with w.edges("offsets", n) as e:
             state = w.rows("states", w.integer("senders", e))
-            radial = w.rows("radial", e)
+            radial = w.rows("radial", radial_row(w, e))
             write_couplings(w, edges, w.row("harmonics", e), slots)
             with w.channels() as k:
                 for path, groups in enumerate(edges.groups):
@@ -119,11 +129,11 @@ def messages(table: ProductTable, settings: KernelSettings) -> Builder:
     return w
 
 
-def tangent_messages(table: ProductTable, settings: KernelSettings) -> Builder:
+def tangent_messages(table: ProductTable, settings: KernelSettings, *, shared: bool = False) -> Builder:
     """Change of `messages` along a tangent of states, harmonics and radial weights."""
     edges = EdgeTable(table)
-    has = Operands(table, settings)
-    signature = Signature(RECEIVING, has.edges(), has.edges("t_"), has.output("summed", "receivers", WRITE))
+    has = Operands(table, settings, shared=shared)
+    signature = Signature(has.receiving(), has.edges(), has.edges("t_"), has.output("summed", "receivers", WRITE))
     w = Builder("tangent_messages", settings, signature)
     slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
     with w.loop(w.begin, w.end) as n:
@@ -132,7 +142,8 @@ def tangent_messages(table: ProductTable, settings: KernelSettings) -> Builder:
         with w.edges("offsets", n) as e:
             sender = w.integer("senders", e)
             state, t_state = (w.rows(s, sender) for s in ("states", "t_states"))
-            radial, t_radial = (w.rows(r, e) for r in ("radial", "t_radial"))
+            row = radial_row(w, e)
+            radial, t_radial = (w.rows(r, row) for r in ("radial", "t_radial"))
             write_couplings(w, edges, w.row("harmonics", e), slots)
             write_couplings(w, edges, w.row("t_harmonics", e), t_slots)
             with w.channels() as k:
@@ -158,11 +169,11 @@ def add_to_rows(w: Builder, row: Rows, sums: Sums, k: Index) -> None:
             w.store(w.add(w.load(pointer), total), pointer)
 
 
-def gradients(table: ProductTable, settings: KernelSettings) -> Builder:
+def gradients(table: ProductTable, settings: KernelSettings, *, shared: bool = False) -> Builder:
     """dS/dpsi, dS/dY and dS/dR for the edges of each sender."""
     edges = EdgeTable(table)
-    has = Operands(table, settings)
-    signature = Signature(SENDING, has.edges(), has.output("upstream", "receivers"), has.edge_gradients())
+    has = Operands(table, settings, shared=shared)
+    signature = Signature(has.sending(), has.edges(), has.output("upstream", "receivers"), has.edge_gradients())
     w = Builder("gradients", settings, signature)
     slots = w.scratch(len(edges.terms), Scalar)
     totals = w.scratch(table.n_second, Vector)
@@ -172,7 +183,7 @@ def gradients(table: ProductTable, settings: KernelSettings) -> Builder:
         with w.edges("offsets", s) as i:
             e = w.integer("order", i)
             upstream = w.rows("upstream", w.integer("receivers", e))
-            radial, d_radial = (w.rows(r, e) for r in ("radial", "d_radial"))
+            radial, d_radial = w.rows("radial", radial_row(w, e)), w.rows("d_radial", radial_slot(w, e))
             write_couplings(w, edges, w.row("harmonics", e), slots)
             _clear_totals(w, totals, table.n_second)
             with w.channels() as k:

@@ -8,13 +8,13 @@ loss that depends on pulls is evaluated in between: values, pulls, then tangents
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import cpu, cpu_code, dual_code, product_code
+from ase_nbody.kernels import cpu, dual_code, product_code
 from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.kernels.tables import ProductTable, entries
 
@@ -23,21 +23,44 @@ VALUES, TANGENTS = 0, 1
 CHANGES, PULLS = 0, 1
 
 
+class DualArray:
+    """Values and tangents of one irrep, or changes and pulls, as one array and apart.
+
+    Args:
+        both: (2, rows, columns).
+    """
+
+    __slots__ = "both", "parts"
+
+    def __init__(self, both: Tensor) -> None:
+        self.both = both
+        self.parts = both.unbind(0)
+
+
 class Dual:
     """Values and tangents, or changes and pulls.
 
     Args:
-        both: (2, rows, columns) for each irrep.
+        arrays: of each irrep.
     """
 
-    def __init__(self, both: Sequence[Tensor]) -> None:
-        self.both = both
-        unbound = [array.unbind(0) for array in both]
-        self.parts = [values for values, _ in unbound], [tangents for _, tangents in unbound]
+    def __init__(self, arrays: Sequence[DualArray]) -> None:
+        self.arrays = arrays
+        self.parts = [array.parts[0] for array in arrays], [array.parts[1] for array in arrays]
+
+    @classmethod
+    def of(cls, tensors: Iterable[Tensor]) -> Dual:
+        """Of (2, rows, columns) for each irrep."""
+        return cls([DualArray(tensor) for tensor in tensors])
+
+    @property
+    def both(self) -> list[Tensor]:
+        """(2, rows, columns) for each irrep."""
+        return [array.both for array in self.arrays]
 
     def like(self) -> Dual:
         """Another one of the same shape, not filled in."""
-        return Dual([torch.empty_like(array) for array in self.both])
+        return Dual.of(torch.empty_like(array.both) for array in self.arrays)
 
 
 @dataclass(frozen=True)
@@ -61,12 +84,29 @@ class Batch:
 
     def dual(self, components: Components) -> Dual:
         """A state of so many components, not filled in."""
-        return Dual([self.like.new_empty(2, self.nodes * d, paths * self.channels) for d, paths in components])
+        return Dual.of(self.like.new_empty(2, self.nodes * d, paths * self.channels) for d, paths in components)
 
     def output(self, table: ProductTable) -> Dual:
         """An output of a product, not filled in."""
         irreps = zip(table.output_irreps, table.output_multiplicities, strict=True)
         return self.dual([(irrep.dimension, paths) for irrep, paths in irreps])
+
+
+@dataclass(frozen=True)
+class RadialRows:
+    """Radial weights, of which edges of one distance and kind share a row.
+
+    Attributes:
+        values: (R, paths C).
+        tangents: (R, paths C).
+        rows: of each edge, (E,) int64.
+        slots: where its gradients by them are written, (E,) int64, all different and below E.
+    """
+
+    values: Tensor
+    tangents: Tensor
+    rows: Tensor
+    slots: Tensor
 
 
 class Contraction:
@@ -77,55 +117,60 @@ class Contraction:
         table: product of states and harmonics.
         states: of the children.
         harmonics: (2, E, M).
-        radial: three arrays (3, E, paths C): tangents, then values, in whose place changes are written, then pulls.
+        radial: radial weights of the edges.
     """
 
-    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: Tensor) -> None:
+    def __init__(self, batch: Batch, table: ProductTable, states: Dual, harmonics: Dual, radial: RadialRows) -> None:
         self.batch, self.table = batch, table
         self.states, self.harmonics = states, harmonics
-        t_radial, values, d_radial = radial.unbind(0)
-        self.radial, self.d_radial = ([values], [t_radial]), ([values], [d_radial])
+        self.radial = radial
         self.summed = batch.output(table)
         self.d_states = states.like()
 
     def fill(self, part: int) -> None:
         """Make values or tangents of `summed`."""
         if part == VALUES:
-            self._receive(cpu_code.messages, {**self._values(), "summed": self.summed.parts[VALUES]}, 1.0)
+            self._receive(dual_code.shared_messages, {**self._values(), "summed": self.summed.parts[VALUES]}, 1.0)
         else:
             arguments = {**self._values(), **self._tangents(), "summed": self.summed.parts[TANGENTS]}
-            self._receive(cpu_code.tangent_messages, arguments, 3.0)
+            self._receive(dual_code.shared_tangent_messages, arguments, 3.0)
 
-    def pull(self, upstream: Dual) -> Tensor:
-        """Make the pulls of `d_states` and `d_radial` from those of `summed`; pulls of the harmonics, (E, M)."""
+    def pull(self, upstream: Dual, d_radial: Tensor) -> Tensor:
+        """Make the pulls of `d_states` and radial weights from those of `summed`; pulls of the harmonics, (E, M).
+
+        Args:
+            upstream: gradients by `summed`.
+            d_radial: where those by radial weights are written, (E, paths C).
+        """
         d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
         arguments = {**self._values(), "upstream": upstream.parts[PULLS]}
-        results = {"d_states": self.d_states.parts[PULLS], "d_radial": self.d_radial[PULLS]}
-        self._send(cpu_code.gradients, {**arguments, **results, "d_harmonics": d_harmonics}, 2.0)
+        results = {"d_states": self.d_states.parts[PULLS], "d_radial": [d_radial]}
+        self._send(dual_code.shared_gradients, {**arguments, **results, "d_harmonics": d_harmonics}, 2.0)
         return d_harmonics
 
-    def change(self, upstream: Dual) -> None:
-        """Make the changes of `d_states` and `d_radial` from changes and pulls of `summed`, as the last step."""
+    def change(self, upstream: Dual, d_radial: Tensor) -> None:
+        """Make the changes of `d_states` and of the radial weights from changes and pulls of `summed`, likewise."""
         values = {**self._values(), "upstream": upstream.parts[PULLS]}
         tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
-        results = {"d_states": self.d_states.parts[CHANGES], "d_radial": self.d_radial[CHANGES]}
+        results = {"d_states": self.d_states.parts[CHANGES], "d_radial": [d_radial]}
         self._send(dual_code.changes, {**values, **tangents, **results}, 4.0)
 
-    def _values(self) -> dict[str, list[Tensor]]:
+    def _values(self) -> dict[str, Tensor | list[Tensor]]:
         states, harmonics = self.states.parts[VALUES], self.harmonics.parts[VALUES]
-        return {"states": states, "harmonics": harmonics, "radial": self.radial[VALUES]}
+        return {"states": states, "harmonics": harmonics, "radial": [self.radial.values]}
 
     def _tangents(self) -> dict[str, list[Tensor]]:
         states, harmonics = self.states.parts[TANGENTS], self.harmonics.parts[TANGENTS]
-        return {"t_states": states, "t_harmonics": harmonics, "t_radial": self.radial[TANGENTS]}
+        return {"t_states": states, "t_harmonics": harmonics, "t_radial": [self.radial.tangents]}
 
     def _receive(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
         nodes, lists = cpu.receivers(self.batch.edges)
-        self._run(code, nodes, {**arguments, **lists}, cost)
+        self._run(code, nodes, {**arguments, **lists, "rows": self.radial.rows}, cost)
 
     def _send(self, code: cpu.Code, arguments: cpu.Arguments, cost: float) -> None:
         nodes, lists = cpu.senders(self.batch.edges)
-        self._run(code, nodes, {**arguments, **lists}, cost)
+        places: dict[str, Tensor | list[Tensor]] = {"rows": self.radial.rows, "slots": self.radial.slots}
+        self._run(code, nodes, {**arguments, **lists, **places}, cost)
 
     def _run(self, code: cpu.Code, nodes: cpu.Nodes, arguments: cpu.Arguments, cost: float) -> None:
         work = cost * self.batch.edges.n_edges * len(entries(self.table)) * self.batch.channels
@@ -155,9 +200,9 @@ class NodeProduct:
             arguments = {**self._values(), **self._tangents(), "product": self.product.parts[TANGENTS]}
             self._run(product_code.product_tangents, arguments, 2.0)
 
-    def add_gradients(self, part: int, upstream: Dual, d_first: Dual, d_second: Dual) -> None:
+    def add_gradients(self, part: int, upstream: Dual, d_first: list[Tensor], d_second: list[Tensor]) -> None:
         """Add to pulls or changes of the factors, perhaps the same, what comes from those of `product`."""
-        results = {"d_first": d_first.parts[part], "d_second": d_second.parts[part]}
+        results = {"d_first": d_first, "d_second": d_second}
         arguments = {**self._values(), "upstream": upstream.parts[PULLS], **results}
         if part == PULLS:
             self._run(dual_code.added_product_gradients, arguments, 2.0)

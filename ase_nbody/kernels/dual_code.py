@@ -11,14 +11,19 @@ from ase_nbody.kernels.cpu_code import (
     Sums,
     add_to_rows,
     clear_rows,
+    gradients,
     load_components,
     load_some,
+    messages,
     pull_back,
+    radial_row,
+    radial_slot,
+    tangent_messages,
     write_couplings,
 )
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.operands import SENDING, Operands
+from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.product_code import (
     factor_arguments,
     factor_rows,
@@ -32,14 +37,29 @@ from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Scalar, Vector
 
 
+def shared_messages(table: ProductTable, settings: KernelSettings) -> Builder:
+    """`messages` where several edges have one row of radial weights."""
+    return messages(table, settings, shared=True)
+
+
+def shared_tangent_messages(table: ProductTable, settings: KernelSettings) -> Builder:
+    """`tangent_messages` where several edges have one row of radial weights."""
+    return tangent_messages(table, settings, shared=True)
+
+
+def shared_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
+    """`gradients` where several edges have one row of radial weights, their gradients being those of edges."""
+    return gradients(table, settings, shared=True)
+
+
 def changes(table: ProductTable, settings: KernelSettings) -> Builder:
-    """Change of dS/dpsi and dS/dR along a tangent of all four arguments, for the edges of each sender."""
+    """Change of dS/dpsi and dS/dR along a tangent of all four arguments, for the edges of each sender, likewise."""
     edges = EdgeTable(table)
-    has = Operands(table, settings)
+    has = Operands(table, settings, shared=True)
     given = [*has.edges(), *has.output("upstream", "receivers")]
     given += [*has.edges("t_"), *has.output("t_upstream", "receivers")]
     results = [*has.first("d_states", "senders", WRITE), *has.radial("d_radial", WRITE)]
-    w = Builder("changes", settings, Signature(SENDING, given, results))
+    w = Builder("changes", settings, Signature(has.sending(), given, results))
     slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
     with w.loop(w.begin, w.end) as s:
         state, t_state, d_state = (w.rows(r, s) for r in ("states", "t_states", "d_states"))
@@ -48,7 +68,8 @@ def changes(table: ProductTable, settings: KernelSettings) -> Builder:
             e = w.integer("order", i)
             receiver = w.integer("receivers", e)
             upstream, t_upstream = (w.rows(r, receiver) for r in ("upstream", "t_upstream"))
-            radial, t_radial, d_radial = (w.rows(r, e) for r in ("radial", "t_radial", "d_radial"))
+            row, d_radial = radial_row(w, e), w.rows("d_radial", radial_slot(w, e))
+            radial, t_radial = (w.rows(r, row) for r in ("radial", "t_radial"))
             write_couplings(w, edges, w.row("harmonics", e), slots)
             write_couplings(w, edges, w.row("t_harmonics", e), t_slots)
             with w.channels() as k:

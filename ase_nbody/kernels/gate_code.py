@@ -29,12 +29,15 @@ class GatedBlock(Protocol):
         ...
 
 
+GatedShape = Sequence[GatedBlock]
+"""Blocks of a state."""
+
 Functions = Sequence[tuple[ActivationName, float]]
 """Name and factor of the function of each block."""
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where one block stands in the arguments of a kernel: its number, components, columns and first gate."""
 
     number: int
@@ -43,7 +46,7 @@ class _Place:
     gate: int | None
 
 
-def gates(name: str, settings: KernelSettings, shape: Sequence[GatedBlock], functions: Functions) -> Builder:
+def gates(name: str, settings: KernelSettings, shape: GatedShape, functions: Functions) -> Builder:
     """Store in `out` f(x) of the blocks of degree zero, f(g) x of the others, for nodes begin..end.
 
     Args:
@@ -52,30 +55,30 @@ def gates(name: str, settings: KernelSettings, shape: Sequence[GatedBlock], func
         shape: of the state.
         functions: of its blocks.
     """
-    places = _places(shape)
-    given = [*_state("rows", places), *_gates("gates", places)]
-    w = Builder(name, _common(settings, places), Signature(given, _state("out", places, WRITE)))
+    places = places_of(shape)
+    given = [*state_arguments("rows", places), *gate_arguments("gates", places)]
+    w = Builder(name, common_settings(settings, places), Signature(given, state_arguments("out", places, WRITE)))
     with w.loop(w.begin, w.end) as n:
         for place, (function, gain) in zip(places, functions, strict=True):
             rows, out = w.rows("rows", n).pointers[place.number], w.rows("out", n).pointers[place.number]
-            with _columns(w, place) as k:
+            with vectors_of_columns(w, place) as k:
                 argument = rows if place.gate is None else w.offset(w.rows("gates", n).pointers[0], place.gate)
                 value = w.multiply(activation(w, function, w.load(w.offset(argument, k)))[0], w.vector(gain))
-                for row, target in _component_pointers(w, place, k, rows, out):
+                for row, target in component_pointers(w, place, k, rows, out):
                     w.store(value if place.gate is None else w.multiply(w.load(row), value), target)
     return w
 
 
-def gate_gradients(name: str, settings: KernelSettings, shape: Sequence[GatedBlock], functions: Functions) -> Builder:
+def gate_gradients(name: str, settings: KernelSettings, shape: GatedShape, functions: Functions) -> Builder:
     """Gradients of `gates` by the state and by the gates, for nodes begin..end."""
-    places = _places(shape)
-    given = [*_state("rows", places), *_gates("gates", places), *_state("upstream", places)]
-    results = [*_state("d_rows", places, WRITE), *_gates("d_gates", places, WRITE)]
-    w = Builder(name, _common(settings, places), Signature(given, results))
+    places = places_of(shape)
+    given = [*state_arguments("rows", places), *gate_arguments("gates", places), *state_arguments("upstream", places)]
+    results = [*state_arguments("d_rows", places, WRITE), *gate_arguments("d_gates", places, WRITE)]
+    w = Builder(name, common_settings(settings, places), Signature(given, results))
     with w.loop(w.begin, w.end) as n:
         for place, (function, gain) in zip(places, functions, strict=True):
             rows, upstream, d_rows = (w.rows(a, n).pointers[place.number] for a in ("rows", "upstream", "d_rows"))
-            with _columns(w, place) as k:
+            with vectors_of_columns(w, place) as k:
                 if place.gate is None:
                     _, slope = activation(w, function, w.load(w.offset(rows, k)))
                     pulled = w.multiply(w.load(w.offset(upstream, k)), slope)
@@ -86,7 +89,7 @@ def gate_gradients(name: str, settings: KernelSettings, shape: Sequence[GatedBlo
                 )
                 value, slope = (w.multiply(v, w.vector(gain)) for v in activation(w, function, w.load(gate)))
                 total: Vector | None = None
-                for row, above, target in _component_pointers(w, place, k, rows, upstream, d_rows):
+                for row, above, target in component_pointers(w, place, k, rows, upstream, d_rows):
                     cotangent = w.load(above)
                     total = w.fused(cotangent, w.load(row), total)
                     w.store(w.multiply(cotangent, value), target)
@@ -95,38 +98,41 @@ def gate_gradients(name: str, settings: KernelSettings, shape: Sequence[GatedBlo
     return w
 
 
-def _places(shape: Sequence[GatedBlock]) -> list[_Place]:
+def places_of(shape: GatedShape) -> list[Place]:
+    """Where the blocks of a state stand."""
     places, gate = [], 0
     for number, block in enumerate(shape):
         is_gated = block.irrep.degree > 0
-        places.append(_Place(number, block.irrep.dimension, block.columns, gate if is_gated else None))
+        places.append(Place(number, block.irrep.dimension, block.columns, gate if is_gated else None))
         gate += block.columns * is_gated
     return places
 
 
-def _common(settings: KernelSettings, places: Sequence[_Place]) -> KernelSettings:
+def common_settings(settings: KernelSettings, places: Sequence[Place]) -> KernelSettings:
     """Settings whose vectors fit the columns of all blocks."""
     widths = [replace(settings, channels=place.columns).width for place in places]
     return replace(settings, channels=min(widths))
 
 
-def _state(name: str, places: Sequence[_Place], access: Access = READ) -> list[Argument]:
+def state_arguments(name: str, places: Sequence[Place], access: Access = READ) -> list[Argument]:
+    """A state of these blocks."""
     return blocks(name, "nodes", [place.components * place.columns for place in places], access)
 
 
-def _gates(name: str, places: Sequence[_Place], access: Access = READ) -> list[Argument]:
+def gate_arguments(name: str, places: Sequence[Place], access: Access = READ) -> list[Argument]:
+    """Their gates in one block; none where no block has one."""
     columns = sum(place.columns for place in places if place.gate is not None)
     return blocks(name, "nodes", [columns], access) if columns else []
 
 
 @contextmanager
-def _columns(w: Builder, place: _Place) -> Iterator[Index]:
+def vectors_of_columns(w: Builder, place: Place) -> Iterator[Index]:
     """Loop over vectors of columns, giving the first column of each."""
     with w.loop(0, place.columns, step=w.settings.width) as k:
         yield k
 
 
-def _component_pointers(w: Builder, place: _Place, k: Index, *rows: ScalarPointer) -> Iterator[list[ScalarPointer]]:
+def component_pointers(w: Builder, place: Place, k: Index, *rows: ScalarPointer) -> Iterator[list[ScalarPointer]]:
     """Pointers to the vectors of each component in some rows."""
     for component in range(place.components):
         yield [w.offset(w.offset(row, k), component * place.columns) for row in rows]

@@ -38,10 +38,12 @@ class Operands:
     Args:
         table: product of the states of nodes, or of states and harmonics.
         settings: of the kernel.
+        shared: several edges have one row of radial weights. Then kernels take the row of each edge, and the place of
+            its gradients by radial weights.
     """
 
-    def __init__(self, table: ProductTable, settings: KernelSettings) -> None:
-        self.table, self.channels = table, settings.channels
+    def __init__(self, table: ProductTable, settings: KernelSettings, *, shared: bool = False) -> None:
+        self.table, self.channels, self.shared = table, settings.channels, shared
         self.sizes = block_sizes(table, settings.blocked)
 
     def first(self, names: str, rows: Counted, access: Access = READ) -> list[Argument]:
@@ -57,12 +59,21 @@ class Operands:
         return blocks(names, rows, [n * self.channels for n in self.sizes.output], access)
 
     def radial(self, names: str, access: Access = READ) -> list[Argument]:
-        """Radial weights of edges."""
-        return blocks(names, "edges", [n * self.channels for n in self.sizes.radial], access)
+        """Radial weights of edges, or gradients by them."""
+        rows: Counted = "radial rows" if self.shared and access is READ else "edges"
+        return blocks(names, rows, [n * self.channels for n in self.sizes.radial], access)
 
     def harmonics(self, names: str, access: Access = READ) -> list[Argument]:
         """Harmonics of edges."""
         return numbers(names, "edges", self.table.n_second, access)
+
+    def receiving(self) -> list[Argument]:
+        """Of kernels over the edges of receivers."""
+        return [*RECEIVING, *(indices("rows", "edges") if self.shared else [])]
+
+    def sending(self) -> list[Argument]:
+        """Of kernels over the edges of senders."""
+        return [*SENDING, *(indices("rows slots", "edges") if self.shared else [])]
 
     def edges(self, tangents: str = "") -> list[Argument]:
         """States of the children, harmonics and radial weights, or their tangents, whose names begin with t_."""

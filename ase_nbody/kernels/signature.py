@@ -16,6 +16,7 @@ Counted = Literal[
     "receivers",
     "receiver bounds",
     "edges",
+    "radial rows",
     "structures",
     "types",
     "type bounds",

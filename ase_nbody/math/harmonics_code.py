@@ -78,7 +78,7 @@ def harmonic_gradients(max_degree: int) -> Code:
                     d_product = w.multiply(d_blocks[degree][o], w.vector(value))
                     d_blocks[degree - 1][a] = w.fused(d_product, units[x], d_blocks[degree - 1][a])
                     d_units[x] = w.fused(d_product, blocks[degree - 1][a], d_units[x])
-            by_units = [_known(d) for d in d_units]
+            by_units = [d or w.vector(0.0) for d in d_units]  # at degree 0 alone nothing depends on directions
             along = _sum(w, [w.multiply(u, d) for u, d in zip(units, by_units, strict=True)])
             minus = w.multiply(along, w.vector(-1.0))
             stretch = w.load(w.row("d_distances", e))

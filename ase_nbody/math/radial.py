@@ -30,6 +30,12 @@ def smooth_envelope(distances: Tensor, cutoff: float, power: int) -> Tensor:
     return 1 - x**power * polynomial
 
 
+def polynomial_envelope_slope(distances: Tensor, cutoff: float, power: int) -> Tensor:
+    """Slope of `polynomial_envelope` by the distance, 1/angstrom: -(p (p+1) (p+2) / 2) x^(p-1) (1 - x)^2 / cutoff."""
+    x, p = (distances / cutoff).clamp(max=1.0), float(power)
+    return x ** (power - 1) * (1 - x).square() * (-p * (p + 1) * (p + 2) / (2 * cutoff))
+
+
 def cosine_envelope(distances: Tensor, cutoff: float) -> Tensor:
     """(1 + cos(pi r / cutoff)) / 2, zero from the cutoff on; value and slope vanish there.
 

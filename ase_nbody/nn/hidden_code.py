@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from ase_nbody.kernels.activations import one_minus, sigmoid, silu
+from ase_nbody.kernels.activations import silu, silu_curvature
 from ase_nbody.kernels.cpu import Code
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
@@ -170,12 +170,7 @@ def _silu_gradients(w: Builder, inputs: Pair, upstream: Pair) -> Pair:
     """Gradients by the inputs and their slopes from those by the results of `_silu`."""
     values, slopes = [], []
     for x, d_x, by_value, by_slope in zip(*inputs, *upstream, strict=True):
-        gate = sigmoid(w, x)
-        value, rest = w.multiply(x, gate), one_minus(w, gate)
-        slope = w.fused(value, rest, gate)
-        # (1 - s) (2 s + x s (1 - 2 s))
-        twice = w.multiply(gate, w.vector(2.0))
-        curvature = w.multiply(rest, w.fused(value, one_minus(w, twice), twice))
-        values.append(w.fused(by_value, slope, w.multiply(w.multiply(curvature, d_x), by_slope)))
+        _, slope = silu(w, x)
+        values.append(w.fused(by_value, slope, w.multiply(w.multiply(silu_curvature(w, x), d_x), by_slope)))
         slopes.append(w.multiply(by_slope, slope))
     return values, slopes

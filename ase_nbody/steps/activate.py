@@ -13,9 +13,12 @@ from typing_extensions import override
 
 from ase_nbody.kernels import gate_code
 from ase_nbody.kernels.activations import ActivationName
+from ase_nbody.kernels.dual_gates import DualGates
 from ase_nbody.kernels.values import ScalarPointer
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
+from ase_nbody.steps.dual import DualAtoms, DualStep, add_offered
+from ase_nbody.steps.radial import Found
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -73,6 +76,10 @@ class Activate(Step):
             atoms.add(self.out, number, made)
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualActivate(self, atoms)
+
+    @override
     def up(self, w: StepWriter) -> None:
         blocks = w.shape(self.source)
         function = w.function(
@@ -101,3 +108,36 @@ class Activate(Step):
     def _given(self, w: StepWriter) -> dict[str, list[ScalarPointer]]:
         given = {"rows": w.blocks(self.source)}
         return given | {"gates": w.blocks(self.gates)} if self.gates else given
+
+
+class _DualActivate(DualStep):
+    """`Activate` with tangents."""
+
+    def __init__(self, step: Activate, atoms: DualAtoms) -> None:
+        self.step, self.atoms = step, atoms
+        rows = atoms.states.complete(step.source)
+        gates = atoms.states.complete(step.gates) if step.gates else None
+        self.function = DualGates(atoms.states.shape_of[step.source], step.functions, rows, gates, rows.like())
+        self.made = atoms.states.offer(step.out, self.function.made)
+
+    @override
+    def fill(self, part: int) -> None:
+        self.function.fill(part)
+        add_offered(self.made, part)
+
+    @override
+    def turn(self) -> None:
+        gradients = self.atoms.gradients
+        self.upstream = gradients.complete(self.step.out)
+        self.read = gradients.offer(self.step.source, self.function.d_rows)
+        if self.function.d_gates is not None:
+            self.read += gradients.offer(self.step.gates, self.function.d_gates)
+
+    @override
+    def back(self, part: int) -> None:
+        self.function.back(part, self.upstream)
+        add_offered(self.read, part)
+
+    @override
+    def gradients(self, found: Found) -> None:
+        """None: it has no weights."""

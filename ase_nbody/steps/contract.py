@@ -8,8 +8,11 @@ import torch
 from typing_extensions import override
 
 from ase_nbody.kernels import ProductTable, contract, edge_code
+from ase_nbody.kernels.dual import PULLS, TANGENTS, Contraction
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import RadialStep
+from ase_nbody.steps.dual import DualAtoms, DualStep, add_offered
+from ase_nbody.steps.radial import Found
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -52,6 +55,10 @@ class Contract(RadialStep):
         weights = atoms.radial_weights(self.radial, by_kind=self.by_kind)
         radial = weights.view(-1, self.table.n_paths, self.channels)
         atoms.add_all(self.out, contract(states, atoms.harmonics, radial, atoms.pairs, self.table))
+
+    @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualContract(self, atoms)
 
     @override
     def up(self, w: StepWriter) -> None:
@@ -122,6 +129,15 @@ class ContractElements(RadialStep):
         atoms.add_all(self.out, contract(ones, atoms.harmonics, radial, atoms.pairs, self.table))
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        """Not there: it comes about when weights are folded, which are not trained.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(f"{self} is of a folded description: train by the steps that it was folded from")
+
+    @override
     def up(self, w: StepWriter) -> None:
         settings, degree = w.settings(self.channels), w.grid.degree
         function = w.function(
@@ -147,3 +163,41 @@ class ContractElements(RadialStep):
     @property
     def _key(self) -> tuple[ProductTable, int]:
         return self.table, self.channels
+
+
+class _DualContract(DualStep):
+    """`Contract` with tangents."""
+
+    def __init__(self, step: Contract, atoms: DualAtoms) -> None:
+        self.step, self.atoms = step, atoms
+        self.radial = atoms.radial(step.radial, by_kind=step.by_kind)
+        states, harmonics = atoms.states.complete(step.source), atoms.directions.harmonics
+        self.contraction = Contraction(atoms.batch(step.channels), step.table, states, harmonics, self.radial.rows)
+        self.made = atoms.states.offer(step.out, self.contraction.summed)
+
+    @override
+    def fill(self, part: int) -> None:
+        if part == TANGENTS:
+            self.radial.move()
+        self.contraction.fill(part)
+        add_offered(self.made, part)
+
+    @override
+    def turn(self) -> None:
+        gradients = self.atoms.gradients
+        self.upstream = gradients.complete(self.step.out)
+        self.d_states = gradients.offer(self.step.source, self.contraction.d_states)
+
+    @override
+    def back(self, part: int) -> None:
+        if part == PULLS:
+            self.atoms.d_harmonics = self.atoms.d_harmonics + self.contraction.pull(self.upstream, self.radial.pulls)
+            self.radial.pull()
+        else:
+            self.changes = self.atoms.scratch(*self.radial.pulls.shape)
+            self.contraction.change(self.upstream, self.changes)
+        add_offered(self.d_states, part)
+
+    @override
+    def gradients(self, found: Found) -> None:
+        self.radial.gradients(self.changes, found)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.dual import DualAtoms, DualStep
 from ase_nbody.steps.shapes import Shape
 from ase_nbody.steps.writer import StepWriter
 
@@ -38,6 +39,10 @@ class Step(ABC):
     @abstractmethod
     def forward(self, atoms: StepAtoms) -> None:
         """Do it with torch."""
+
+    @abstractmethod
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        """Begin it with tangents."""
 
     @abstractmethod
     def up(self, w: StepWriter) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.kernels import node_code
+from ase_nbody.kernels.dual import CHANGES, VALUES, DualArray
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
+from ase_nbody.steps.dual import DualAtoms, DualStep, Target
 from ase_nbody.steps.mix import Linear
+from ase_nbody.steps.radial import Found, add_gradient
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -36,6 +40,10 @@ class Embed(Step):
         atoms.add(self.out, 0, atoms.weights.vectors[self.weights][atoms.types].unsqueeze(1))
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualEmbed(self, atoms)
+
+    @override
     def up(self, w: StepWriter) -> None:
         w.add_rows_of_types(self.weights, self.out, 0)
 
@@ -55,6 +63,10 @@ class ScaleByElement(Linear):
             atoms.add(self.out, number, block * scales)
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualScale(self, atoms)
+
+    @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
         types = w.phase.block_of("types")
         for number, block in enumerate(w.shape(source)):
@@ -69,3 +81,74 @@ class ScaleByElement(Linear):
                 function = w.function("scaled", (block, add), write)
                 rows = w.block(source, number)
                 w.call(function, types=types, vectors=vectors, rows=rows, out=w.block(out, number))
+
+
+class _DualEmbed(DualStep):
+    """`Embed` with tangents, which are zero."""
+
+    def __init__(self, step: Embed, atoms: DualAtoms) -> None:
+        self.step, self.atoms = step, atoms
+        self.vectors = atoms.weights.vectors[step.weights]
+        self.made = atoms.states.target(step.out, 0)
+
+    @override
+    def fill(self, part: int) -> None:
+        if part == VALUES:
+            self.made.add_product(part, self.atoms.one_hot, self.vectors)
+        else:
+            self.made.begun(part)
+
+    @override
+    def turn(self) -> None:
+        self.upstream = self.atoms.gradients.find(self.step.out, 0)
+
+    @override
+    def back(self, part: int) -> None:
+        """Nothing: it reads no state."""
+
+    @override
+    def gradients(self, found: Found) -> None:
+        if self.upstream is not None:
+            add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.upstream.parts[CHANGES])
+
+
+class _DualScale(DualStep):
+    """`ScaleByElement` with tangents."""
+
+    def __init__(self, step: ScaleByElement, atoms: DualAtoms) -> None:
+        self.step, self.atoms = step, atoms
+        self.vectors = atoms.weights.vectors[step.weights]
+        self.scales = (atoms.one_hot @ self.vectors).unsqueeze(1)  # (N, 1, C)
+        self.terms: list[tuple[int, DualArray, Target]] = []
+        self.turned: list[tuple[DualArray, DualArray, Target]] = []
+        for number in range(len(atoms.states.shape_of[step.source])):
+            rows = atoms.states.find(step.source, number)
+            if rows is not None:
+                self.terms.append((number, rows, atoms.states.target(step.out, number)))
+
+    @override
+    def fill(self, part: int) -> None:
+        for _, rows, made in self.terms:
+            made.add(part, self._scaled(rows.parts[part]))
+
+    @override
+    def turn(self) -> None:
+        for number, rows, _ in self.terms:
+            upstream = self.atoms.gradients.find(self.step.out, number)
+            if upstream is not None:
+                self.turned.append((rows, upstream, self.atoms.gradients.target(self.step.source, number)))
+
+    @override
+    def back(self, part: int) -> None:
+        for _, upstream, d_rows in self.turned:
+            d_rows.add(part, self._scaled(upstream.parts[part]))
+
+    @override
+    def gradients(self, found: Found) -> None:
+        n_atoms, _, columns = self.scales.shape
+        for rows, upstream, _ in self.turned:
+            by_atom = (rows.both * upstream.both).view(2, n_atoms, -1, columns).sum(dim=(0, 2))  # (N, C)
+            add_gradient(found, self.vectors, self.atoms.one_hot.t() @ by_atom)
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        return (rows.view(len(self.scales), -1, rows.shape[1]) * self.scales).view_as(rows)

@@ -101,7 +101,7 @@ def _with_senders(step: Contract, weights: StepWeights, vectors: Tensor) -> Radi
         by_path = matrices.view(*matrices.shape[:2], paths, -1)
         return (by_path * senders[:, None, None]).flatten(2)
 
-    return replace(radial, last=last)
+    return replace(radial, last=last, network=None)
 
 
 def fold_messages(description: Description, weights: StepWeights) -> Network:
@@ -136,7 +136,7 @@ def _with_mixing(step: ContractElements, mix: Mix, weights: StepWeights) -> Radi
         by_path = matrices.view(*matrices.shape[:2], step.table.n_paths, -1)
         return torch.einsum("khpc,pcd->khpd", by_path, mixing.to(matrices.dtype)).flatten(2)
 
-    return replace(radial, last=last)
+    return replace(radial, last=last, network=None)
 
 
 def fold_readouts(description: Description, weights: StepWeights) -> Network:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
+from torch import Tensor
 from typing_extensions import override
 
+from ase_nbody.kernels import ProductTable, cpu
+from ase_nbody.kernels.dual import DualArray
+from ase_nbody.kernels.dual_gates import NO_PRODUCT
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.matmul_code import matmul_of_types
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
+from ase_nbody.steps.dual import DualAtoms, DualStep, Target
+from ase_nbody.steps.radial import Found, add_gradient
 from ase_nbody.steps.shapes import Shape
 from ase_nbody.steps.writer import StepWriter
 
@@ -66,6 +74,10 @@ class Mix(Linear):
             atoms.add(self.out, o, atoms.values[self.source][i] @ matrix)
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualMix(self, atoms)
+
+    @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
         left, right = w.shape(source), w.shape(out)
         for i, o in pairs_of_blocks(left, right):
@@ -89,6 +101,10 @@ class MixByElement(Linear):
             atoms.add(self.out, o, torch.bmm(atoms.values[self.source][i], matrices[atoms.types]))
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualMixByElement(self, atoms)
+
+    @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
         left, right = w.shape(source), w.shape(out)
         types = w.phase.block_of("types")
@@ -100,3 +116,128 @@ class MixByElement(Linear):
                 write = partial(matmul_of_types, settings=w.settings(sizes[2]), sizes=sizes, accumulate=add)
                 function = w.function("matmul_of_types", (*sizes, add), write)
                 w.call(function, types=types, left=w.block(source, i), right=matrices, out=w.block(out, o))
+
+
+class _Term:
+    """One irrep of a mixing with tangents.
+
+    Args:
+        numbers: of the blocks of source and result.
+        matrix: of this irrep.
+        rows: block of the source, of N (2l + 1) rows.
+        made: where the result is added.
+    """
+
+    def __init__(self, numbers: tuple[int, int], matrix: Tensor, rows: DualArray, made: Target) -> None:
+        self.source, self.out = numbers
+        self.matrix, self.rows, self.made = matrix, rows, made
+
+    def begin_back(self, upstream: DualArray, d_rows: Target) -> None:
+        """Note the gradients by the result, and where those by the source are added."""
+        self.upstream, self.d_rows = upstream, d_rows
+
+
+class _DualLinear(DualStep):
+    """A mixing with tangents; results without gradients are left out on the way back."""
+
+    def __init__(self, step: Linear, atoms: DualAtoms) -> None:
+        self.step, self.atoms = step, atoms
+        source, out = (atoms.states.shape_of[name] for name in (step.source, step.out))
+        pairs = pairs_of_blocks(source, out)
+        self.matrices = [atoms.weights.matrices[f"{step.weights}_{source[i].irrep}"] for i, _ in pairs]
+        self.terms: list[_Term] = []
+        self.turned: list[_Term] = []
+        for (i, o), matrix in zip(pairs, self.matrices, strict=True):
+            rows = atoms.states.find(step.source, i)
+            if rows is not None:
+                self.terms.append(_Term((i, o), matrix, rows, atoms.states.target(step.out, o)))
+
+    @override
+    def turn(self) -> None:
+        for term in self.terms:
+            upstream = self.atoms.gradients.find(self.step.out, term.out)
+            if upstream is not None:
+                term.begin_back(upstream, self.atoms.gradients.target(self.step.source, term.source))
+                self.turned.append(term)
+
+    def without_gradients(self, found: Found) -> None:
+        """Put zeros into `found` for the matrices that nothing depends on."""
+        turned = {id(term.matrix) for term in self.turned}
+        for matrix in self.matrices:
+            if id(matrix) not in turned:
+                add_gradient(found, matrix, torch.zeros_like(matrix))
+
+
+class _DualMix(_DualLinear):
+    """With one matrix for all atoms."""
+
+    @override
+    def fill(self, part: int) -> None:
+        for term in self.terms:
+            term.made.add_product(part, term.rows.parts[part], term.matrix)
+
+    @override
+    def back(self, part: int) -> None:
+        for term in self.turned:
+            term.d_rows.add_product(part, term.upstream.parts[part], term.matrix.t())
+
+    @override
+    def gradients(self, found: Found) -> None:
+        self.without_gradients(found)
+        for term in self.turned:
+            add_gradient(found, term.matrix, term.rows.both.flatten(0, 1).t() @ term.upstream.both.flatten(0, 1))
+
+
+class _DualMixByElement(_DualLinear):
+    """With matrices of the atom's element."""
+
+    @override
+    def fill(self, part: int) -> None:
+        for term in self.terms:
+            self._multiply(term.rows.parts[part], term.matrix, term.made.begun(part))
+
+    @override
+    def turn(self) -> None:
+        super().turn()
+        self._transposed = [term.matrix.transpose(1, 2).contiguous() for term in self.turned]
+
+    @override
+    def back(self, part: int) -> None:
+        for term, matrices in zip(self.turned, self._transposed, strict=True):
+            self._multiply(term.upstream.parts[part], matrices, term.d_rows.begun(part))
+
+    @override
+    def gradients(self, found: Found) -> None:
+        groups = self.atoms.groups
+        self.without_gradients(found)
+        for term in self.turned:
+            d_matrices = torch.zeros_like(term.matrix)
+            rows, upstream = (self._by_element(both) for both in (term.rows.both, term.upstream.both))
+            for number, (left, right) in enumerate(zip(rows, upstream, strict=True)):
+                if groups.counts[number]:
+                    torch.mm(left.flatten(0, -2).t(), right.flatten(0, -2), out=d_matrices[number])
+            add_gradient(found, term.matrix, d_matrices)
+
+    def _by_element(self, both: Tensor) -> tuple[Tensor, ...]:
+        """Rows of the atoms of each element, (atoms, 2, 2l + 1, columns)."""
+        groups = self.atoms.groups
+        by_atom = both.view(2, len(groups.order), -1, both.shape[2]).transpose(0, 1)
+        return torch.split(by_atom[groups.order], groups.counts)
+
+    def _multiply(self, left: Tensor, matrices: Tensor, out: Tensor) -> None:
+        n_atoms = len(self.atoms.types)
+        inner, columns = matrices.shape[1:]
+        code = _matmul_of_types((len(left) // max(n_atoms, 1), inner, columns))
+        given = {"types": self.atoms.types, "left": left, "right": matrices, "out": out}
+        work = float(left.numel() * columns)
+        cpu.run(code, NO_PRODUCT, cpu.Nodes(0, n_atoms), work, out.new_empty(0, 0, columns), given)
+
+
+@cache
+def _matmul_of_types(sizes: tuple[int, int, int]) -> cpu.Code:
+    """Kernel that adds rows times the matrix of the atom's element."""
+
+    def written(table: ProductTable, settings: KernelSettings) -> Builder:
+        return matmul_of_types("matmul_of_types", settings, sizes, accumulate=True)
+
+    return written

@@ -8,8 +8,11 @@ import torch
 from typing_extensions import override
 
 from ase_nbody.kernels import ProductTable, node_code, node_product
+from ase_nbody.kernels.dual import NodeProduct
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
+from ase_nbody.steps.dual import DualAtoms, DualStep, Target, add_offered
+from ase_nbody.steps.radial import Found
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -47,6 +50,10 @@ class Product(Step):
         atoms.add_all(self.out, node_product(first, second, self.table))
 
     @override
+    def dual(self, atoms: DualAtoms) -> DualStep:
+        return _DualProduct(self, atoms)
+
+    @override
     def up(self, w: StepWriter) -> None:
         settings = w.settings(self.channels)
         function = w.function("products", self._key, lambda n: node_code.products(n, self.table, settings))
@@ -79,3 +86,36 @@ class Product(Step):
     @property
     def _key(self) -> tuple[ProductTable, int]:
         return self.table, self.channels
+
+
+class _DualProduct(DualStep):
+    """`Product` with tangents."""
+
+    def __init__(self, step: Product, atoms: DualAtoms) -> None:
+        self.step, self.atoms = step, atoms
+        first, second = (atoms.states.complete(name) for name in step.reads)
+        self.product = NodeProduct(atoms.batch(step.channels), step.table, first, second)
+        self.made = atoms.states.offer(step.out, self.product.product)
+
+    @override
+    def fill(self, part: int) -> None:
+        self.product.fill(part)
+        add_offered(self.made, part)
+
+    @override
+    def turn(self) -> None:
+        self.upstream = self.atoms.gradients.complete(self.step.out)
+        self.targets = {name: self._targets(name) for name in dict.fromkeys(self.step.reads)}
+
+    @override
+    def back(self, part: int) -> None:
+        begun = {name: [target.begun(part) for target in targets] for name, targets in self.targets.items()}
+        self.product.add_gradients(part, self.upstream, begun[self.step.first], begun[self.step.second])
+
+    @override
+    def gradients(self, found: Found) -> None:
+        """None: it has no weights."""
+
+    def _targets(self, name: str) -> list[Target]:
+        gradients = self.atoms.gradients
+        return [gradients.target(name, number) for number in range(len(gradients.shape_of[name]))]

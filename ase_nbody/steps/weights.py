@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.kernels.splines import Functions
+from ase_nbody.steps.radial import RadialNetwork
 
 Hidden = Callable[[Tensor, list[int], int], Tensor]
 """From distances (R,) in float64, kinds of edges and the number of a piece to values (R, kinds, H) of hidden layers,
@@ -27,12 +28,14 @@ class Radial:
         last: from kinds to matrices (kinds, H, paths C).
         same_hidden: the hidden layers do not depend on the kind.
         sampled: kinds whose hidden layers decide how fine tables are; (): all kinds.
+        network: the same as layers that are trained; None in rewritten descriptions.
     """
 
     hidden: Hidden
     last: Callable[[list[int]], Tensor]
     same_hidden: bool = False
     sampled: tuple[int, ...] = ()
+    network: RadialNetwork | None = None
 
     def weights(self, distances: Tensor, kind: int, breaks: Sequence[float]) -> Tensor:
         """Weights of edges of one kind, (E, paths C)."""
@@ -68,3 +71,11 @@ class StepWeights:
     matrices: dict[str, Tensor] = field(default_factory=dict)
     vectors: dict[str, Tensor] = field(default_factory=dict)
     radial: dict[str, Radial] = field(default_factory=dict)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors that gradients are made by, each once."""
+        tensors = [*self.matrices.values(), *self.vectors.values()]
+        for radial in self.radial.values():
+            if radial.network is not None:
+                tensors += [radial.network.matrix, *radial.network.layers.parameters]
+        return list({id(tensor): tensor for tensor in tensors}.values())

@@ -1,0 +1,80 @@
+"""Gate nonlinearities of rows with tangents, and the gradients of scalars of both, on the CPU; see `dual`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from torch import Tensor
+
+from ase_nbody.kernels import cpu, dual_gate_code, gate_code
+from ase_nbody.kernels.activations import ActivationName
+from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
+from ase_nbody.kernels.gate_code import GatedBlock
+from ase_nbody.kernels.irreps import Irrep
+from ase_nbody.kernels.kernel_settings import KernelSettings
+from ase_nbody.kernels.llvm_writer import Builder
+from ase_nbody.kernels.tables import ProductTable, product_table
+
+_SCALAR = (Irrep(0, 1),)
+NO_PRODUCT = product_table(_SCALAR, _SCALAR, _SCALAR)
+"""What kernels without a product are written for."""
+
+_Blocks = tuple[GatedBlock, ...]
+_Functions = tuple[tuple[ActivationName, float], ...]
+_OPERATIONS = 40.0  # about as many for each number
+
+
+class DualGates:
+    """f(x) of blocks of degree zero and f(g) x of the others; see `gate_code.gates`.
+
+    Args:
+        blocks: of the state.
+        functions: name and factor of each.
+        rows: state, (2, n (2l + 1), columns) for each block.
+        gates: (2, n, columns of all gated blocks); None where no block has gates.
+        made: where to write the results.
+    """
+
+    def __init__(self, blocks: _Blocks, functions: _Functions, rows: Dual, gates: Dual | None, made: Dual) -> None:
+        self._key = blocks, functions
+        self.rows, self.gates, self.made = rows, gates, made
+        self.d_rows, self.d_gates = rows.like(), None if gates is None else gates.like()
+
+    def fill(self, part: int) -> None:
+        """Make values or tangents of `made`."""
+        if part == VALUES:
+            self._run(gate_code.gates, {**self._given(""), "out": self.made.parts[VALUES]})
+        else:
+            given = {**self._given(""), **self._given("t_")}
+            self._run(dual_gate_code.gate_tangents, {**given, "out": self.made.parts[TANGENTS]})
+
+    def back(self, part: int, upstream: Dual) -> None:
+        """Make pulls or changes of `d_rows` and `d_gates` from those of `made`."""
+        given = {**self._given(""), "upstream": upstream.parts[PULLS], "d_rows": self.d_rows.parts[part]}
+        if self.d_gates is not None:
+            given["d_gates"] = self.d_gates.parts[part]
+        if part == PULLS:
+            self._run(gate_code.gate_gradients, given)
+        else:
+            tangents = {**self._given("t_"), "t_upstream": upstream.parts[CHANGES]}
+            self._run(dual_gate_code.gate_changes, {**given, **tangents})
+
+    def _given(self, prefix: str) -> dict[str, list[Tensor]]:
+        part = TANGENTS if prefix else VALUES
+        given = {f"{prefix}rows": self.rows.parts[part]}
+        return given if self.gates is None else given | {f"{prefix}gates": self.gates.parts[part]}
+
+    def _run(self, write: Callable[..., Builder], arguments: dict[str, list[Tensor]]) -> None:
+        first, block = self.rows.parts[VALUES][0], self._key[0][0]
+        nodes = cpu.Nodes(0, len(first) // block.irrep.dimension)
+        work = _OPERATIONS * sum(row.numel() for row in self.rows.parts[VALUES])
+        cpu.run(_code(write, *self._key), NO_PRODUCT, nodes, work, first.new_empty(0, 0, 1), arguments, blocked=True)
+
+
+@cache
+def _code(write: Callable[..., Builder], blocks: _Blocks, functions: _Functions) -> cpu.Code:
+    def written(table: ProductTable, settings: KernelSettings) -> Builder:
+        return write(write.__name__, settings, blocks, functions)
+
+    return written
