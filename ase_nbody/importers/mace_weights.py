@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ase_nbody.architectures.mace import MaceNetwork
 from ase_nbody.architectures.mace_layers import MaceLayer
-from ase_nbody.architectures.mace_radial import ElementRadialNetwork, RadialNetwork
+from ase_nbody.architectures.mace_radial import ElementRadialNetwork, MaceRadial
 from ase_nbody.importers.exported import Exported
 from ase_nbody.kernels.irreps import dimension, parse_irreps
 from ase_nbody.kernels.polynomials import basis, monomials
@@ -155,11 +155,11 @@ def _copy_radial(layer: MaceLayer, described: Described, arrays: Arrays, signs: 
 
 def _copy_network(network: nn.Module, count: int, arrays: Arrays, name: str) -> Numbers:
     """Set hidden layers; returns the last matrix, with constants as its last row where there are some."""
-    assert isinstance(network, RadialNetwork | ElementRadialNetwork)
+    assert isinstance(network, MaceRadial | ElementRadialNetwork)
     for number, weight in enumerate(network.hidden):
         _set(weight, arrays[f"{name}.{number}"])
     last = arrays[f"{name}.{count - 1}"].astype(np.float64)
-    if isinstance(network, RadialNetwork):
+    if isinstance(network, MaceRadial):
         return last
     _set(network.senders, arrays[f"{name}.senders"])
     _set(network.receivers, arrays[f"{name}.receivers"])
