@@ -201,7 +201,9 @@ def weights_of(tensors: dict[str, Tensor]) -> StepWeights:
         kind_of_pair=torch.tensor([0, 1, 0, 1]),
         matrices={name: t for name, t in tensors.items() if name.endswith(("_0e", "_1o", "_1e"))},
         vectors={name: t for name, t in tensors.items() if t.dim() == 2 and len(t) == 2},
-        radial={name: Radial(hidden, network.last, True, network) for name, network in networks.items()},
+        radial={
+            name: Radial(hidden, network.last, same_hidden=True, network=network) for name, network in networks.items()
+        },
     )
 
 
