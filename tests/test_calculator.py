@@ -414,7 +414,8 @@ def test_todict_is_json_and_says_how_to_make_it_again(model):
     calculator = NBodyCalculator(model, device="cpu", dtype="float32", skin=0.3)
     described = json.loads(json.dumps(calculator.todict()))
     given = {"model": str(model), "device": "cpu", "dtype": "float32", "skin": 0.3}
-    assert described == {**given, "threads": None, "outside": "warn"}
+    others = {"threads": None, "outside": "warn", "level": None, "average_over_inversion": False}
+    assert described == {**given, **others}
     again = NBodyCalculator(**described)
     assert again.get_property("energy", methanol()) == calculator.get_property("energy", methanol())
     assert again.information.name == "toy"
@@ -630,7 +631,8 @@ def test_ase_finds_the_plugin():
 def test_signature_is_the_documented_one():
     parameters = inspect.signature(NBodyCalculator).parameters
     defaults = {k: p.default for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert defaults == {"device": "auto", "dtype": "float64", "skin": 0.5, "threads": None, "outside": "warn"}
+    usual = {"device": "auto", "dtype": "float64", "skin": 0.5, "threads": None, "outside": "warn"}
+    assert defaults == {**usual, "level": None, "average_over_inversion": False}
 
 
 def test_bulk_of_one_atom_is_the_supercell_per_atom(calculator):

@@ -75,6 +75,7 @@ SHIPPED = {
     "molybdenum": bulk("Mo", cubic=True) * (2, 2, 2),
     "water": molecule("H2O"),
     "3bpa": molecule("C5H5N"),
+    "organic-start": molecule("CH3CONH2"),
     "universal": molecule("CH3CH2OH"),
 }
 

@@ -90,7 +90,7 @@ def test_links_lead_somewhere(page):
 
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
-    named = set(re.findall(r"^ +- (?!#)(?:[^#\n]*: )?([\w/]+\.md)$", navigation, flags=re.MULTILINE))
+    named = set(re.findall(r"^ +- (?!#)(?:[^#\n]*: )?([\w/-]+\.md)$", navigation, flags=re.MULTILINE))
     pages = {*PAGES, *(f"notebooks/{notebook.stem}.md" for notebook in NOTEBOOKS)}
     assert {name for name in named if not name.startswith("repository/")} == pages
     cards = {f"repository/models/{path.name}" for path in (ROOT / "models").glob("*.md")}

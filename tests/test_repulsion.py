@@ -151,6 +151,7 @@ def test_nothing_changes_beyond_the_onsets(name):
     for pair, closest in information.envelope.closest_distances.items():
         assert 0.9 * closest <= potential.repulsion.onsets[pair] <= closest
     structures = {"organic": molecule("CH3CH2OH"), "water": molecule("H2O"), "3bpa": molecule("C6H6")}
+    structures["organic-start"] = molecule("CH3CONH2")
     crystals = {"silicon": "Si", "copper": "Cu", "molybdenum": "Mo"}
     atoms = structures[name] if name in structures else bulk(crystals[name], cubic=True)
     graph = neighbour_graph(atoms, potential.cutoff)

@@ -121,6 +121,6 @@ def test_a_calculator_names_its_model():
     text = "NBodyCalculator('NBodyNetwork', device='cpu', dtype='float32', "
     for shown in (repr(calculator("float32")), str(calculator("float32"))):
         assert shown.startswith(text)
-        assert shown.endswith("threads=1, outside='warn')")
+        assert "threads=1, outside='warn'" in shown
         assert "\n" not in shown
     assert repr(NBodyCalculator("organic", device="cpu")).startswith("NBodyCalculator('organic', device='cpu', ")

@@ -39,11 +39,12 @@ from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path
 from ase_nbody.training.lessons import epoch_order
 from ase_nbody.training.loss import LossWeights, loss
-from ase_nbody.training.prepare import read_training_data, training_origin
+from ase_nbody.training.prepare import training_origin
 from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import TrainingSettings, training_settings
 from ase_nbody.training.stopping import TrainingStoppedError
+from ase_nbody.training.training_data import read_training_data
 from ase_nbody.training.validation import ValidationErrors, exchanged, score
 
 

@@ -21,9 +21,9 @@ from ase_nbody.cli import app
 from ase_nbody.cli.training import run_training
 from ase_nbody.data import Dataset, isolated_energies, merge, read_dataset
 from ase_nbody.training.display import Display
-from ase_nbody.training.prepare import read_training_data
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings, training_settings
+from ase_nbody.training.training_data import read_training_data
 
 
 @pytest.fixture
