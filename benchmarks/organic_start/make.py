@@ -2,7 +2,8 @@
 
     python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors ethanol_test.xyz ...
 
-Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states, else the first.
+Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states, else at the
+first.
 """
 
 from __future__ import annotations
