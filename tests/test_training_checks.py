@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def read(path: Path, **_: Any) -> None:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("ase_nbody.training.prepare.read_dataset", read)
+    monkeypatch.setattr("ase_nbody.training.training_data.read_dataset", read)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"model": {"cutoff": float("inf")}}, "cutoff: .*finite"),
         ({"model": {"channels": "many"}}, "channels: .*integer"),
         ({"model": {"elements": ["Xx"]}}, "elements: .*'Xx'"),
-        ({"architecture": "mace"}, "no architecture 'mace'; known are .*nbody"),
+        ({"architecture": "gap"}, "no architecture 'gap'; known are .*nbody"),
         ({"architecture": "nequip", "model": {"body_order": 3}}, "body_order: Extra inputs"),
         ({"preset": "huge"}, "preset: .*'small', 'medium' or 'large'"),
         ({"device": "typewriter"}, "device: .*'auto', 'cpu' or 'cuda'"),
@@ -128,7 +128,7 @@ def test_notes_of_every_file_are_printed_once(data: Path, monkeypatch: pytest.Mo
     def noted(path: Path, **keys: Any) -> Dataset:
         return replace(read_dataset(path, **keys), notes=(f"odd units in {Path(path).name}",))
 
-    monkeypatch.setattr("ase_nbody.training.prepare.read_dataset", noted)
+    monkeypatch.setattr("ase_nbody.training.training_data.read_dataset", noted)
     test = data.with_name("test.xyz")
     test.write_bytes(data.read_bytes())
     settings = settings_of(data, data, isolated_atoms=None, test=(test, test))
