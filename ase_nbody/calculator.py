@@ -104,7 +104,8 @@ class NBodyCalculator(Calculator):
     ) -> None:
         check_parameters(dtype, skin, threads, outside)
         self.potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype], level)
-        self.potential = replace(self.potential, over_inversion=average_over_inversion)
+        if average_over_inversion:
+            self.potential = replace(self.potential, over_inversion=True)
         self.evaluations = 0
         self.excursions: list[EnvelopeReport] = []
         self.timings = Timings()

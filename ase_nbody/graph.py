@@ -85,6 +85,10 @@ class Targets:
     forces: Tensor | None = None
     stress: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> Targets:
+        """The same labels on another device."""
+        return Targets(*(None if t is None else t.to(device) for t in (self.energy, self.forces, self.stress)))
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -35,8 +35,6 @@ def several() -> list[Sample]:
         Atoms("OHe", [[0] * 3, [9] * 3]),
     ]
     made = [sample(atoms, n, stress=bool(atoms.pbc.any())) for n, atoms in enumerate(structures)]
-    contacts = [torch.arange(0, s.graph.edges.n_edges, 3) for s in made]
-    made = [Sample(replace(s.graph, contacts=c), s.targets) for s, c in zip(made, contacts, strict=True)]
     groups = [
         torch.tensor([0, 0, 1]),
         torch.tensor([-1]),
@@ -65,17 +63,11 @@ def test_a_batch_is_what_its_samples_make_side_by_side(chosen):
     assert_equal(PackedSamples(made).batch(torch.tensor(chosen)), batch_samples([made[n] for n in chosen]))
 
 
-def test_without_contacts_and_groups_there_are_none_in_a_batch():
-    made = [Sample(replace(s.graph, contacts=None, groups=None), s.targets) for s in several()]
+def test_without_groups_there_are_none_in_a_batch():
+    made = [Sample(replace(s.graph, groups=None), s.targets) for s in several()]
     packed = PackedSamples(made)
     assert len(packed) == 5
     assert_equal(packed.batch(torch.tensor([2, 1])), batch_samples([made[2], made[1]]))
-
-
-def test_parts_that_are_batches_stay_together():
-    made = several()
-    parts = [batch_samples(made[:2]), made[2], batch_samples(made[3:])]
-    assert_equal(PackedSamples(parts).batch(torch.tensor([2, 0])), batch_samples([*made[3:], *made[:2]]))
 
 
 def test_no_sample_is_refused():

@@ -26,35 +26,33 @@ def own_parameters(network: Network, parts: OwnParts) -> list[str]:
         ValueError: the architecture has no such parameters.
     """
     readouts = {id(parameter) for parameter in network.linear_readouts()}
-    names = []
-    if parts in ("readout", "both"):
-        names += [name for name, parameter in network.named_parameters() if id(parameter) in readouts]
-    if parts in ("embedding", "both"):
-        names += [name for name, _ in network.named_parameters() if name == "embedding"]
-    if len(names) < len(readouts if parts == "readout" else [1]) or not names:
-        raise ValueError(
-            f"{type(network).__name__} has no {parts} that levels of theory could have for themselves; "
-            "take the architecture nbody, or one level of theory"
-        )
-    return names
+    known = {
+        "readout": [name for name, parameter in network.named_parameters() if id(parameter) in readouts],
+        "embedding": [name for name, _ in network.named_parameters() if name == "embedding"],
+    }
+    wanted = list(known) if parts == "both" else [parts]
+    for part in wanted:
+        if not known[part]:
+            raise ValueError(
+                f"{type(network).__name__} has no {part} that levels of theory could have for themselves; take the "
+                "architecture nbody, or one level of theory"
+            )
+    return [name for part in wanted for name in known[part]]
 
 
 def add_levels(network: Network, n_levels: int, names: Sequence[str]) -> None:
     """Give a network levels of theory, which begin as its own values are."""
-    known = dict(network.named_parameters())
-    values = [[known[name].detach().clone() for name in names] for _ in range(n_levels - 1)]
+    values = [[network.get_parameter(name).detach().clone() for name in names] for _ in range(n_levels - 1)]
     network.theory = LevelsOfTheory(tuple(names), values)
 
 
 def choose_level(network: Network, number: int) -> None:
     """Make a network one of its levels of theory alone."""
-    theory = network.theory
-    if theory is not None:
-        network.theory = None
-        if number:
-            with torch.no_grad():
-                for parameter, value in _pairs(network, theory, number):
-                    parameter.copy_(value)
+    theory, network.theory = network.theory, None
+    if theory is not None and number:
+        with torch.no_grad():
+            for parameter, value in _pairs(network, theory, number):
+                parameter.copy_(value)
 
 
 @contextmanager
@@ -80,5 +78,4 @@ def at_level(network: Network, number: int) -> Iterator[None]:
 
 
 def _pairs(network: Network, theory: LevelsOfTheory, number: int) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    known = dict(network.named_parameters())
-    return [(known[name], value) for name, value in zip(theory.names, theory.of_level(number), strict=True)]
+    return [(network.get_parameter(name), v) for name, v in zip(theory.names, theory.of_level(number), strict=True)]

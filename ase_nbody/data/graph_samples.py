@@ -31,13 +31,7 @@ class Sample:
 
     def to(self, device: torch.device | str) -> Sample:
         """The same on another device."""
-        there = (None if t is None else t.to(device) for t in labels_of(self.targets))
-        return Sample(self.graph.to(device), Targets(*there), self.level)
-
-
-def labels_of(targets: Targets) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Energy, forces and stress."""
-    return targets.energy, targets.forces, targets.stress
+        return Sample(self.graph.to(device), self.targets.to(device), self.level)
 
 
 def samples(

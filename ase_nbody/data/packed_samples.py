@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ase_nbody.data.graph_samples import Sample, batch_samples, labels_of
+from ase_nbody.data.graph_samples import Sample, batch_samples
 from ase_nbody.graph import Graph, Targets
 from ase_nbody.kernels.edges import EdgeList
 
@@ -21,36 +21,31 @@ class PackedSamples:
     microseconds, batches of hundreds of small molecules cost no more than the step that is taken with them.
 
     Args:
-        samples: one structure each, or batches, which are then parts that stay together.
-        device: where the tensors are to live; None: where they are.
+        samples: one structure each.
+        device: where the tensors are to live.
 
     Attributes:
-        levels: number of the level of theory of each sample.
+        levels: number of the level of theory of each structure.
 
     Raises:
         ValueError: there is no sample, or they differ in the quantities that they have.
     """
 
-    def __init__(self, samples: Sequence[Sample], device: torch.device | str | None = None) -> None:
+    def __init__(self, samples: Sequence[Sample], device: torch.device | str = "cpu") -> None:
         self.levels = tuple(s.level for s in samples)
         whole = batch_samples([replace(s, level=0) for s in samples])
-        place = whole.graph.positions.device if device is None else torch.device(device)
-        graphs = [s.graph for s in samples]
-        self._n_atoms = torch.tensor([g.n_atoms for g in graphs])
-        self._n_edges = torch.tensor([g.edges.n_edges for g in graphs])
-        self._n_groups = torch.tensor([_n_groups(g) for g in graphs])
-        self._n_structures = torch.tensor([g.n_structures for g in graphs])
-        self._graph = whole.graph.to(place)
-        self._contact = _flags(whole.graph).to(place) if whole.graph.contacts is not None else None
-        self._targets = Sample(whole.graph, whole.targets).to(place).targets
+        self._atoms = _parts([s.graph.n_atoms for s in samples])
+        self._edges = _parts([s.graph.edges.n_edges for s in samples])
+        self._groups = _parts([_n_groups(s.graph) for s in samples])
+        self._graph, self._targets = whole.graph.to(device), whole.targets.to(device)
         self._receiver_counts = self._graph.edges.receiver_offsets.diff()  # (N,)
         self._sender_counts = self._graph.edges.sender_offsets.diff()  # (N,)
 
     def __len__(self) -> int:
-        return len(self._n_atoms)
+        return len(self.levels)
 
     def batch(self, chosen: Tensor) -> Sample:
-        """Samples side by side, as `batch_samples` puts them.
+        """Structures side by side, as `batch_samples` puts them; which edges may be contacts is left open.
 
         Args:
             chosen: their numbers, (B,) int64 on the CPU.
@@ -58,37 +53,48 @@ class PackedSamples:
         Raises:
             ValueError: they are of several levels of theory.
         """
-        graph, device = self._graph, self._graph.positions.device
-        atoms, new_atoms = _gathered(self._n_atoms, chosen, device)
-        edges, new_edges = _gathered(self._n_edges, chosen, device)
-        structures, new_structures = _gathered(self._n_structures, chosen, device)
-        by_edge, by_edge_number = (_each(s, self._n_edges[chosen], device) for s in (new_atoms, new_edges))
-        moved = EdgeList(
-            senders=graph.edges.senders[edges] + by_edge,
-            receivers=graph.edges.receivers[edges] + by_edge,
+        device = self._graph.positions.device
+        atoms, structures = self._atoms.rows(chosen, device), chosen.to(device)
+        edges, shifts = self._gathered_edges(atoms, chosen)
+        graph = Graph(
+            atomic_numbers=self._graph.atomic_numbers[atoms],
+            positions=self._graph.positions[atoms],
+            cell=self._graph.cell[structures],
+            pbc=self._graph.pbc[structures],
+            structure=self._atoms.each(torch.arange(len(chosen)), chosen, device),
+            edges=edges,
+            shifts=shifts,
+            groups=self._gathered_groups(atoms, chosen),
+        )
+        labels = self._targets
+        targets = Targets(
+            energy=None if labels.energy is None else labels.energy[structures],
+            forces=None if labels.forces is None else labels.forces[atoms],
+            stress=None if labels.stress is None else labels.stress[structures],
+        )
+        return Sample(graph, targets, self._level(chosen))
+
+    def _gathered_edges(self, atoms: Tensor, chosen: Tensor) -> tuple[EdgeList, Tensor]:
+        """Edges and shifts of a batch of these atoms."""
+        edges, device = self._graph.edges, atoms.device
+        rows = self._edges.rows(chosen, device)
+        by_atoms = self._edges.each(self._atoms.moved(chosen), chosen, device)
+        gathered = EdgeList(
+            senders=edges.senders[rows] + by_atoms,
+            receivers=edges.receivers[rows] + by_atoms,
             receiver_offsets=_offsets(self._receiver_counts[atoms]),
-            sender_order=graph.edges.sender_order[edges] + by_edge_number,
+            sender_order=edges.sender_order[rows] + self._edges.each(self._edges.moved(chosen), chosen, device),
             sender_offsets=_offsets(self._sender_counts[atoms]),
         )
-        together = replace(
-            graph,
-            atomic_numbers=graph.atomic_numbers[atoms],
-            positions=graph.positions[atoms],
-            cell=graph.cell[structures],
-            pbc=graph.pbc[structures],
-            structure=graph.structure[atoms] + _each(new_structures, self._n_atoms[chosen], device),
-            edges=moved,
-            shifts=graph.shifts[edges],
-            groups=None if graph.groups is None else self._groups(graph.groups[atoms], chosen),
-            contacts=None if self._contact is None else self._contact[edges].nonzero().squeeze(1),
-        )
-        energy, forces, stress = labels_of(self._targets)
-        targets = Targets(
-            energy=None if energy is None else energy[structures],
-            forces=None if forces is None else forces[atoms],
-            stress=None if stress is None else stress[structures],
-        )
-        return Sample(graph=together, targets=targets, level=self._level(chosen))
+        return gathered, self._graph.shifts[rows]
+
+    def _gathered_groups(self, atoms: Tensor, chosen: Tensor) -> Tensor | None:
+        """Groups of the atoms of a batch, counted through the batch."""
+        if self._graph.groups is None:
+            return None
+        groups = self._graph.groups[atoms]
+        moved = self._atoms.each(self._groups.moved(chosen), chosen, groups.device)
+        return torch.where(groups < 0, groups, groups + moved)
 
     def _level(self, chosen: Tensor) -> int:
         levels: set[int] = {self.levels[n] for n in chosen.tolist()}
@@ -96,28 +102,37 @@ class PackedSamples:
             raise ValueError("samples of a batch must be of one level of theory; make a batch for each")
         return levels.pop()
 
-    def _groups(self, groups: Tensor, chosen: Tensor) -> Tensor:
-        """Groups of the atoms of a batch, counted through the batch."""
-        _, moved = _gathered(self._n_groups, chosen, groups.device)
-        return torch.where(groups < 0, groups, groups + _each(moved, self._n_atoms[chosen], groups.device))
+
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of a long tensor, one for each structure; sizes are kept on the CPU, so that nothing waits for a GPU.
+
+    Attributes:
+        lengths: of the parts, (S,).
+        starts: of the parts, (S,).
+    """
+
+    lengths: Tensor
+    starts: Tensor
+
+    def moved(self, chosen: Tensor) -> Tensor:
+        """By how much each chosen part moves when these parts are put side by side, (B,)."""
+        lengths = self.lengths[chosen]
+        return lengths.cumsum(0) - lengths - self.starts[chosen]
+
+    def each(self, values: Tensor, chosen: Tensor, device: torch.device) -> Tensor:
+        """A value of each chosen part, (B,), for each of its rows, (rows,) on the device."""
+        return values.repeat_interleave(self.lengths[chosen]).to(device, non_blocking=True)
+
+    def rows(self, chosen: Tensor, device: torch.device) -> Tensor:
+        """Rows of the chosen parts, (rows,) on the device."""
+        moved = self.each(self.moved(chosen), chosen, device)
+        return torch.arange(len(moved), device=device) - moved
 
 
-def _flags(graph: Graph) -> Tensor:
-    assert graph.contacts is not None
-    return torch.zeros(graph.edges.n_edges, dtype=torch.bool).index_fill(0, graph.contacts.cpu(), True)
-
-
-def _gathered(lengths: Tensor, chosen: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows of the chosen parts of a long tensor, (rows,) on the device; and by how much each part moves, (B,)."""
-    starts, taken = lengths.cumsum(0)[chosen] - lengths[chosen], lengths[chosen]
-    new_starts = taken.cumsum(0) - taken
-    rows = torch.arange(int(taken.sum()), device=device) + _each(starts - new_starts, taken, device)
-    return rows, new_starts - starts
-
-
-def _each(values: Tensor, times: Tensor, device: torch.device) -> Tensor:
-    """Each value as often as said; made on the CPU, where the sizes are known, and sent in one piece."""
-    return values.repeat_interleave(times).to(device, non_blocking=True)
+def _parts(lengths: Sequence[int]) -> _Parts:
+    made = torch.tensor(lengths)
+    return _Parts(made, made.cumsum(0) - made)
 
 
 def _offsets(counts: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ Reptile (Nichol et al. 2018, doi 10.48550/arXiv.1803.02999).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -67,18 +67,17 @@ class Episodes(Lessons):
 
     Attributes:
         learnt: systems that are learnt.
-        judged: systems after whose adaptation errors are taken; None: none.
+        judged: systems after whose adaptation errors are taken.
         weights: of the loss.
         inner: what an adaptation is.
         names: parameters that it changes.
     """
 
     learnt: Systems
-    judged: Systems | None
+    judged: Systems
     weights: LossWeights
     inner: InnerSettings
     names: tuple[str, ...]
-    _losses: list[float] = field(default_factory=list, repr=False)
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
         """All systems in a new order."""
@@ -99,16 +98,13 @@ class Episodes(Lessons):
             total += value / len(chosen)
         return total
 
-    def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors | None:
+    def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors:
         """Of the query structures of systems that are not learnt, after the adaptation to their support."""
-        if self.judged is None:
-            return None
         with torch_threads(1), exchanged(potential.network, parameters):
             found = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
         return mean_errors(found)
 
     def _errors_after(self, potential: Potential, system: int) -> Errors:
-        assert self.judged is not None
         support, query = self._episode(self.judged, system, epoch=0)
         with at_level(potential.network, support.level):
             values = adapted(potential, support, self.names, self.weights, self.inner)
@@ -120,11 +116,8 @@ class Episodes(Lessons):
         members = among.members[system]
         order = members[epoch_order(len(members), seed=system, epoch=epoch)]
         n_support = min(self.inner.support, len(members) - 1)
-        return tuple(among.samples.batch(part) for part in self._parts(order, n_support))  # type: ignore[return-value]
-
-    def _parts(self, order: Tensor, n_support: int) -> Iterator[Tensor]:
-        yield order[:n_support]
-        yield order[n_support : n_support + self.inner.query]
+        query = order[n_support : n_support + self.inner.query]
+        return among.samples.batch(order[:n_support]), among.samples.batch(query)
 
     def _gradients(self, potential: Potential, support: Sample, query: Sample) -> tuple[float, dict[str, Tensor]]:
         """The loss after an adaptation, and what the parameters are stepped against."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +16,6 @@ from ase_nbody.stopping import StopRequest
 from ase_nbody.training.lessons import epoch_order
 from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.run import train
-from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.training_data import DTYPES, TrainingData
 
 JUDGED_SHARE = 0.1
@@ -48,16 +48,11 @@ def meta_train(
         ValueError: as `train`; or too few systems, or parameters that the architecture does not have.
         FileExistsError, OSError, TrainingStoppedError: as `train`.
     """
-
-    def teach(data: TrainingData, potential: Potential, chosen: TrainingSettings, device: torch.device) -> Episodes:
-        assert isinstance(chosen, MetaTrainingSettings)
-        return episodes(data, potential, chosen, device)
-
-    return train(settings, command=command, console=console, stop=stop, teach=teach)
+    return train(settings, command=command, console=console, stop=stop, teach=partial(episodes, settings))
 
 
 def episodes(
-    data: TrainingData, potential: Potential, settings: MetaTrainingSettings, device: torch.device
+    settings: MetaTrainingSettings, data: TrainingData, potential: Potential, device: torch.device
 ) -> Episodes:
     """The systems of the data, some of them set aside to be judged by.
 

@@ -17,10 +17,12 @@ def as_first(dataset: Dataset, number: int, levels: Sequence[TheoryLevel]) -> Da
         number: of the level.
         levels: all levels.
     """
+    if number == 0:
+        return dataset
     own, first = levels[number].reference_energies, levels[0].reference_energies
     labels = []
     for atoms, label in zip(dataset.structures, dataset.labels, strict=True):
-        shift = sum(first[symbol] - own[symbol] for symbol in atoms.symbols) if number else 0.0
+        shift = sum(first[symbol] - own[symbol] for symbol in atoms.symbols)
         energy = None if label.energy is None else label.energy + shift
         labels.append(replace(label, energy=energy, level=number))
     return replace(dataset, labels=tuple(labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
 from ase_nbody.training.training_data import DTYPES, TrainingData, check_files, read_training_data
 
-Teacher = Callable[[TrainingData, Potential, TrainingSettings, torch.device], Lessons]
+Teacher = Callable[[TrainingData, Potential, torch.device], Lessons]
 
 
 def train(
@@ -76,7 +77,7 @@ def train(
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
-    task = _task(files, data, potential, fabric, teach or labelled_structures)
+    task = _task(files, data, potential, fabric, teach or partial(labelled_structures, settings))
     state = initial_state(network, settings)
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
@@ -140,7 +141,7 @@ def _check_output(settings: TrainingSettings) -> None:
 
 
 def labelled_structures(
-    data: TrainingData, potential: Potential, settings: TrainingSettings, device: torch.device
+    settings: TrainingSettings, data: TrainingData, potential: Potential, device: torch.device
 ) -> LabelledStructures:
     """The lessons of an ordinary training."""
 
@@ -159,7 +160,7 @@ def _task(files: TrainingFiles, data: TrainingData, potential: Potential, fabric
     settings = files.settings
     if len(data.train) < fabric.world_size:
         raise ValueError(f"{len(data.train)} structures cannot be shared by {fabric.world_size} devices; take fewer")
-    lessons = teach(data, potential, settings, fabric.device)
+    lessons = teach(data, potential, fabric.device)
     steps = len(lessons.batches(settings.batch_size * fabric.world_size, settings.seed, 0))
     return Task(
         potential=potential,

@@ -9,6 +9,8 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ase_nbody.architectures.theory import OwnParts
+
 
 class FittingSettings(BaseModel):
     """Settings of the steps of a training. Frozen; unknown names are errors.
@@ -57,7 +59,7 @@ class TrainingSettings(FittingSettings):
         default_factory=dict,
         description="in place of data: files by level of theory, the model's own first; one network learns all",
     )
-    own_parts: Literal["readout", "embedding", "both"] = Field(
+    own_parts: OwnParts = Field(
         default="readout", description="what each level of theory has for itself; all else is shared"
     )
     valid: Path | None = Field(default=None, description="validation file; none: part of the data is set aside")

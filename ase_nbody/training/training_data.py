@@ -82,30 +82,20 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
     """
     start = None if settings.start is None else _start(settings)
     groups = settings.levels or {"": settings.data}
-    levels, trains, valids, parts = [], [], [], []
-    for name, paths in groups.items():
-        read = {path: _read(path, settings, display) for path in dict.fromkeys(paths)}
-        merged = merge(list(read.values()))
-        references, source = _references(settings, merged, start, name, display)
-        display.say(
-            f"{name}{': ' if name else ''}{source}: " + ", ".join(f"{e} {v:.4f} eV" for e, v in references.items())
-        )
-        levels.append(TheoryLevel(name=name, reference_energies=references, reference_energies_source=source))
-        train, valid = _split(without_isolated_atoms(merged), settings, display)
-        trains.append(_repeated(train, [read[path] for path in paths]))
-        valids.append(valid)
-        parts += list(read.values())
+    several = [_read_level(name, paths, settings, start, display) for name, paths in groups.items()]
+    levels = [one.level for one in several]
     _check_same_elements(levels)
     tests = tuple(without_isolated_atoms(_read(path, settings, display)) for path in settings.test)
-    for other in (*valids, *tests):
+    for other in (*(one.valid for one in several), *tests):
         _check_elements(
             other,
             levels[0].reference_energies,
             "the training data lack",
             "add structures with these elements to --data",
         )
-    train = merge([as_first(part, number, levels) for number, part in enumerate(trains)])
-    valid = merge([as_first(part, number, levels) for number, part in enumerate(valids)])
+    train = merge([as_first(one.train, number, levels) for number, one in enumerate(several)])
+    valid = merge([as_first(one.valid, number, levels) for number, one in enumerate(several)])
+    parts = [part for one in several for part in one.files]
     n_test = sum(len(test) for test in tests)
     display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")
     return TrainingData(
@@ -114,10 +104,37 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         tests=tuple(as_first(test, level_of(test, levels), levels) for test in tests),
         references=levels[0].reference_energies,
         references_source=levels[0].reference_energies_source,
-        found=printable(" | ".join(part.found for part in parts)) if len(parts) > 1 else printable(parts[0].found),
+        found=printable(merge(parts).found),
         files=_data_files(parts, valid if settings.valid is not None else None, tests),
         start=start,
         levels=tuple(levels) if settings.levels else (),
+    )
+
+
+@dataclass(frozen=True)
+class _LevelData:
+    """Labels of one level of theory: its files, and what of them is learnt and what is set aside."""
+
+    level: TheoryLevel
+    files: tuple[Dataset, ...]
+    train: Dataset
+    valid: Dataset
+
+
+def _read_level(
+    name: str, paths: Sequence[Path], settings: TrainingSettings, start: Start | None, display: Display
+) -> _LevelData:
+    read = {path: _read(path, settings, display) for path in dict.fromkeys(paths)}
+    merged = merge(list(read.values()))
+    references, source = _references(settings, merged, start, name, display)
+    energies = ", ".join(f"{element} {energy:.4f} eV" for element, energy in references.items())
+    display.say(f"{name}: {source}: {energies}" if name else f"{source}: {energies}")
+    train, valid = _split(without_isolated_atoms(merged), settings, display)
+    return _LevelData(
+        level=TheoryLevel(name=name, reference_energies=references, reference_energies_source=source),
+        files=tuple(read.values()),
+        train=_repeated(train, [read[path] for path in paths]),
+        valid=valid,
     )
 
 
