@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from ase_nbody.data import PackedSamples, batch_samples
+from ase_nbody.data import PackedSamples, batch_samples, batches_of_samples
 from ase_nbody.data.dataset import Labels
 from ase_nbody.data.graph_samples import Sample, targets
 from ase_nbody.neighbours import neighbour_graph
@@ -73,3 +73,11 @@ def test_without_groups_there_are_none_in_a_batch():
 def test_no_sample_is_refused():
     with pytest.raises(ValueError, match="at least one structure"):
         PackedSamples([])
+
+
+def test_batches_for_an_evaluation_are_as_large_as_allowed_and_of_one_level():
+    made = [sample(molecule("H2O"), n) for n in range(7)]
+    leveled = [*made[:5], *(replace(s, level=1) for s in made[5:])]
+    assert [b.graph.n_structures for b in batches_of_samples(made, 6)] == [2, 2, 2, 1]
+    assert [(b.graph.n_structures, b.level) for b in batches_of_samples(leveled, 6)] == [(2, 0), (2, 0), (1, 0), (2, 1)]
+    assert [b.graph.n_structures for b in batches_of_samples(made, 2)] == [1] * 7

@@ -20,7 +20,7 @@ from ase_nbody.training.levels import level_of
 STRUCTURES = 100
 PURPOSE = (
     "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; it has "
-    "seen 641 molecules of at most five, and some of six, heavy atoms, their conformers, dimers and stretched bonds"
+    "seen 620 molecules of at most five, and some of six, heavy atoms, their conformers, dimers and stretched bonds"
 )
 NOT_FOR = (
     "use by itself beyond a first look: molecules of more than five heavy atoms, rings of carbon above all, have "
