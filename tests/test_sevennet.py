@@ -99,9 +99,12 @@ def test_the_mean_over_inversion_is_the_same_for_mirror_images(dtype: str) -> No
 
 
 def test_forces_and_hessian_of_the_mean_over_inversion_are_derivatives_of_its_energy() -> None:
-    atoms = Atoms("OHH", [[0, 0, 0.1], [0.8, 0.6, 0], [-0.8, 0.5, 0.1]])
+    # chiral: the mirror image of a planar molecule is the same molecule turned
+    atoms = Atoms("CHFClBr", [[0, 0, 0], [0.6, 0.6, 0.6], [-0.8, -0.8, 0.8], [1.0, -1.0, -1.0], [-1.1, 1.1, -1.1]])
+    one = NBodyCalculator("universal", device="cpu", outside="ignore")
     calc = NBodyCalculator("universal", device="cpu", average_over_inversion=True, outside="ignore")
     forces, hessian, step = calc.get_forces(atoms), calc.get_hessian(atoms), 1e-4
+    assert np.abs(one.get_hessian(atoms) - hessian).max() > 1e-2
     moved = []
     for sign in (1, -1):
         atoms.positions[1, 0] += sign * step
