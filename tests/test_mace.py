@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,16 +19,16 @@ from ase_nbody.architectures.mace import MaceNetwork
 from ase_nbody.architectures.mace_radial import agnesi
 from ase_nbody.architectures.mace_repulsion import repulsion_energies
 from ase_nbody.architectures.mace_settings import MaceSettings
-from ase_nbody.importers import mace, mace_export
-from ase_nbody.importers.e3nn_export import UnsupportedError
-from ase_nbody.importers.exported import Exported, read_exported
-from ase_nbody.importers.mace import exported_model, imported_potential
+from ase_nbody.graph import edge_vectors
+from ase_nbody.importers import mace
+from ase_nbody.importers.exported import Exported, largest_difference, read_exported
+from ase_nbody.importers.mace import imported_potential
 from ase_nbody.kernels import Irrep, natural_irreps
 from ase_nbody.kernels.polynomials import PolynomialTable, basis, coefficients, monomials, terms
 from ase_nbody.math.zbl import zbl_energy
 from ase_nbody.model_file import load_model
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.potential import predict
+from ase_nbody.potential import Potential, predict
 from ase_nbody.timings import Timings
 
 TESTS = Path(__file__).parent
@@ -79,6 +77,18 @@ def test_an_import_that_differs_is_not_made() -> None:
     wrong = dict(found.arrays) | {"layer1.after": found.arrays["layer1.after"] * 1.001}
     with pytest.raises(ValueError, match="the imported model differs from the original"):
         imported_potential(replace(found, arrays=wrong))
+
+
+@pytest.mark.parametrize("part", ["energy", "forces", "stress"])
+def test_each_number_of_each_structure_is_compared(part: str) -> None:
+    found = exported("plain")
+    wrong = dict(found.arrays) | {f"structure1.{part}": found.arrays[f"structure1.{part}"] * (1 + 1e-6)}
+    with pytest.raises(ValueError, match=rf"differs from the original.*{part} by \d\.\de-0[1-7]"):
+        imported_potential(replace(found, arrays=wrong))
+    potential = imported_potential(found)
+    assert (
+        largest_difference(potential, found) < SAME < 1e-7 < largest_difference(potential, replace(found, arrays=wrong))
+    )
 
 
 def test_a_contraction_that_is_not_covariant_is_refused() -> None:
@@ -131,6 +141,21 @@ def test_compiled_evaluation_is_that_of_autograd(settings: dict[str, object]) ->
     torch.testing.assert_close(found.positions, slopes, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("interaction", "without"),
+    [("residual", {"ContractSymmetric"}), ("density_residual", {"ContractSymmetric", "Divide"})],
+)
+def test_it_is_trained_by_autograd_where_steps_have_no_tangents(interaction: str, without: set[str]) -> None:
+    chosen = {**SMALL, "layers": 1, "first_interaction": interaction}
+    network = MaceNetwork(MaceSettings(**chosen), torch.Generator().manual_seed(0))
+    lacking = [step for step in network.description().steps if not step.has_tangents]
+    assert {type(step).__name__ for step in lacking} == without
+    assert network.trainable_gradients(neighbour_graph(crystal(), 3.5, dtype=torch.float32)) is None
+    for step in lacking:
+        with pytest.raises(NotImplementedError, match="has no tangents: train by autograd"):
+            step.dual(None)
+
+
 def test_tables_of_pairs_do_not_keep_all_elements_ever_met(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "_MANY_KINDS", 2)
     chosen = {**SMALL, "distance_transform": "agnesi", "elements": ("H", "O", "C")}
@@ -163,6 +188,24 @@ def test_repulsion_belongs_to_the_energies_whose_gradients_are_compiled() -> Non
     more = network.gradients(graph, Timings()).energies - without.gradients(graph, Timings()).energies
     torch.testing.assert_close(more, repulsion_energies(graph, settings.envelope_power))
     assert float(more[0]) == pytest.approx(float(more[1])) and float(more[0]) > 1e-2
+
+
+def test_repulsion_has_forces_and_stress() -> None:
+    settings = MaceSettings(**{**SMALL, "layers": 1, "correlation": 1, "max_degree": 1, "repulsion": True})
+    network = MaceNetwork(settings, torch.Generator().manual_seed(0)).double()
+    potential = Potential(network, {"H": 0.0, "O": 0.0}, 1.0)
+    cell = [[3.3, 0.1, 0.0], [0.4, 3.5, -0.2], [0.1, 0.3, 3.4]]
+    atoms = Atoms("OHO", [[0, 0, 0], [0.1, 0.2, 0.8], [1.0, 0.3, -0.4]], cell=cell, pbc=True)
+    graph = neighbour_graph(atoms, 3.5, dtype=torch.float64)
+    exact, compiled = (predict(potential, graph, differentiable=differentiable) for differentiable in (True, False))
+    torch.testing.assert_close(compiled.forces, exact.forces.detach(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(compiled.stress, exact.stress.detach(), rtol=0, atol=1e-8)
+    vectors = edge_vectors(graph).requires_grad_()
+    given = replace(graph, vectors=vectors)
+    (slopes,) = torch.autograd.grad(network(given).sum(), vectors)
+    found = network.gradients(replace(graph, vectors=vectors.detach()), Timings())
+    torch.testing.assert_close(found.vectors, slopes, rtol=0, atol=1e-7)
+    assert float(slopes.abs().max()) > 0.5  # eV/angstrom; without the repulsion 0.03
 
 
 def test_agnesis_function_falls_from_one() -> None:
@@ -245,99 +288,7 @@ def test_polynomials_are_independent_and_all_terms_have_coefficients() -> None:
     assert sorted(seen) == list(range(len(terms(table))))
 
 
-# --- files that mace opens -------------------------------------------------------------------------------------------
-
-
-def test_files_and_environments_that_are_not_there(tmp_path: Path) -> None:
-    model = tmp_path / "theirs.model"
-    with pytest.raises(FileNotFoundError, match=r"theirs\.model; give a model"):
-        exported_model(model, Path(sys.executable))
-    model.write_bytes(b"no model")
-    with pytest.raises(FileNotFoundError, match=r"interpreter .*nothing"):
-        exported_model(model, tmp_path / "nothing")
-
-
-@pytest.mark.skipif(find_spec("mace") is not None, reason="here is an environment with mace")
-def test_an_environment_without_mace(tmp_path: Path) -> None:
-    model = tmp_path / "theirs.model"
-    model.write_bytes(b"no model")
-    with pytest.raises(ValueError, match="has no package mace-torch"):
-        exported_model(model, Path(sys.executable))
-
-
-def test_heads_are_chosen_by_name() -> None:
-    several, one = SimpleNamespace(heads=["omat", "omol"]), SimpleNamespace()
-    assert mace_export.head_number(several, "omol") == 1 and mace_export.head_number(one, "") == 0
-    for model, head, sentence in (
-        (several, "", "the heads omat, omol: choose one of them, by --head"),
-        (several, "pbe", "not 'pbe'"),
-        (one, "pbe", "the heads Default: choose one of them, not 'pbe'"),
-    ):
-        with pytest.raises(UnsupportedError, match=sentence):
-            mace_export.head_number(model, head)
-
-
-class BesselBasis:
-    bessel_weights = torch.arange(1, 4) * (np.pi / 5.0)
-
-
-class GaussianBasis:
-    pass
-
-
-class SoftTransform:
-    pass
-
-
-class AgnesiTransform:
-    q, p, a = 0.9183, 4.5791, 1.2
-
-
-class RealAgnosticResidualInteractionBlock:
-    pass
-
-
-class RealAgnosticAttResidualInteractionBlock:
-    pass
-
-
-def fake(**changes: object) -> SimpleNamespace:
-    """What `refuse` looks at."""
-    irreps = [(1, "0e"), (1, "1o")]
-    parts = {
-        "radial_embedding": SimpleNamespace(bessel_fn=BesselBasis()),
-        "r_max": 5.0,
-        "interactions": [RealAgnosticResidualInteractionBlock()],
-        "products": [SimpleNamespace(linear=SimpleNamespace(irreps_out=[(8, "0e")]))],
-        "spherical_harmonics": SimpleNamespace(irreps_out=irreps),
-    }
-    return SimpleNamespace(**{**parts, **changes})
-
-
-def test_models_with_other_parts_are_refused() -> None:
-    mace_export.refuse(fake())
-    trained = BesselBasis()
-    trained.bessel_weights = trained.bessel_weights * 1.01
-    radial = [
-        {"bessel_fn": BesselBasis(), "distance_transform": transform}
-        for transform in (SoftTransform(), AgnesiTransform())
-    ]
-    for changes, sentence in (
-        ({"joint_embedding": 1}, "an embedding of charges"),
-        ({"radial_embedding": SimpleNamespace(bessel_fn=GaussianBasis())}, "the radial basis GaussianBasis"),
-        ({"radial_embedding": SimpleNamespace(**radial[0])}, "the distance transform SoftTransform"),
-        ({"radial_embedding": SimpleNamespace(**radial[1])}, "AgnesiTransform of the model has trained constants a"),
-        ({"radial_embedding": SimpleNamespace(bessel_fn=trained)}, "Bessel functions were trained"),
-        ({"spherical_harmonics": SimpleNamespace(irreps_out=[(1, "0e"), (1, "1e")])}, "without parity"),
-        (
-            {"products": [SimpleNamespace(linear=SimpleNamespace(irreps_out=[(8, "0e"), (8, "1o")]))]},
-            "keep_last_layer_irreps",
-        ),
-        ({"interactions": [RealAgnosticAttResidualInteractionBlock()]}, "RealAgnosticAttResidualInteractionBlock"),
-        ({"pair_repulsion_fn": SimpleNamespace(a_exp=0.3, a_prefactor=0.5)}, "trained constants a_prefactor"),
-    ):
-        with pytest.raises(UnsupportedError, match=sentence):
-            mace_export.refuse(fake(**changes))
+# --- the command -----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_imports_a_model(

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from ase_nbody.architectures.base import Architecture, Gradients, Work, types_of_numbers
 from ase_nbody.architectures.evaluation import CompiledEvaluation
 from ase_nbody.architectures.mace_layers import MaceLayer, layer_steps, layer_weights
-from ase_nbody.architectures.mace_radial import random_matrix
 from ase_nbody.architectures.mace_repulsion import repulsion_energies, with_repulsion
 from ase_nbody.architectures.mace_settings import SCALAR, MaceSettings
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import edge_list
-from ase_nbody.math import spherical_harmonics
 from ase_nbody.nn.active_edges import active_edges
+from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
 from ase_nbody.steps import (
     Activate,
@@ -36,8 +34,7 @@ from ase_nbody.steps import (
     Step,
     StepWeights,
 )
-from ase_nbody.steps.atoms import StepAtoms
-from ase_nbody.steps.forward import forward
+from ase_nbody.steps.forward import atomic_energies, isolated_energies
 from ase_nbody.steps.readout import Shift
 from ase_nbody.timings import Timings
 
@@ -78,31 +75,23 @@ class MaceNetwork(SteppedNetwork):
         """Atomic energies, (N,)."""
         types = self.type_of_number[graph.atomic_numbers]
         edges = active_edges(graph, self.settings.cutoff)
-        description = self.description()
-        atoms = StepAtoms(
-            shape_of=description.shape_of,
-            weights=self.step_weights(),
-            types=types,
-            pairs=edges.pairs,
-            distances=edges.distances,
-            harmonics=spherical_harmonics(edges.directions, self.settings.max_degree),
-            energies=graph.positions.new_zeros(graph.n_atoms),
-        )
-        energies = forward(description, atoms)
+        vectors = edges.distances, edges.directions
+        energies = atomic_energies(self.description(), self.step_weights(), types, edges.pairs, vectors)
         if self.settings.repulsion:
             energies = energies + repulsion_energies(graph, self.settings.envelope_power).to(energies.dtype)
         return energies
 
     def description(self) -> Description:
         """Its steps."""
-        shapes: dict[str, Shape] = {}
-        return self._described(shapes, [*self._interaction(shapes), Shift("isolated")])
+        return self._described(Shift("isolated"))
 
-    def _described(self, shapes: dict[str, Shape], steps: list[Step]) -> Description:
-        settings = self.settings
+    def _described(self, *more: Step) -> Description:
+        """The interaction and more steps."""
+        settings, shapes = self.settings, dict[str, Shape]()
+        steps = (*self._interaction(shapes), *more)
         return Description(
             shapes=tuple(shapes.items()),
-            steps=tuple(steps),
+            steps=steps,
             n_types=len(settings.elements),
             max_degree=settings.max_degree,
             single_tables=SINGLE_TABLES,
@@ -139,10 +128,6 @@ class MaceNetwork(SteppedNetwork):
     def _layers(self) -> list[MaceLayer]:
         return [layer for layer in self.layers if isinstance(layer, MaceLayer)]
 
-    def _trained_steps(self) -> None:
-        """It is trained by autograd: symmetric contractions have no tangents of their own."""
-        return
-
     def step_weights(self) -> StepWeights:
         """Weights of these steps. Edges are of as many kinds as there are elements of senders, or pairs of elements."""
         count = len(self.settings.elements)
@@ -160,20 +145,8 @@ class MaceNetwork(SteppedNetwork):
             weights.matrices[f"middle_{SCALAR}"] = self.middle
             weights.vectors["middle_constants"] = self.middle_constants.expand(count, -1)
         weights.vectors["energies"] = scales * self.outer[:, 0]
-        weights.vectors["isolated"] = -self.isolated_energies(weights).unsqueeze(1)
+        weights.vectors["isolated"] = -isolated_energies(self._described(), weights, self.embedding).unsqueeze(1)
         return weights
-
-    def isolated_energies(self, weights: StepWeights) -> Tensor:
-        """Energy that the interaction gives to an atom of each element alone, (T,)."""
-        shapes: dict[str, Shape] = {}
-        description = self._described(shapes, list(self._interaction(shapes)))
-        types = torch.arange(len(self.settings.elements), device=self.embedding.device)
-        none, distances = types[:0], self.embedding.new_zeros(0)
-        harmonics = distances.new_zeros(0, (self.settings.max_degree + 1) ** 2)
-        pairs = edge_list(none, none, len(types), len(types))
-        energies = self.embedding.new_zeros(len(types))
-        atoms = StepAtoms(description.shape_of, weights, types, pairs, distances, harmonics, energies)
-        return forward(description, atoms)
 
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""

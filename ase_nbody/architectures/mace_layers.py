@@ -12,13 +12,13 @@ from ase_nbody.architectures.mace_radial import (
     ElementRadialNetwork,
     MaceRadial,
     density_hidden,
-    random_matrix,
     weights_hidden,
 )
 from ase_nbody.architectures.mace_settings import SCALAR, MaceSettings, layer_shapes
 from ase_nbody.kernels import natural_irreps, product_table
 from ase_nbody.kernels.polynomials import basis, coefficients, terms
-from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
+from ase_nbody.nn.mixing import random_matrix
+from ase_nbody.nn.nequip_layers import E3NN_SIGMOID_GAIN, E3NN_SILU_GAIN
 from ase_nbody.steps import (
     Activate,
     ActivationFunction,
@@ -34,13 +34,7 @@ from ase_nbody.steps import (
 )
 from ase_nbody.steps.weights import Hidden, Radial
 
-E3NN_SIGMOID_GAIN = (
-    1.8467055342154763  # one over the root mean square of the sigmoid of normal random numbers, as e3nn's gains
-)
-
 DENSITY_WIDTH = 64  # of the density's radial network in nonlinear interactions
-
-
 SAMPLED = 6  # elements whose radial functions decide how fine tables are
 
 

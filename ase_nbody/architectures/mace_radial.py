@@ -12,16 +12,12 @@ from torch.nn import functional
 
 from ase_nbody.architectures.mace_settings import MaceSettings
 from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
 from ase_nbody.steps.weights import Hidden
 
 AGNESI = (0.9183, 4.5791, 1.0805)
 """Powers q and p and factor a of the transform in MACE, from ACEpotentials.jl (doi 10.1063/5.0158783)."""
-
-
-def random_matrix(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
-    """Initial weights of variance 1 / rows."""
-    return nn.Parameter(torch.randn(rows, columns, generator=generator, dtype=torch.float32) / rows**0.5)
 
 
 class MaceRadial(nn.Module):
@@ -122,6 +118,7 @@ def agnesi(r: Tensor, kinds: list[int], settings: MaceSettings) -> Tensor:
     receivers, senders = _elements(kinds, settings)
     r0 = 0.5 * (radii[receivers] + radii[senders]).double().unsqueeze(1)
     s, (q, p, a) = (r / r0).abs(), AGNESI
+    # the same, finite at 0
     return 1 / (1 + a * s**p / (1 + s ** (p - q)))
 
 

@@ -22,15 +22,13 @@ from ase_nbody.architectures.sevennet_layers import (
     SevenNetSettings,
     layer_steps,
     layer_weights,
-    random_matrix,
 )
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import edge_list
-from ase_nbody.math import spherical_harmonics
 from ase_nbody.math.radial import polynomial_envelope_slope, smooth_envelope
 from ase_nbody.nn.active_edges import active_edges
 from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope
+from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
 from ase_nbody.steps import (
     Description,
@@ -40,8 +38,7 @@ from ase_nbody.steps import (
     Step,
     StepWeights,
 )
-from ase_nbody.steps.atoms import StepAtoms
-from ase_nbody.steps.forward import forward
+from ase_nbody.steps.forward import atomic_energies, isolated_energies
 from ase_nbody.steps.readout import Shift
 from ase_nbody.steps.shapes import parse_shape
 from ase_nbody.steps.weights import Hidden
@@ -79,30 +76,19 @@ class SevenNetNetwork(SteppedNetwork):
         """Atomic energies, (N,)."""
         types = self.type_of_number[graph.atomic_numbers]
         edges = active_edges(graph, self.settings.cutoff)
-        description, weights = self.description(), self.step_weights()
-        atoms = StepAtoms(
-            shape_of=description.shape_of,
-            weights=weights,
-            types=types,
-            pairs=edges.pairs,
-            distances=edges.distances,
-            harmonics=spherical_harmonics(edges.directions, self.settings.max_degree),
-            energies=graph.positions.new_zeros(graph.n_atoms),
-            breaks=description.breaks,
-        )
-        return forward(description, atoms)
+        vectors = edges.distances, edges.directions
+        return atomic_energies(self.description(), self.step_weights(), types, edges.pairs, vectors)
 
     def description(self) -> Description:
         """Its steps."""
-        shapes: dict[str, Shape] = {}
-        steps = list(self._interaction(shapes))
-        steps.append(Shift("isolated"))
-        return self._described(shapes, steps)
+        return self._described(Shift("isolated"))
 
-    def _described(self, shapes: dict[str, Shape], steps: list[Step]) -> Description:
-        settings = self.settings
+    def _described(self, *more: Step) -> Description:
+        """The interaction and more steps."""
+        settings, shapes = self.settings, dict[str, Shape]()
+        steps = (*self._interaction(shapes), *more)
         breaks = (settings.envelope_start or 0.0,) if settings.envelope == "xplor" else ()
-        return Description(tuple(shapes.items()), tuple(steps), len(settings.elements), settings.max_degree, breaks)
+        return Description(tuple(shapes.items()), steps, len(settings.elements), settings.max_degree, breaks)
 
     def _interaction(self, shapes: dict[str, Shape]) -> Iterator[Step]:
         """All steps but that which takes off the energies of isolated atoms; adds the shapes of states."""
@@ -129,20 +115,8 @@ class SevenNetNetwork(SteppedNetwork):
                 self.roots, self.settings.cutoff, envelope, list(layer.hidden), gain=E3NN_SILU_GAIN, powers=powers
             )
             layer_weights(layer, number, weights, self._hidden(layer), layers, self.message_factors[number])
-        weights.vectors["isolated"] = -self._isolated_energies(weights).unsqueeze(1)
+        weights.vectors["isolated"] = -isolated_energies(self._described(), weights, self.embedding).unsqueeze(1)
         return weights
-
-    def _isolated_energies(self, weights: StepWeights) -> Tensor:
-        """Energy that the interaction gives to an atom of each element alone, (T,)."""
-        shapes: dict[str, Shape] = {}
-        description = self._described(shapes, list(self._interaction(shapes)))
-        types = torch.arange(len(self.settings.elements), device=self.embedding.device)
-        none, distances = types[:0], self.embedding.new_zeros(0)
-        harmonics = distances.new_zeros(0, (self.settings.max_degree + 1) ** 2)
-        pairs = edge_list(none, none, len(types), len(types))
-        energies = self.embedding.new_zeros(len(types))
-        atoms = StepAtoms(dict(shapes), weights, types, pairs, distances, harmonics, energies, description.breaks)
-        return forward(description, atoms)
 
     def _sloped_envelope(self) -> SlopedEnvelope:
         """The envelope with its slope."""

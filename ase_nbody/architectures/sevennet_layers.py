@@ -15,6 +15,7 @@ from ase_nbody.architectures.base import NetworkSettings
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.kernels import Irrep, Irreps, ProductTable, natural_irreps, product_table
 from ase_nbody.nn.dual_perceptron import PerceptronLayers
+from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS
 from ase_nbody.steps import Activate, ActivationFunction, Block, Contract, Embed, Mix, Shape, Step, StepWeights
 from ase_nbody.steps.radial import RadialNetwork
@@ -116,11 +117,6 @@ class SevenNetLayer(nn.Module):
 def _leads_to(irrep: Irrep, harmonics: Irreps, wanted: Irreps) -> bool:
     """Whether the products with harmonics contain an irrep that is wanted."""
     return any(made in wanted for harmonic in harmonics for made in irrep.products(harmonic))
-
-
-def random_matrix(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
-    """Initial weights of variance 1 / rows."""
-    return nn.Parameter(torch.randn(rows, columns, generator=generator, dtype=torch.float32) / rows**0.5)
 
 
 def layer_steps(

@@ -40,7 +40,7 @@ class SteppedNetwork(Network):
         """What its parameters are for these steps, made of them by differentiable operations."""
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
-        """Energies and gradients by passes with tangents through the steps, on the CPU; None where it has no steps."""
+        """Energies and gradients by passes with tangents through the steps, on the CPU; None where they cannot be."""
         steps = self._trained_steps()
         return None if steps is None else Gradients(*trainable_energies(steps, graph))
 
@@ -54,9 +54,9 @@ class SteppedNetwork(Network):
         return readout_features(steps, readouts, graph, moves)
 
     def _trained_steps(self) -> TrainedSteps | None:
-        """What training passes need; None on a GPU, and where there are no steps."""
+        """What training passes need; None on a GPU, and where there are no steps, or some without tangents."""
         description = self.description() if self.type_of_number.device.type == "cpu" else None
-        if description is None:
+        if description is None or not description.has_tangents:
             return None
         return TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)
 

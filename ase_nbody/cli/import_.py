@@ -37,8 +37,8 @@ def import_model(
         Path | None,
         typer.Option(
             help="For nequip and mace: Python interpreter of an environment with nequip 0.19.x or mace-torch 0.3.x, "
-            "which opens the file. Opening it runs code in it: take only files that you trust. Checkpoints of sevenn "
-            "are read without running code.",
+            "which opens the file in a process of its own. Such a file holds pickles, and opening it runs the code in "
+            "them: take only files that you trust. Checkpoints of sevenn are read without running code.",
             show_default=False,
         ),
     ] = None,

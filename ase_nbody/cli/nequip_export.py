@@ -1,7 +1,8 @@
 """Write what a model of the package `nequip` computes with, as plain arrays and JSON.
 
-This file is run by the interpreter of nequip's own environment, with e3nn_export.py beside it, and imports nothing else
-of ase_nbody. Beside the model are its energies, forces and stress of some structures, to check an import.
+This file is run by the interpreter of nequip's own environment, in a process of its own, with e3nn_export.py beside it,
+and imports nothing else of ase_nbody. Beside the model are its energies, forces and stress of some structures, to check
+an import.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def main() -> None:
     source, target = sys.argv[1:]
     try:
         model = loaded(source)
-        torch.set_default_dtype(model.model_dtype)
+        torch.set_default_dtype(model.model_dtype)  # of this process, which ends with the export: nothing to restore
         arrays = exported(model, check_structures(list(model.type_names)))
     except UnsupportedError as error:
         print(error, file=sys.stderr)

@@ -1,8 +1,8 @@
 """Write what a model of the package `mace-torch` computes with, as plain arrays and JSON.
 
-This file is run by the interpreter of mace's own environment, with mace_export_layers.py and e3nn_export.py beside it,
-and imports nothing else of ase_nbody. Beside the model are its energies, forces and stress of some structures, to check
-an import.
+This file is run by the interpreter of mace's own environment, in a process of its own, with mace_export_layers.py and
+e3nn_export.py beside it, and imports nothing else of ase_nbody. Beside the model are its energies,
+forces and stress of some structures, to check an import.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def predictions(model: Any, head: str, atoms: Atoms, name: str, arrays: Arrays) 
 
 
 def loaded(path: str) -> Any:
-    """The model of a file, by torch's pickle with mace's classes.
+    """The model of a file, by torch's pickle with mace's classes, which runs whatever code is in the file.
 
     Raises:
         UnsupportedError: there is no mace here, or another version, or the file has no model of energies.
@@ -189,6 +189,7 @@ def loaded(path: str) -> Any:
     if not found.startswith(SUPPORTED):
         raise UnsupportedError(f"{sys.executable} has mace-torch {found}; models are read with mace-torch {SUPPORTED}x")
     import_module("mace")  # it lets torch load files of its own package
+    # mace pickles its models whole, so none can be read without running code: here, not in ase_nbody's own process.
     model = torch.load(path, map_location="cpu", weights_only=False)
     if type(model).__name__ not in ("MACE", "ScaleShiftMACE"):
         raise UnsupportedError(f"the file has a {type(model).__name__}; a MACE or a ScaleShiftMACE is taken over")
@@ -200,7 +201,7 @@ def main() -> None:
     source, target, head = sys.argv[1:]
     try:
         model = loaded(source)
-        torch.set_default_dtype(torch.float64)
+        torch.set_default_dtype(torch.float64)  # of this process, which ends with the export: nothing to restore
         arrays = exported(model, head, check_structures(some(elements(model))))
     except UnsupportedError as error:
         print(error, file=sys.stderr)

@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from ase_nbody.kernels import Irrep, Irreps, ProductTable
 
 
+def random_matrix(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
+    """Initial weights, (rows, columns), normal with variance 1 / rows."""
+    return nn.Parameter(torch.randn(rows, columns, generator=generator, dtype=torch.float32) / rows**0.5)
+
+
 class Mixing(nn.Module):
     """Fragments of equal irrep mixed by one matrix W^l, (F^0 W^0, F^1 W^1, ...) of eq. 9.
 
@@ -37,9 +42,7 @@ class Mixing(nn.Module):
         self.weights = nn.ParameterDict()
         for irrep, multiplicity in zip(irreps, multiplicities, strict=True):
             if irrep in irreps_out:
-                rows = multiplicity * channels
-                weight = torch.randn(rows, channels_out, generator=generator, dtype=torch.float32) / rows**0.5
-                self.weights[str(irrep)] = nn.Parameter(weight)
+                self.weights[str(irrep)] = random_matrix(multiplicity * channels, channels_out, generator)
 
     @classmethod
     def of_product(

@@ -18,6 +18,7 @@ SCALARS: Irreps = (Irrep(0, 1),)
 # exact: 1.67653 for SiLU): weights taken over from NequIP were trained with these.
 E3NN_SILU_GAIN = 1.6791767923989418
 E3NN_TANH_GAIN = 1.5937334472592695
+E3NN_SIGMOID_GAIN = 1.8467055342154763
 
 
 @dataclass(frozen=True)

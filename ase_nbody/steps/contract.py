@@ -103,6 +103,8 @@ class Contract(RadialStep):
 class ContractElements(RadialStep):
     """The same where the neighbours' states are vectors by element, which are then part of the radial weights.
 
+    It comes about when weights are folded, which are not trained: it has no tangents.
+
     Attributes:
         out: state, of which this is the only source.
         table: product of one invariant and harmonics.
@@ -127,15 +129,6 @@ class ContractElements(RadialStep):
         radial = weights.view(-1, self.table.n_paths, self.channels)
         ones = radial.new_ones(len(atoms.types), 1, self.channels)
         atoms.add_all(self.out, contract(ones, atoms.harmonics, radial, atoms.pairs, self.table))
-
-    @override
-    def dual(self, atoms: DualAtoms) -> DualStep:
-        """Not there: it comes about when weights are folded, which are not trained.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(f"{self} is of a folded description: train by the steps that it was folded from")
 
     @override
     def up(self, w: StepWriter) -> None:

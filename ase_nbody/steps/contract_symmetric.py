@@ -14,13 +14,14 @@ from ase_nbody.kernels.polynomials import PolynomialTable, terms
 from ase_nbody.kernels.values import Pointer
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
-from ase_nbody.steps.dual import DualAtoms, DualStep
 from ase_nbody.steps.writer import StepWriter
 
 
 @dataclass(frozen=True)
 class ContractSymmetric(Step):
     """Makes sums of monomials of the components of each channel, with coefficients of the atom's element.
+
+    It has no tangents.
 
     Attributes:
         source: state of equal channels.
@@ -75,15 +76,6 @@ class ContractSymmetric(Step):
         for place in range(1, factors):
             products = products * components[:, names[:, place]]
         return products
-
-    @override
-    def dual(self, atoms: DualAtoms) -> DualStep:
-        """Not there: networks with this step are trained by autograd.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(f"{self} has no tangents: train by autograd")
 
     @override
     def up(self, w: StepWriter) -> None:

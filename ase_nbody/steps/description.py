@@ -40,9 +40,18 @@ class Step(ABC):
     def forward(self, atoms: StepAtoms) -> None:
         """Do it with torch."""
 
-    @abstractmethod
     def dual(self, atoms: DualAtoms) -> DualStep:
-        """Begin it with tangents."""
+        """Begin it with tangents.
+
+        Raises:
+            NotImplementedError: it has none; see `has_tangents`.
+        """
+        raise NotImplementedError(f"{self} has no tangents: train by autograd")
+
+    @property
+    def has_tangents(self) -> bool:
+        """Whether it has a `dual` of its own."""
+        return type(self).dual is not Step.dual
 
     @abstractmethod
     def up(self, w: StepWriter) -> None:
@@ -95,6 +104,11 @@ class Description:
     def radial_by_kind(self) -> Mapping[str, bool]:
         """By the names of radial weights, whether they depend on the kind of edge."""
         return {step.radial: step.by_kind for step in self.steps if isinstance(step, RadialStep)}
+
+    @property
+    def has_tangents(self) -> bool:
+        """Whether all steps have tangents; else the network is trained by autograd."""
+        return all(step.has_tangents for step in self.steps)
 
     @property
     def has_shared_tables(self) -> bool:

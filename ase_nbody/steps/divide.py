@@ -10,13 +10,12 @@ from typing_extensions import override
 from ase_nbody.kernels import division_code
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
-from ase_nbody.steps.dual import DualAtoms, DualStep
 from ase_nbody.steps.writer import StepWriter
 
 
 @dataclass(frozen=True)
 class Divide(Step):
-    """Makes source / (1 + density).
+    """Makes source / (1 + density). It has no tangents.
 
     Attributes:
         source: state.
@@ -43,15 +42,6 @@ class Divide(Step):
         density = atoms.values[self.density][0]  # (N, 1, 1)
         for number, block in enumerate(atoms.values[self.source]):
             atoms.add(self.out, number, block / (1.0 + density))
-
-    @override
-    def dual(self, atoms: DualAtoms) -> DualStep:
-        """Not there: networks with this step are trained by autograd.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(f"{self} has no tangents: train by autograd")
 
     @override
     def up(self, w: StepWriter) -> None:

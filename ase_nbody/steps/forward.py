@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from ase_nbody.kernels import EdgeList, edge_list
+from ase_nbody.math import spherical_harmonics
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Description
+from ase_nbody.steps.weights import StepWeights
 
 
 def forward(description: Description, atoms: StepAtoms) -> Tensor:
@@ -13,3 +17,42 @@ def forward(description: Description, atoms: StepAtoms) -> Tensor:
     for step in description.steps:
         step.forward(atoms)
     return atoms.energies
+
+
+def atomic_energies(
+    description: Description, weights: StepWeights, types: Tensor, pairs: EdgeList, vectors: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Energies of atoms by all steps, (N,).
+
+    Args:
+        description: of the steps.
+        weights: of these.
+        types: numbers of the elements, (N,).
+        pairs: edges within the cutoff.
+        vectors: distances of these, (E,), angstrom, and their directions, (E, 3).
+    """
+    distances, directions = vectors
+    atoms = StepAtoms(
+        shape_of=description.shape_of,
+        weights=weights,
+        types=types,
+        pairs=pairs,
+        distances=distances,
+        harmonics=spherical_harmonics(directions, description.max_degree),
+        energies=distances.new_zeros(len(types)),
+        breaks=description.breaks,
+    )
+    return forward(description, atoms)
+
+
+def isolated_energies(description: Description, weights: StepWeights, like: Tensor) -> Tensor:
+    """Energies by all steps of an atom of each element alone, (T,).
+
+    Args:
+        description: of steps that give atoms alone an energy, so without `Shift`.
+        weights: of these.
+        like: a tensor of their dtype and device.
+    """
+    types = torch.arange(description.n_types, device=like.device)
+    pairs = edge_list(types[:0], types[:0], len(types), len(types))
+    return atomic_energies(description, weights, types, pairs, (like.new_zeros(0), like.new_zeros(0, 3)))

@@ -1,6 +1,6 @@
 """Write models of mace-torch with the settings of the published ones and random weights. Runs where mace-torch is.
 
-    MACE/bin/python benchmarks/mace/make_models.py FOLDER [--models mp-0-medium off23-medium ...] [--elements 89]
+    MACE/bin/python benchmarks/mace/make_models.py FOLDER [--models mp-0-medium off23-medium ...] [--dtype float32]
 
 The published weights cannot be fetched everywhere; the code that an import must match is the same.
 """

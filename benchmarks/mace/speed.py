@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent))
+import peer_timing
 
 
 def main() -> None:
@@ -30,20 +31,21 @@ def main() -> None:
     if arguments.worker:
         print(json.dumps(measured(arguments.worker, arguments.model, arguments.repeats[0], arguments.threads)))
         return
-    print(
-        "| atoms | ase_nbody, ms | mace-torch, ms | ratio | first call, s | largest difference of forces, eV/angstrom |"
-    )
-    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(peer_timing.HEAD.format(peer="mace-torch"))
     with tempfile.TemporaryDirectory() as folder:
         imported = Path(folder) / "imported.safetensors"
         write(arguments.model, arguments.python, imported)
         for repeat in arguments.repeats:
             rows: dict[str, list[dict]] = {"ase_nbody": [], "mace": []}
             for _ in range(arguments.rounds):
-                options = ["--repeats", str(repeat), "--threads", str(arguments.threads)]
-                rows["ase_nbody"].append(started(sys.executable, "ase_nbody", imported, options))
-                rows["mace"].append(started(str(arguments.python), "mace", arguments.model, options))
-            print(line(rows), flush=True)
+                for worker, python, model in (
+                    ("ase_nbody", sys.executable, imported),
+                    ("mace", str(arguments.python), arguments.model),
+                ):
+                    command = [python, __file__, str(model), "--worker", worker, "--repeats", str(repeat)]
+                    command += ["--threads", str(arguments.threads)]
+                    rows[worker].append(peer_timing.started(command, worker))
+            print(peer_timing.line(rows["ase_nbody"], rows["mace"]), flush=True)
 
 
 def write(model: Path, python: Path, target: Path) -> None:
@@ -56,30 +58,9 @@ def write(model: Path, python: Path, target: Path) -> None:
     save_model(target, single, model_information(single, name="imported", reference_energies_source="the model"))
 
 
-def line(rows: dict[str, list[dict]]) -> str:
-    """One row of the table."""
-    ours, theirs = (min(row["ms"] for row in rows[name]) for name in ("ase_nbody", "mace"))
-    a, b = rows["ase_nbody"][0]["forces"], rows["mace"][0]["forces"]
-    difference = max(abs(x - y) for one, other in zip(a, b, strict=True) for x, y in zip(one, other, strict=True))
-    first = min(row["first"] for row in rows["ase_nbody"])
-    return f"| {len(a)} | {ours:.1f} | {theirs:.0f} | {theirs / ours:.0f}x | {first:.1f} | {difference:.0e} |"
-
-
-def started(python: str, worker: str, model: Path, options: list[str]) -> dict:
-    """What a process of its own measures."""
-    command = [python, __file__, str(model), "--worker", worker, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{worker} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def measured(worker: str, model: Path, repeat: int, threads: int) -> dict:
     """Best time, time of the first call, and its forces."""
-    from ase.build import bulk
-
-    atoms = bulk("Si", cubic=True) * repeat
-    atoms.rattle(0.05, seed=0)
+    atoms = peer_timing.silicon(repeat)
     if worker == "mace":
         from mace.calculators import MACECalculator
 
@@ -88,19 +69,7 @@ def measured(worker: str, model: Path, repeat: int, threads: int) -> dict:
         from ase_nbody import NBodyCalculator
 
         atoms.calc = NBodyCalculator(str(model), dtype="float32", device="cpu", threads=threads)
-    import torch
-
-    torch.set_num_threads(threads)
-    start = time.perf_counter()
-    forces = atoms.get_forces().tolist()
-    first = time.perf_counter() - start
-    times: list[float] = []
-    while len(times) < 3 or (sum(times) < 3.0 and len(times) < 50):
-        atoms.positions[0, 0] += 1e-3
-        start = time.perf_counter()
-        atoms.get_forces()
-        times.append(time.perf_counter() - start)
-    return {"ms": 1e3 * min(times), "first": first, "forces": forces}
+    return peer_timing.measured(atoms, threads, most=50)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import time
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent))
+import peer_timing
 
 
 def main() -> None:
@@ -27,37 +28,20 @@ def main() -> None:
     if arguments.worker:
         print(json.dumps(measured(arguments.worker, arguments.repeats[0], arguments.threads)))
         return
-    print("| atoms | ase_nbody, ms | sevenn, ms | ratio | first call, s | largest difference of forces, eV/angstrom |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(peer_timing.HEAD.format(peer="sevenn"))
     for repeat in arguments.repeats:
         rows: dict[str, list[dict]] = {"ase_nbody": [], "sevenn": []}
         for _ in range(arguments.rounds):
-            rows["ase_nbody"].append(started([sys.executable], "ase_nbody", repeat, arguments.threads))
-            rows["sevenn"].append(started([str(arguments.sevenn)], "sevenn", repeat, arguments.threads))
-        ours, theirs = (min(row["ms"] for row in rows[name]) for name in ("ase_nbody", "sevenn"))
-        a, b = rows["ase_nbody"][0]["forces"], rows["sevenn"][0]["forces"]
-        difference = max(abs(x - y) for one, other in zip(a, b, strict=True) for x, y in zip(one, other, strict=True))
-        first = min(row["first"] for row in rows["ase_nbody"])
-        print(f"| {len(a)} | {ours:.1f} | {theirs:.0f} | {theirs / ours:.0f}x | {first:.1f} | {difference:.0e} |")
-
-
-def started(command: list[str], worker: str, repeat: int, threads: int) -> dict:
-    """What a process of its own measures."""
-    options = ["--worker", worker, "--repeats", str(repeat), "--threads", str(threads)]
-    done = subprocess.run([*command, __file__, *options], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{worker} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+            for worker, python in (("ase_nbody", sys.executable), ("sevenn", str(arguments.sevenn))):
+                command = [python, __file__, "--worker", worker, "--repeats", str(repeat)]
+                command += ["--threads", str(arguments.threads)]
+                rows[worker].append(peer_timing.started(command, worker))
+        print(peer_timing.line(rows["ase_nbody"], rows["sevenn"]))
 
 
 def measured(worker: str, repeat: int, threads: int) -> dict:
     """Best time, time of the first call, and its forces."""
-    import torch
-    from ase.build import bulk
-
-    torch.set_num_threads(threads)
-    atoms = bulk("Si", cubic=True) * repeat
-    atoms.rattle(0.05, seed=0)
+    atoms = peer_timing.silicon(repeat)
     if worker == "sevenn":
         from sevenn.calculator import SevenNetCalculator
 
@@ -66,16 +50,7 @@ def measured(worker: str, repeat: int, threads: int) -> dict:
         from ase_nbody import NBodyCalculator
 
         atoms.calc = NBodyCalculator("universal", dtype="float32", device="cpu", threads=threads)
-    start = time.perf_counter()
-    forces = atoms.get_forces().tolist()
-    first = time.perf_counter() - start
-    times = []
-    while len(times) < 3 or (sum(times) < 3.0 and len(times) < 100):
-        atoms.positions[0, 0] += 1e-3
-        start = time.perf_counter()
-        atoms.get_forces()
-        times.append(time.perf_counter() - start)
-    return {"ms": 1e3 * min(times), "first": first, "forces": forces}
+    return peer_timing.measured(atoms, threads, most=100)
 
 
 if __name__ == "__main__":
