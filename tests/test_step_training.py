@@ -107,6 +107,7 @@ def test_energies_are_features_times_readouts(architecture: str) -> None:
     assert_close(features @ readouts, energies)
     assert_close(changes @ readouts, along)
     assert not bool(none.any())
+    assert bool(features[:2].any()) and not bool(features[2].any())  # exactly: an atom alone has no energy
 
 
 @pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])
