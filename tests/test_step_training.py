@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from nbody_networks import NEQUIP, potential, structures
 from torch import Tensor
-from training_passes import assert_close, assert_same, graph_of
+from training_passes import assert_close, assert_same, gradients, graph_of, loss
 
 from ase_nbody.architectures.sevennet import SevenNetNetwork
 from ase_nbody.architectures.sevennet_layers import SevenNetSettings
-from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.graph import Graph, Prediction, edge_vectors
 from ase_nbody.kernels import Irrep, natural_irreps, product_table
 from ase_nbody.math import polynomial_envelope, spherical_harmonics
-from ase_nbody.math.radial import polynomial_envelope_slope
 from ase_nbody.nn.active_edges import active_edges
-from ase_nbody.nn.dual_perceptron import PerceptronLayers
-from ase_nbody.potential import Potential
+from ase_nbody.nn.dual_perceptron import PerceptronLayers, sloped_polynomial
+from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.steps import (
     Activate,
     ActivationFunction,
@@ -57,7 +58,7 @@ def test_nequip(settings: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("architecture", ["nequip", "sevennet"])
 def test_float32(architecture: str) -> None:
-    found = potential(torch.float32, architecture=architecture) if architecture == "nequip" else sevennet(torch.float32)
+    found = of_architecture(architecture, torch.float32)
     assert_same(found, graph_of(structures(), found))
 
 
@@ -80,11 +81,16 @@ def sevennet(dtype: torch.dtype, **settings: object) -> Potential:
     return Potential(network, {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
 
 
+def of_architecture(architecture: str, dtype: torch.dtype) -> Potential:
+    if architecture == "sevennet":
+        return sevennet(dtype, biases=True, unit_vectors=False)
+    return potential(dtype, architecture=architecture)
+
+
 @pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])
 def test_energies_are_features_times_readouts(architecture: str) -> None:
     """And their change along moves is the change of the features times the readouts."""
-    chosen = {"biases": True, "unit_vectors": False} if architecture == "sevennet" else {}
-    found = sevennet(torch.float64, **chosen) if chosen else potential(torch.float64, architecture=architecture)
+    found = of_architecture(architecture, torch.float64)
     graph = graph_of([*structures()[:2], structures()[3]], found)
     network = found.network
     displaced = torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -101,6 +107,30 @@ def test_energies_are_features_times_readouts(architecture: str) -> None:
     assert_close(features @ readouts, energies)
     assert_close(changes @ readouts, along)
     assert not bool(none.any())
+    assert bool(features[:2].any()) and not bool(features[2].any())  # exactly: an atom alone has no energy
+
+
+@pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])
+def test_passes_of_other_batches_leave_no_trace(architecture: str) -> None:
+    """Bit for bit, in memory that is fresh, kept, too small, and in use by another pass."""
+    found = of_architecture(architecture, torch.float32)
+    graph, other, larger = (graph_of(several, found) for several in (structures(), structures()[1:2], structures() * 2))
+
+    def bits(prediction: Prediction) -> dict[str, Tensor | None]:
+        named = {name: getattr(prediction, name).detach().nan_to_num() for name in ("energies", "forces", "stress")}
+        return named | gradients(found, loss(prediction))
+
+    first = bits(trainable_prediction(found, graph))
+    repeats = []
+    for between in (other, larger):
+        bits(trainable_prediction(found, between))
+        repeats.append(bits(trainable_prediction(found, graph)))
+    held = trainable_prediction(found, graph)
+    bits(trainable_prediction(found, larger))
+    repeats.append(bits(held))
+    for again in repeats:
+        for name, tensor in first.items():
+            assert (tensor is None and again[name] is None) or torch.equal(tensor, again[name]), name
 
 
 def test_networks_without_linear_readouts_have_no_features() -> None:
@@ -181,13 +211,7 @@ def leaves() -> dict[str, Tensor]:
 
 def weights_of(tensors: dict[str, Tensor]) -> StepWeights:
     roots = tensors["roots"]
-    layers = PerceptronLayers(
-        roots,
-        CUTOFF,
-        lambda r: (polynomial_envelope(r, CUTOFF, 3), polynomial_envelope_slope(r, CUTOFF, 3)),
-        [tensors["hidden"]],
-        gain=1.2,
-    )
+    layers = PerceptronLayers(roots, CUTOFF, sloped_polynomial(CUTOFF, 3), [tensors["hidden"]], gain=1.2)
 
     def hidden(distances: Tensor, kinds: list[int], piece: int) -> Tensor:
         r = distances.unsqueeze(1)
@@ -210,7 +234,7 @@ def weights_of(tensors: dict[str, Tensor]) -> StepWeights:
 def by_autograd(description: Description, weights: StepWeights, graph: Graph, types: Tensor) -> tuple[Tensor, Tensor]:
     """Energies and their gradients by positions."""
     positions = graph.positions.clone().requires_grad_()
-    edges = active_edges(type(graph)(**{**graph.__dict__, "positions": positions}), CUTOFF)
+    edges = active_edges(replace(graph, positions=positions), CUTOFF)
     harmonics, none = spherical_harmonics(edges.directions, 1), graph.positions.new_zeros(graph.n_atoms)
     atoms = StepAtoms(description.shape_of, weights, types, edges.pairs, edges.distances, harmonics, none)
     energies = forward(description, atoms)

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.math.radial import polynomial_envelope, polynomial_envelope_slope, smooth_envelope
-from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope
+from ase_nbody.kernels import Irreps
+from ase_nbody.math.radial import smooth_envelope
+from ase_nbody.nn.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS, NequipInteraction
 from ase_nbody.steps import (
     Activate,
@@ -81,9 +82,13 @@ def _layer(layer: NequipInteraction, number: int, below: str, *, by_kind: bool) 
         yield MixByElement(below, mixed, f"own{number}")
     if layer.own_gates is not None:
         yield MixByElement(below, gates, f"own_gates{number}")
+    yield Activate(mixed, gates, states, gate_functions(layer.shape.irreps_out))
+
+
+def gate_functions(irreps: Irreps) -> tuple[ActivationFunction, ...]:
+    """Tanh of odd invariants, silu of even ones and of gates, with e3nn's factors."""
     silu, tanh = ActivationFunction("silu", E3NN_SILU_GAIN), ActivationFunction("tanh", E3NN_TANH_GAIN)
-    odd_scalars = [irrep.degree == 0 and irrep.parity < 0 for irrep in layer.shape.irreps_out]
-    yield Activate(mixed, gates, states, tuple(tanh if odd else silu for odd in odd_scalars))
+    return tuple(tanh if irrep.degree == 0 and irrep.parity < 0 else silu for irrep in irreps)
 
 
 def _readout(settings: NequipSettings, parts: NequipParts, source: str, shapes: dict[str, Shape]) -> Iterator[Step]:
@@ -107,7 +112,7 @@ def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeight
     weights.vectors["embedding"] = embedding
     factors = scales if _differ(scales) else scales[0]
     orders = torch.arange(1, settings.bessel_functions + 1, dtype=embedding.dtype, device=embedding.device)
-    roots, envelope = orders * (math.pi / settings.cutoff), _sloped_envelope(settings)
+    roots, envelope = orders * (math.pi / settings.cutoff), sloped_polynomial(settings.cutoff, settings.envelope_power)
     for number, layer in enumerate(parts.layers):
         mixings = {"before": layer.before, "after": layer.after, "after_gates": layer.after_gates}
         for name, mixing in mixings.items():
@@ -130,12 +135,6 @@ def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeight
 def _differ(scales: Tensor) -> bool:
     """Whether elements have different factors."""
     return bool((scales != scales[0]).any())
-
-
-def _sloped_envelope(settings: NequipSettings) -> SlopedEnvelope:
-    """The envelope with its slope."""
-    cutoff, power = settings.cutoff, settings.envelope_power
-    return lambda r: (polynomial_envelope(r, cutoff, power), polynomial_envelope_slope(r, cutoff, power))
 
 
 def _hidden(matrices: Sequence[Tensor], cutoff: float, n_bessel: int, envelope_power: int) -> Hidden:

@@ -25,19 +25,12 @@ from ase_nbody.architectures.sevennet_layers import (
 )
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
-from ase_nbody.math.radial import polynomial_envelope_slope, smooth_envelope
+from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.active_edges import active_edges
-from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope
+from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope, sloped_polynomial
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
-from ase_nbody.steps import (
-    Description,
-    Embed,
-    Readout,
-    Shape,
-    Step,
-    StepWeights,
-)
+from ase_nbody.steps import Description, Embed, Readout, Shape, Step, StepWeights
 from ase_nbody.steps.forward import atomic_energies, isolated_energies
 from ase_nbody.steps.readout import Shift
 from ase_nbody.steps.shapes import parse_shape
@@ -107,7 +100,7 @@ class SevenNetNetwork(SteppedNetwork):
         """Weights of these steps. Edges are of as many kinds as there are elements of senders."""
         n_types = len(self.settings.elements)
         weights = StepWeights(torch.arange(n_types**2, device=self.embedding.device) % n_types)
-        powers, envelope = 0 if self.settings.unit_vectors else self.settings.max_degree + 1, self._sloped_envelope()
+        powers, envelope = 1 if self.settings.unit_vectors else self.settings.max_degree + 1, self._sloped_envelope()
         weights.vectors["embedding"] = self.embedding
         weights.vectors["energies"] = self.energy_scales.unsqueeze(1) * self.readout[:, 0]
         for number, layer in enumerate(self._layers()):
@@ -123,8 +116,7 @@ class SevenNetNetwork(SteppedNetwork):
         settings = self.settings
         if settings.envelope == "xplor":
             return lambda r: _sloped_xplor(r, settings.envelope_start or 0.0, settings.cutoff)
-        cutoff, power = settings.cutoff, settings.envelope_power
-        return lambda r: (smooth_envelope(r, cutoff, power), polynomial_envelope_slope(r, cutoff, power))
+        return sloped_polynomial(settings.cutoff, settings.envelope_power)
 
     def _hidden(self, layer: SevenNetLayer) -> Hidden:
         """The last hidden layer of a radial network, the same for all kinds of edges."""
@@ -161,17 +153,21 @@ def _envelope(r: Tensor, settings: SevenNetSettings, piece: int) -> Tensor:
         return smooth_envelope(r, settings.cutoff, settings.envelope_power)
     if piece == 0:
         return torch.ones_like(r)
-    squared, start, end = r.square(), (settings.envelope_start or 0.0) ** 2, settings.cutoff**2
-    return (end - squared) ** 2 * (end + 2 * squared - 3 * start) / (end - start) ** 3
+    return _xplor(r, settings.envelope_start or 0.0, settings.cutoff)
+
+
+def _xplor(r: Tensor, start: float, cutoff: float) -> Tensor:
+    """HOOMD's XPLOR polynomial of distances from `start` on, angstrom."""
+    squared, begin, end = r.square(), start**2, cutoff**2
+    return (end - squared) ** 2 * (end + 2 * squared - 3 * begin) / (end - begin) ** 3
 
 
 def _sloped_xplor(r: Tensor, start: float, cutoff: float) -> tuple[Tensor, Tensor]:
     """HOOMD's XPLOR envelope up to the cutoff, and its slope, 1/angstrom."""
     squared, begin, end = r.square(), start**2, cutoff**2
-    values = (end - squared) ** 2 * (end + 2 * squared - 3 * begin) / (end - begin) ** 3
     slopes = 12 * r * (end - squared) * (begin - squared) / (end - begin) ** 3
     inside = r < start
-    return torch.where(inside, 1.0, values), torch.where(inside, 0.0, slopes)
+    return torch.where(inside, 1.0, _xplor(r, start, cutoff)), torch.where(inside, 0.0, slopes)
 
 
 ARCHITECTURE = Architecture(

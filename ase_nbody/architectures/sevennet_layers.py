@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.architectures.base import NetworkSettings
+from ase_nbody.architectures.nequip_steps import gate_functions
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.kernels import Irrep, Irreps, ProductTable, natural_irreps, product_table
 from ase_nbody.nn.dual_perceptron import PerceptronLayers
 from ase_nbody.nn.mixing import random_matrix
-from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS
-from ase_nbody.steps import Activate, ActivationFunction, Block, Contract, Embed, Mix, Shape, Step, StepWeights
+from ase_nbody.nn.nequip_layers import SCALARS
+from ase_nbody.steps import Activate, Block, Contract, Embed, Mix, Shape, Step, StepWeights
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.shapes import parse_shape
 from ase_nbody.steps.weights import Hidden
@@ -147,9 +148,7 @@ def layer_steps(
         yield Mix(below, target, f"{name.replace('after', 'own')}{number}")
         if biases:
             yield Embed(target, f"{name}_bias{number}")
-    silu, tanh = ActivationFunction("silu", E3NN_SILU_GAIN), ActivationFunction("tanh", E3NN_TANH_GAIN)
-    odd = [block.irrep.degree == 0 and block.irrep.parity < 0 for block in layer.shape_out]
-    yield Activate(mixed, gates, states, tuple(tanh if is_odd else silu for is_odd in odd))
+    yield Activate(mixed, gates, states, gate_functions(tuple(block.irrep for block in layer.shape_out)))
 
 
 def layer_weights(
@@ -164,7 +163,7 @@ def layer_weights(
     for block in layer.sources:
         irrep = str(block.irrep)
         last: Tensor = layer.last[irrep]
-        if layers.powers:
+        if layers.powers > 1:
             last = _by_degree(last, layer.tables[block.irrep], layers.powers)
         network = RadialNetwork(layers, last, factor)
         weights.radial[f"radial{number}_{irrep}"] = radial(hidden, network, same_hidden=True)

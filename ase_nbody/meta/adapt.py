@@ -208,8 +208,7 @@ def _reason(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str
 
 def _refuse_worse(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> None:
     scratch = [row for row in rows if row.candidate is SCRATCH]
-    moved = best.steps or not best.candidate.takes_steps  # else it is the start, whatever rounding says
-    for other in (*rows[: 1 if moved else 0], *scratch[-1:]):
+    for other in (rows[0], *scratch[-1:]):
         if best.score > other.score and not settings.accept_worse:
             raise WorseModelError(
                 f"{best.candidate.words} would be worse than {other.candidate.words}: held-out {row_words(best)}, "

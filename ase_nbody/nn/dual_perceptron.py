@@ -11,11 +11,17 @@ from typing_extensions import override
 from ase_nbody.kernels import Irrep
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
 from ase_nbody.kernels.dual_gates import DualGates
+from ase_nbody.math.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_nbody.steps.radial import HiddenLayers, HiddenPass, RadialEdges
 from ase_nbody.steps.shapes import Block
 
 SlopedEnvelope = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From distances (E,), angstrom, to an envelope and its slope, (E,) each."""
+
+
+def sloped_polynomial(cutoff: float, power: int) -> SlopedEnvelope:
+    """`polynomial_envelope` with its slope, 1/angstrom; see there for the arguments."""
+    return lambda r: (polynomial_envelope(r, cutoff, power), polynomial_envelope_slope(r, cutoff, power))
 
 
 class PerceptronLayers(HiddenLayers):
@@ -27,7 +33,7 @@ class PerceptronLayers(HiddenLayers):
         envelope: u.
         matrices: W1, W2, ...; perhaps none.
         gain: of silu.
-        powers: how many copies of the last layer, times r^0, r^1, ..., stand side by side; 0: itself.
+        powers: how many copies of the last layer, times r^0, r^1, ..., stand side by side.
     """
 
     def __init__(
@@ -38,7 +44,7 @@ class PerceptronLayers(HiddenLayers):
         matrices: Sequence[Tensor],
         *,
         gain: float,
-        powers: int = 0,
+        powers: int = 1,
     ) -> None:
         self.roots, self.cutoff, self.envelope = roots, cutoff, envelope
         self.matrices, self.gain, self.powers = list(matrices), gain, powers
@@ -98,9 +104,8 @@ class _PerceptronPass(HiddenPass):
     def _with_powers(self, both: Tensor, edges: RadialEdges) -> Tensor:
         """Values times the factors of edges and powers of the distance, room, and slopes, (3, E, H)."""
         values, slopes = both.unbind(0)
-        powers = self._layers.powers
-        rows = edges.empty(3, len(values), values.shape[1] * max(powers, 1))
-        for number in range(max(powers, 1)):
+        rows = edges.empty(3, len(values), values.shape[1] * self._layers.powers)
+        for number in range(self._layers.powers):
             of_values, of_slopes = self._power(number)
             target = rows[:, :, number * values.shape[1] : (number + 1) * values.shape[1]]
             torch.mul(values, of_values, out=target[0])
@@ -118,10 +123,10 @@ class _PerceptronPass(HiddenPass):
 
     @override
     def gradients(self, changes: Tensor, pulls: Tensor, t_distances: Tensor) -> list[Tensor]:
-        width = changes.shape[1] // max(self._layers.powers, 1)
+        width = changes.shape[1] // self._layers.powers
         by_slopes = pulls * t_distances.unsqueeze(1)
         upstream = changes.new_zeros(2, len(changes), width)
-        for number in range(max(self._layers.powers, 1)):
+        for number in range(self._layers.powers):
             of_values, of_slopes = self._power(number)
             own = slice(number * width, (number + 1) * width)
             upstream[CHANGES].addcmul_(changes[:, own], of_values).addcmul_(by_slopes[:, own], of_slopes)

@@ -61,11 +61,6 @@ class Target:
             made.copy_(self._before[part])
         return made
 
-    @property
-    def is_stored(self) -> bool:
-        """Whether nothing was there before."""
-        return self._before is None
-
 
 class DualStates:
     """States by their names, or their gradients. A block of which no step has made anything counts as zero.

@@ -187,7 +187,7 @@ class _EnergiesOfSteps(Function):
         with _torch_threads(ctx.graph):
             found = side_by_side([partial(one.gradients, by_energy, t) for one, by_energy, t in upstream])
         for more in found[1:]:
-            torch._foreach_add_(list(found[0].values()), list(more.values()))
+            torch._foreach_add_(list(found[0].values()), [more[tensor] for tensor in found[0]])
         return (None, None, *(found[0].get(id(tensor)) for tensor in ctx.tensors))
 
 
