@@ -62,6 +62,19 @@ class Envelope(_Record):
         default=None, description="lowest and highest energy per atom, eV"
     )
 
+    def merged(self, other: Envelope) -> Envelope:
+        """What both together cover."""
+        distances = [envelope.closest_distances for envelope in (self, other)]
+        forces = [e.force_max for e in (self, other) if e.force_max is not None]
+        energies = [energy for e in (self, other) for energy in e.energy_per_atom_range or ()]
+        return Envelope(
+            closest_distances={
+                pair: min(d[pair] for d in distances if pair in d) for pair in sorted({p for d in distances for p in d})
+            },
+            force_max=max(forces, default=None),
+            energy_per_atom_range=(min(energies), max(energies)) if energies else None,
+        )
+
 
 class Trial(_Record):
     """One test of a model on a structure outside its training."""

@@ -63,6 +63,15 @@ def test_a_batch_is_what_its_samples_make_side_by_side(chosen):
     assert_equal(PackedSamples(made).batch(torch.tensor(chosen)), batch_samples([made[n] for n in chosen]))
 
 
+def test_samples_of_several_structures_are_packed_as_one_by_one():
+    made = several()
+    leveled = [*made[:2], *(replace(s, level=1) for s in made[2:])]
+    packed = PackedSamples([*leveled[:1], batch_samples(leveled[1:2]), batch_samples(leveled[2:])])
+    assert packed.levels == PackedSamples(leveled).levels == (0, 0, 1, 1, 1)
+    chosen = torch.tensor([4, 2, 3])
+    assert_equal(packed.batch(chosen), PackedSamples(leveled).batch(chosen))
+
+
 def test_without_groups_there_are_none_in_a_batch():
     made = [Sample(replace(s.graph, groups=None), s.targets) for s in several()]
     packed = PackedSamples(made)

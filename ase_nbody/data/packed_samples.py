@@ -21,7 +21,7 @@ class PackedSamples:
     microseconds, batches of hundreds of small molecules cost no more than the step that is taken with them.
 
     Args:
-        samples: one structure each.
+        samples: of one structure or more each.
         device: where the tensors are to live.
 
     Attributes:
@@ -32,12 +32,13 @@ class PackedSamples:
     """
 
     def __init__(self, samples: Sequence[Sample], device: torch.device | str = "cpu") -> None:
-        self.levels = tuple(s.level for s in samples)
+        self.levels = tuple(s.level for s in samples for _ in range(s.graph.n_structures))
         whole = batch_samples([replace(s, level=0) for s in samples])
-        self._atoms = _parts([s.graph.n_atoms for s in samples])
-        self._edges = _parts([s.graph.edges.n_edges for s in samples])
-        self._groups = _parts([_n_groups(s.graph) for s in samples])
-        self._graph, self._targets = whole.graph.to(device), whole.targets.to(device)
+        graph = whole.graph
+        self._atoms = _parts(graph.structure, graph)
+        self._edges = _parts(graph.structure[graph.edges.receivers], graph)
+        self._groups = _parts(_structures_of_groups(graph), graph)
+        self._graph, self._targets = graph.to(device), whole.targets.to(device)
         self._receiver_counts = self._graph.edges.receiver_offsets.diff()  # (N,)
         self._sender_counts = self._graph.edges.sender_offsets.diff()  # (N,)
 
@@ -130,14 +131,20 @@ class _Parts:
         return torch.arange(len(moved), device=device) - moved
 
 
-def _parts(lengths: Sequence[int]) -> _Parts:
-    made = torch.tensor(lengths)
-    return _Parts(made, made.cumsum(0) - made)
+def _parts(structures: Tensor, graph: Graph) -> _Parts:
+    """The parts of a long tensor of which each row belongs to one of these structures, in their order."""
+    lengths = structures.bincount(minlength=graph.n_structures).cpu()
+    return _Parts(lengths, lengths.cumsum(0) - lengths)
 
 
 def _offsets(counts: Tensor) -> Tensor:
     return functional.pad(counts.cumsum(0), (1, 0))
 
 
-def _n_groups(graph: Graph) -> int:
-    return 0 if graph.groups is None else int(graph.groups.max()) + 1
+def _structures_of_groups(graph: Graph) -> Tensor:
+    """Structure of each group, (groups,)."""
+    if graph.groups is None:
+        return graph.structure[:0]
+    inside = graph.groups >= 0
+    structures = torch.zeros_like(graph.groups[: int(graph.groups.max()) + 1])
+    return structures.index_copy(0, graph.groups[inside], graph.structure[inside])

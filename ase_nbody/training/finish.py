@@ -173,24 +173,16 @@ def _information(
 
 def _envelope(found: Statistics, start: Start | None) -> Envelope:
     """What the training data cover, with those of the start."""
-    envelopes = [
-        Envelope(
-            closest_distances=found.closest_distances,
-            force_max=found.force_max,
-            energy_per_atom_range=found.energy_range_per_atom,
-        )
-    ]
-    if start is not None:
-        envelopes.append(start.information.envelope)
-    distances = [e.closest_distances for e in envelopes]
-    forces = [e.force_max for e in envelopes if e.force_max is not None]
-    energies = [energy for e in envelopes for energy in e.energy_per_atom_range or ()]
+    own = envelope_of(found)
+    return own if start is None else own.merged(start.information.envelope)
+
+
+def envelope_of(found: Statistics) -> Envelope:
+    """What data of these statistics cover."""
     return Envelope(
-        closest_distances={
-            pair: min(d[pair] for d in distances if pair in d) for pair in sorted({p for d in distances for p in d})
-        },
-        force_max=max(forces, default=None),
-        energy_per_atom_range=(min(energies), max(energies)) if energies else None,
+        closest_distances=found.closest_distances,
+        force_max=found.force_max,
+        energy_per_atom_range=found.energy_range_per_atom,
     )
 
 

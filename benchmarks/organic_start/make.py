@@ -1,47 +1,74 @@
 """What `organic-start` is for and what not, and errors on test files, put into the file that its training wrote.
 
-    python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors ethanol_test.xyz ...
+    python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors \
+        --learnt ani-1x.xyz --test ethanol_test.xyz ...
 
-Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states, else at the
+Files of `--learnt` were learnt beside the files of the settings, of which they take the place by name: the envelope
+covers them. Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states, else at the
 first.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from ase_nbody.data import evaluate, read_dataset
+from ase_nbody.data import Dataset, evaluate, read_dataset, statistics
 from ase_nbody.model_file import DataFile, load_model, load_model_with_levels, save_model
+from ase_nbody.onsets import repulsion_onsets
+from ase_nbody.repulsion import Repulsion
+from ase_nbody.training.finish import envelope_of
 from ase_nbody.training.levels import level_of
 
 STRUCTURES = 100
 PURPOSE = (
-    "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; it has "
-    "seen 620 molecules of at most five, and some of six, heavy atoms, their conformers, dimers and stretched bonds"
+    "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; by itself a "
+    "first look at such a molecule; it has seen 6,500 of at most twelve heavy atoms, 150 to 1000 K, and dimers and "
+    "stretched bonds of 620 small ones"
 )
 NOT_FOR = (
-    "use by itself beyond a first look: molecules of more than five heavy atoms, rings of carbon above all, have "
-    "errors of 100 to 350 meV/Å; charges, radicals, other elements, liquids and crystals"
+    "results by itself: forces of molecules that it has not seen are off by 40 to 120 meV/Å; charges, radicals, other "
+    "elements, reactions, liquids and crystals"
 )
 
 
 def main() -> None:
-    """Command line: the file of the training, the file to write, and test files."""
-    trained, output, *tests = (Path(name) for name in sys.argv[1:])
-    potential, information = load_model_with_levels(trained, dtype=torch.float32)
-    errors, files = dict(information.errors), list(information.data)
-    for path in tests:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trained", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--learnt", type=Path, nargs="*", default=[])
+    parser.add_argument("--test", type=Path, nargs="*", default=[])
+    chosen = parser.parse_args()
+    potential, information = load_model_with_levels(chosen.trained, dtype=torch.float32)
+    errors, envelope = dict(information.errors), information.envelope
+    files = {file.name: file for file in information.data}
+    for path in chosen.learnt:
+        dataset = read_dataset(path)
+        level = information.levels[level_of(dataset, information.levels)]
+        envelope = envelope.merged(envelope_of(statistics(dataset, level.reference_energies, potential.cutoff)))
+        files[path.name] = data_file(path, "train", dataset)
+    onsets = repulsion_onsets(load_model(chosen.trained)[0], envelope.closest_distances)
+    for path in chosen.test:
         dataset = read_dataset(path)
         some = dataset.subset(range(0, len(dataset), max(1, len(dataset) // STRUCTURES)))
-        level = information.levels[level_of(dataset, information.levels)].name
-        report, _ = evaluate(load_model(trained, level=level)[0], some)
-        errors[f"test {path.name} {level}"] = report.to_json_dict()
-        files.append(DataFile(name=path.name, sha256=dataset.sha256, role="test", n_structures=len(some)))
-    known = {"name": output.stem, "purpose": PURPOSE, "not_for": NOT_FOR, "errors": errors, "data": tuple(files)}
-    save_model(output, potential, information.model_copy(update=known), force=True)
+        level = information.levels[level_of(dataset, information.levels)]
+        report, _ = evaluate(load_model(chosen.trained, level=level.name)[0], some)
+        errors[f"test {path.name} {level.name}"] = report.to_json_dict()
+        files[path.name] = data_file(path, "test", some)
+    known = {"name": chosen.output.stem, "purpose": PURPOSE, "not_for": NOT_FOR, "errors": errors, "envelope": envelope}
+    known |= {"data": tuple(files.values()), "repulsion": onsets}
+    with_onsets = replace(potential, repulsion=Repulsion(onsets))
+    save_model(chosen.output, with_onsets, information.model_copy(update=known), force=True)
+
+
+def data_file(path: Path, role: Literal["train", "test"], dataset: Dataset) -> DataFile:
+    """A file in the header of a model."""
+    return DataFile(name=path.name, sha256=dataset.sha256, role=role, n_structures=len(dataset))
 
 
 if __name__ == "__main__":

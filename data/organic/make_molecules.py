@@ -2,8 +2,8 @@
 
     python data/organic/make_molecules.py
 
-writes molecules.csv (H, C, N, O), molecules_halogens_sulfur_phosphorus.csv and dimers.csv beside itself: the same lists
-each time.
+writes molecules.csv and molecules_larger.csv (H, C, N, O), molecules_halogens_sulfur_phosphorus.csv and dimers.csv
+beside itself: the same lists each time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from pathlib import Path
 
 from dimers import dimers
 from excluded import excluded_name
-from groups import CARBON_RESIDUES, FORBIDDEN, GROUPS, HETERO_GROUPS, RESIDUES
+from groups import CARBON_RESIDUES, FORBIDDEN, GROUPS, HETERO_GROUPS, LARGER_GROUPS, LARGER_RESIDUES, RESIDUES
 from rdkit import Chem, RDLogger
 
 FOLDER = Path(__file__).parent
 SIZES = {4: None, 5: 420, 6: 260, 7: 160}
 """How many generated molecules of so many heavy atoms are kept, in equal shares of the families; None: all."""
 HETERO_SIZES = {4: 60, 5: 40, 6: 30}
+LARGER_SIZES = {6: 400, 7: 800, 8: 1200, 9: 1400, 10: 1200, 11: 600, 12: 400}
 COLUMNS = ("name", "smiles", "family", "heavy_atoms", "charge", "multiplicity", "source")
 
 
@@ -71,12 +72,14 @@ def by_hand(path: Path) -> Iterator[Molecule]:
             yield molecule(smiles, family, "hand", name)
 
 
-def generated(groups: dict[str, tuple[str, ...]], largest: int) -> Iterator[Molecule]:
+def generated(
+    groups: dict[str, tuple[str, ...]], largest: int, residues: tuple[str, ...] = RESIDUES
+) -> Iterator[Molecule]:
     """Every group with every combination of residues, of at most so many heavy atoms, without what is forbidden."""
     forbidden = [Chem.MolFromSmarts(pattern) for pattern in FORBIDDEN]
     for family, templates in groups.items():
         for template in templates:
-            for smiles in _filled(template):
+            for smiles in _filled(template, residues):
                 parsed = Chem.MolFromSmiles(smiles)
                 if parsed is None:
                     raise ValueError(f"{family}: '{template}' gives '{smiles}', which is no SMILES for RDKit")
@@ -86,10 +89,10 @@ def generated(groups: dict[str, tuple[str, ...]], largest: int) -> Iterator[Mole
                 yield molecule(smiles, family, "generated")
 
 
-def _filled(template: str) -> Iterator[str]:
+def _filled(template: str, any_residue: tuple[str, ...]) -> Iterator[str]:
     """A template with residues in its places: R for those that begin with carbon, X for any."""
     places = [letter for letter in template if letter in "RX"]
-    choices = [CARBON_RESIDUES if letter == "R" else RESIDUES for letter in places]
+    choices = [CARBON_RESIDUES if letter == "R" else any_residue for letter in places]
     for residues in itertools.product(*choices):
         filled = iter(residues)
         pieces = [_branch(next(filled)) if letter in "RX" else letter for letter in template]
@@ -155,10 +158,14 @@ def _without_stereochemistry(smiles: str) -> str:
 
 
 def main() -> None:
-    """Write the three lists."""
+    """Write the four lists."""
     RDLogger.DisableLog("rdApp.*")
     organic = complete(FOLDER / "hand_list.txt", GROUPS, SIZES)
     write(FOLDER / "molecules.csv", organic)
+    known = {_without_stereochemistry(one.smiles) for one in organic}
+    larger = unique(generated(LARGER_GROUPS, max(LARGER_SIZES), LARGER_RESIDUES))
+    larger_ones = [one for smiles, one in larger.items() if smiles not in known and one.heavy_atoms >= min(LARGER_SIZES)]
+    write(FOLDER / "molecules_larger.csv", chosen(larger_ones, LARGER_SIZES))
     name = "halogens_sulfur_phosphorus"
     write(FOLDER / f"molecules_{name}.csv", complete(FOLDER / f"hand_list_{name}.txt", HETERO_GROUPS, HETERO_SIZES))
     smiles = {one.name: one.smiles for one in organic}
