@@ -14,7 +14,8 @@ Chem = pytest.importorskip("rdkit.Chem")
 
 FOLDER = Path(__file__).parent.parent / "data" / "organic"
 HETERO = "molecules_halogens_sulfur_phosphorus.csv"
-LISTS = ("molecules.csv", HETERO, "dimers.csv")
+LARGER = "molecules_larger.csv"
+LISTS = ("molecules.csv", LARGER, HETERO, "dimers.csv")
 
 
 def structure_files(folder: Path) -> list[Path]:
@@ -68,7 +69,7 @@ def test_charges_and_multiplicities_go_with_the_electrons(name):
 
 
 def test_elements_are_where_they_belong():
-    for row in rows("molecules.csv") + rows("dimers.csv"):
+    for row in rows("molecules.csv") + rows(LARGER) + rows("dimers.csv"):
         assert {atom.GetSymbol() for atom in Chem.MolFromSmiles(row["smiles"]).GetAtoms()} <= set("HCNO")
     for row in rows(HETERO):
         symbols = {atom.GetSymbol() for atom in Chem.MolFromSmiles(row["smiles"]).GetAtoms()}
@@ -87,6 +88,16 @@ def test_most_molecules_are_small():
     assert 600 <= len(sizes) <= 2000
     assert max(sizes) <= 12
     assert sum(size <= 5 for size in sizes) > len(sizes) / 2
+
+
+def test_larger_molecules_are_others_and_have_rings():
+    listed = rows(LARGER)
+    assert min(int(row["heavy_atoms"]) for row in listed) >= 6
+    assert not {row["smiles"] for row in listed} & {row["smiles"] for row in rows("molecules.csv")}
+    molecules = [Chem.MolFromSmiles(row["smiles"]) for row in listed]
+    rings = [molecule.GetRingInfo().NumRings() for molecule in molecules]
+    assert sum(number > 0 for number in rings) > len(listed) / 2
+    assert sum(number > 1 for number in rings) > 300
 
 
 def test_the_lists_are_what_the_scripts_make_of_the_hand_lists():

@@ -4,8 +4,8 @@
         --output start.pt
     python benchmarks/organic_start/dynamics.py run start.pt --output dynamics.npz --device cuda --seconds 120
 
-`prepare` embeds each molecule twice with RDKit (ETKDG, MMFF94) and keeps the networks of ANI-1x in stacks, so that `run`
-needs nothing but torch and `torchani.aev`. `run` is Langevin dynamics, each molecule at a temperature of its own,
+`prepare` embeds each molecule twice with RDKit (ETKDG, MMFF94) and keeps the networks of ANI-1x in stacks, so that
+`run` needs nothing but torch and `torchani.aev`. `run` is Langevin dynamics, each molecule at a temperature of its own,
 drawn evenly; frames are kept as those of `select_labels.py` are, where no bond of the first frame broke or formed.
 `nbody label FRAMES --with ani:ANI-1x` gives the same labels.
 

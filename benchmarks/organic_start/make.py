@@ -4,8 +4,8 @@
         --learnt ani-1x.xyz --test ethanol_test.xyz ...
 
 Files of `--learnt` were learnt beside the files of the settings, of which they take the place by name: the envelope
-covers them. Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states, else at the
-first.
+covers them. Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states,
+else at the first.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ase_nbody.training.levels import level_of
 
 STRUCTURES = 100
 PURPOSE = (
-    "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; by itself a "
-    "first look at such a molecule; it has seen 6,500 of at most twelve heavy atoms, 150 to 1000 K, and dimers and "
+    "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; by "
+    "itself a first look at such a molecule; it has seen 6,500 of at most twelve heavy atoms, 150 to 1000 K, and dimers and "
     "stretched bonds of 620 small ones"
 )
 NOT_FOR = (

@@ -93,7 +93,9 @@ def molecules_graph(numbers: Tensor, positions: Tensor, n_atoms: Tensor, cutoff:
     receivers, senders = receivers + begins[structures], senders + begins[structures]
     counts = receivers.bincount(minlength=len(numbers))
     offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    edges = EdgeList(senders, receivers, offsets, senders.argsort(stable=True), offsets)  # a neighbour has its neighbour
+    edges = EdgeList(
+        senders, receivers, offsets, senders.argsort(stable=True), offsets
+    )  # a neighbour has its neighbour
     return Graph(
         atomic_numbers=numbers,
         positions=positions,

@@ -54,23 +54,48 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Families and their templates. In templates rings have the numbers 8 and 7, in residues 9."""
 
 LARGER_RESIDUES = (
-    *RESIDUES, "C(C)=O", "C(=O)OC", "C(=O)NC", "OC(C)=O", "NC(C)=O", "N(C)C", "[N+](=O)[O-]", "C(C)(C)C", "C(C)O", "CCO", "CC#N",
+    *RESIDUES, "C(C)=O", "C(=O)OC", "C(=O)NC", "OC(C)=O", "NC(C)=O",
+    "N(C)C", "[N+](=O)[O-]", "C(C)(C)C", "C(C)O", "CCO", "CC#N",
     "CC(=O)O", "OCC", "c9ccccc9", "Cc9ccccc9", "Oc9ccccc9", "c9cccnc9", "c9ccco9", "c9cc[nH]c9", "C9CCCC9", "N9CCOCC9",
 )  # fmt: skip
 """What stands where a template of `LARGER_GROUPS` has X."""
 
 LARGER_GROUPS: dict[str, tuple[str, ...]] = {
-    "benzenes": ("c8Xccccc8", "c8Xc(O)cccc8", "c8Xc(C)cccc8", "c8Xcc(N)ccc8", "c8Xccc(OC)cc8", "c8XcXcccc8", "c8XcccXcc8"),
-    "pyridines and diazines": ("c8Xccncc8", "c8Xcc(C)cnc8", "n8cXccc(O)c8", "c8Xnccc(N)n8", "O=c8cXccc[nH]8", "c8Xnc(C)cnc8"),
-    "larger heteroarenes": ("c8Xcc(C)co8", "c8XccX[nH]c8", "n8(C)cXccn8", "c8XncXco8", "n8(C)cXnnc8", "O=c8cXcocc8", "c8Xonc(C)c8"),
-    "fused arenes": ("c8Xccc7ccoc7c8", "n8(C)cXcc7ccccc87", "c8Xccc7ncccc7c8", "c8Xccc7[nH]cnc7c8", "c8Xccc7OCOc7c8", "c8Xncc7cccn7c8"),
-    "larger rings": ("C8XCCCCC8X", "C8XCCCCCC8", "O=C8CCCCC8X", "C8X=CCCCC8=O", "N8(C)CCXCC8", "C8XCOC(C)OC8", "O=C8NRC(=O)CC8X"),
-    "larger bicycles": ("C8C7CCC8XCC7", "C8CC7CCC8XO7", "C8XCC7CC7C8", "C8CCC7XCCCC87", "C8XC7CC8C=C7", "O=C8CCC7XCC87"),
+    "benzenes": (
+        "c8Xccccc8", "c8Xc(O)cccc8", "c8Xc(C)cccc8", "c8Xcc(N)ccc8",
+        "c8Xccc(OC)cc8", "c8XcXcccc8", "c8XcccXcc8",
+    ),
+    "pyridines and diazines": (
+        "c8Xccncc8", "c8Xcc(C)cnc8", "n8cXccc(O)c8",
+        "c8Xnccc(N)n8", "O=c8cXccc[nH]8", "c8Xnc(C)cnc8",
+    ),
+    "larger heteroarenes": (
+        "c8Xcc(C)co8", "c8XccX[nH]c8", "n8(C)cXccn8", "c8XncXco8",
+        "n8(C)cXnnc8", "O=c8cXcocc8", "c8Xonc(C)c8",
+    ),
+    "fused arenes": (
+        "c8Xccc7ccoc7c8", "n8(C)cXcc7ccccc87", "c8Xccc7ncccc7c8",
+        "c8Xccc7[nH]cnc7c8", "c8Xccc7OCOc7c8", "c8Xncc7cccn7c8",
+    ),
+    "larger rings": (
+        "C8XCCCCC8X", "C8XCCCCCC8", "O=C8CCCCC8X", "C8X=CCCCC8=O",
+        "N8(C)CCXCC8", "C8XCOC(C)OC8", "O=C8NRC(=O)CC8X",
+    ),
+    "larger bicycles": (
+        "C8C7CCC8XCC7", "C8CC7CCC8XO7", "C8XCC7CC7C8",
+        "C8CCC7XCCCC87", "C8XC7CC8C=C7", "O=C8CCC7XCC87",
+    ),
     "amino acids and peptides": ("NCXC(=O)O", "NCXC(=O)N", "CC(=O)NCXC=O", "NCC(=O)NCX", "C(=O)NC(C)C(=O)NX"),
     "sugars and polyols": ("OCC(O)C(O)X", "O8C(O)C(O)CC8X", "OC8COCXC8O", "OCC(O)CX"),
-    "larger esters and acids": ("CCOC(=O)CX", "OC(=O)CCX", "OC(=O)C=CX", "COC(=O)C(=C)X", "CC(=O)OCX", "O=C8OC(=O)CC8X"),
+    "larger esters and acids": (
+        "CCOC(=O)CX", "OC(=O)CCX", "OC(=O)C=CX",
+        "COC(=O)C(=C)X", "CC(=O)OCX", "O=C8OC(=O)CC8X",
+    ),
     "larger ketones and aldehydes": ("CC(=O)CCX", "O=CC(C)X", "CC(=O)C(=C)X", "O=CC=CX", "CC(=O)C(C)X", "CC(=O)C=CX"),
-    "larger amines and amides": ("CN(C)CX", "CNCCX", "CC(=O)N(C)X", "NC(=O)CCX", "CNC(=O)NX", "N8CCNXCC8", "CN(C)C(=O)X"),
+    "larger amines and amides": (
+        "CN(C)CX", "CNCCX", "CC(=O)N(C)X", "NC(=O)CCX",
+        "CNC(=O)NX", "N8CCNXCC8", "CN(C)C(=O)X",
+    ),
     "larger ethers and alcohols": ("COCCOX", "COC(C)X", "CC(O)CCX", "CCOC(C)OX", "OC(C)(C)X", "C=CCOX"),
     "larger hydrocarbons": ("CC(C)CX", "C=CC=CCX", "CC#CCX", "CC(C)=CX", "CCCCCX", "C=C(C)C(C)X"),
     "larger groups of nitrogen": ("CN=NX", "CC(C)=NX", "C=NNX", "ON=C(C)X", "N#CCCX", "CON=CX", "NN(C)X", "CC(=NO)X"),

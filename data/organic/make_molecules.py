@@ -164,8 +164,8 @@ def main() -> None:
     write(FOLDER / "molecules.csv", organic)
     known = {_without_stereochemistry(one.smiles) for one in organic}
     larger = unique(generated(LARGER_GROUPS, max(LARGER_SIZES), LARGER_RESIDUES))
-    larger_ones = [one for smiles, one in larger.items() if smiles not in known and one.heavy_atoms >= min(LARGER_SIZES)]
-    write(FOLDER / "molecules_larger.csv", chosen(larger_ones, LARGER_SIZES))
+    others = [one for smiles, one in larger.items() if smiles not in known and one.heavy_atoms >= min(LARGER_SIZES)]
+    write(FOLDER / "molecules_larger.csv", chosen(others, LARGER_SIZES))
     name = "halogens_sulfur_phosphorus"
     write(FOLDER / f"molecules_{name}.csv", complete(FOLDER / f"hand_list_{name}.txt", HETERO_GROUPS, HETERO_SIZES))
     smiles = {one.name: one.smiles for one in organic}
