@@ -24,7 +24,10 @@ from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget
 from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.scale import energy_scale
+from ase_nbody.training.settings import FittingSettings
 from ase_nbody.training.state import network_optimizers
+
+FROM_SCRATCH_RATE: float = FittingSettings.model_fields["learning_rate"].default
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class LowRankUpdates(AdaptationMethod):
 
 @dataclass(frozen=True)
 class FromScratch(AdaptationMethod):
-    """A network like the start's with random weights, for comparison only."""
+    """A network like the start's with random weights, for comparison only; at the rate of `nbody train`."""
 
     takes_steps = True
 
@@ -171,10 +174,11 @@ class FromScratch(AdaptationMethod):
         silent = task.referenced(replace(task.start, network=network, energy_scale=0.0))
         scale = energy_scale(statistics(task.structures.dataset, silent.reference_energies, task.start.cutoff))
         own = replace(silent, energy_scale=scale)
+        settings = task.settings.model_copy(update={"learning_rate": FROM_SCRATCH_RATE})
         optimizers = network_optimizers(
-            network, task.settings.optimizer, learning_rate=task.settings.learning_rate, weight_decay=0.0
+            network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=0.0
         )
-        steps = task.stepped(own, optimizers)
+        steps = replace(task, settings=settings).stepped(own, optimizers)
         return own, steps
 
 
