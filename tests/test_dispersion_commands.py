@@ -78,16 +78,18 @@ def test_relaxation_ends_at_a_minimum_of_the_sum(nbody):
 
 
 def test_bands_say_how_much_of_the_barrier_is_dispersion(nbody, model):
-    start, end = molecule("CH3OH"), molecule("CH3OH")
-    end.positions[5] = start.positions[5] + [0.1, 0.1, 0.3]
-    write("a.xyz", start)
-    write("b.xyz", end)
+    relaxed, bent = molecule("CH3OH"), molecule("CH3OH")
+    bent.positions[5] += [0.1, 0.1, 0.3]
+    write("a.xyz", bent)
+    write("b.xyz", relaxed)
     run = ("--images", 3, "--keep-ends", "--fmax", 5, "--steps", 30, "--no-climb", "--no-modes", "--dispersion", "PBE")
     status, out, err = nbody("neb", "a.xyz", "b.xyz", "--model", model, *run, "--output", "out.traj")
     assert status == 0, err
     path = read("out.traj@:")
     highest = int(np.argmax([image.get_potential_energy() for image in path]))
+    assert highest != 0
     first, top = (dispersion_results(path[n], "PBE")["energy"] for n in (0, highest))
+    assert abs(top - first) > 1e-3
     assert f"dispersion      D3(BJ) of PBE, {top - first:+.4f} eV of the barrier" in out
     total = NBodyCalculator(model).get_property("energy", path[0]) + first
     assert path[0].get_potential_energy() == pytest.approx(total, abs=1e-8)
