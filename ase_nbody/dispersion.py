@@ -1,7 +1,7 @@
 """D3(BJ) dispersion with the parameters of a functional, by the package dftd3 (simple-dftd3).
 
 S. Grimme, S. Ehrlich, L. Goerigk, J. Comput. Chem. 32, 1456 (2011), doi 10.1002/jcc.21759. Pairs only, as most programs
-of density functional theory have it: the three-body term takes a hundred times as long in a crystal.
+of density functional theory have it: the three-body term takes a hundred times as long or more in a crystal.
 """
 
 from __future__ import annotations

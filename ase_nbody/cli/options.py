@@ -57,7 +57,7 @@ Dispersion = Annotated[
         "--dispersion",
         metavar="FUNCTIONAL",
         help="Add D3(BJ) dispersion (pairs only) with the parameters of a functional, such as PBE: the one that the "
-        "model learnt, and only where its labels have no dispersion yet. Needs ase_nbody[dispersion].",
+        "model learnt, and only where its labels have no dispersion yet. Needs the package dftd3.",
         show_default=False,
     ),
 ]
