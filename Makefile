@@ -22,7 +22,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,reference,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[train,plot,reference,dispersion,dev]"
 	touch $@
 
 demo: $(INSTALLED)

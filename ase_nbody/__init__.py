@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ase_nbody.calculator import NBodyCalculator
+    from ase_nbody.dispersion_calculator import with_dispersion
     from ase_nbody.models_directory import list_models
     from ase_nbody.simulation.watchdog import MDWatchdog
 
 __version__ = "0.1.0"
 
-__all__ = ["MDWatchdog", "NBodyCalculator", "__version__", "list_models"]
+__all__ = ["MDWatchdog", "NBodyCalculator", "__version__", "list_models", "with_dispersion"]
 
 _MODULES = {
     "MDWatchdog": "ase_nbody.simulation.watchdog",
     "NBodyCalculator": "ase_nbody.calculator",
     "list_models": "ase_nbody.models_directory",
+    "with_dispersion": "ase_nbody.dispersion_calculator",
 }
 
 

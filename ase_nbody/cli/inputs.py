@@ -16,6 +16,7 @@ from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli.options import Dtype
 from ase_nbody.data import read_structures
 from ase_nbody.data.known_structures import known_structure
+from ase_nbody.dispersion_calculator import DispersionCalculator, with_dispersion
 
 ATOMS_OF_ONE_THREAD = 100
 """Structures up to this size are evaluated by one thread: more gain little there (`nbody bench --threads`)."""
@@ -102,6 +103,15 @@ def calculator(
     return NBodyCalculator(
         model, device=device, dtype=dtype.value, level=level, average_over_inversion=average_over_inversion
     )
+
+
+def simulation_calculator(model: NBodyCalculator, dispersion: str | None) -> NBodyCalculator | DispersionCalculator:
+    """The calculator of a simulation: the model alone, or with the dispersion of a functional.
+
+    Raises:
+        ValueError: as with_dispersion.
+    """
+    return model if dispersion is None else with_dispersion(model, dispersion)
 
 
 def check_outputs(paths: Iterable[Path], force: bool) -> None:

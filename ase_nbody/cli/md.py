@@ -12,6 +12,7 @@ from ase_nbody.cli.options import (
     STRUCTURE_HELP,
     AverageOverInversion,
     DeviceName,
+    Dispersion,
     Dtype,
     DtypeOption,
     Force,
@@ -82,6 +83,7 @@ def md(
     ] = False,
     level: Level = None,
     average_over_inversion: AverageOverInversion = False,
+    dispersion: Dispersion = None,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -92,7 +94,13 @@ def md(
     Ctrl-C ends it after the step, with everything written and the command to go on. What the watchdog stops is in
     OUTPUT.failed.traj and OUTPUT.last-good.traj; a run that left the model's training ends with exit status 3.
     """
-    from ase_nbody.cli.inputs import calculator, check_trajectory, continued_structure, read_structure
+    from ase_nbody.cli.inputs import (
+        calculator,
+        check_trajectory,
+        continued_structure,
+        read_structure,
+        simulation_calculator,
+    )
     from ase_nbody.cli.md_run import Outputs, RunSettings, run_dynamics
     from ase_nbody.simulation.dynamics import DynamicsSettings, repeated
 
@@ -121,7 +129,8 @@ def md(
     atoms = continued_structure(restart) if restart is not None else read_structure(str(structure))
     atoms = repeated(atoms, supercell)
     check_trajectory(*outputs.all, force=force)
-    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level, average_over_inversion)
+    model_calculator = calculator(model, device, dtype, threads, len(atoms), level, average_over_inversion)
+    atoms.calc = simulation_calculator(model_calculator, dispersion)
     for path in outputs.all:
         path.unlink(missing_ok=True)
     run_dynamics(atoms, settings, run, outputs, context)

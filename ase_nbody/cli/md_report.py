@@ -27,4 +27,7 @@ def summary(atoms: Atoms, frames: Sequence[Frame], ensemble: str, seconds: float
         volume = np.mean([f.volume for f in second_half if f.volume is not None])
         pressure = np.mean([f.pressure for f in second_half if f.pressure is not None])
         lines.append(f"volume          {volume:.2f} Å³ at {pressure:+.3f} GPa (means, second half)")
+    if frames[-1].dispersion_energy is not None:
+        share = np.mean([f.dispersion_energy for f in second_half if f.dispersion_energy is not None])
+        lines.append(f"dispersion      {atoms.calc.dispersion_name}, {share:.4f} eV of the energy (mean, second half)")
     return "\n".join(lines)

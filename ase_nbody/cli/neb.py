@@ -11,6 +11,7 @@ from ase_nbody.cli.options import (
     STRUCTURE_HELP,
     AverageOverInversion,
     DeviceName,
+    Dispersion,
     Dtype,
     DtypeOption,
     Force,
@@ -72,6 +73,7 @@ def neb(
     ] = True,
     level: Level = None,
     average_over_inversion: AverageOverInversion = False,
+    dispersion: Dispersion = None,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -83,7 +85,7 @@ def neb(
     step, with the path so far written and the command to go on.
     """
     from ase_nbody.cli.endings import failure_files
-    from ase_nbody.cli.inputs import calculator, check_trajectory
+    from ase_nbody.cli.inputs import calculator, check_trajectory, simulation_calculator
     from ase_nbody.cli.neb_run import ATOMS_OF_MODES, BandRun, first_path
     from ase_nbody.simulation.nudged_elastic_band import BandSettings
     from ase_nbody.simulation.relaxation import check_fmax
@@ -98,8 +100,9 @@ def neb(
         raise ValueError(f"{restart} is the path being continued; give another name as --output than {output}")
     check_trajectory(*outputs, force=force)
     settings = BandSettings(fmax=fmax, steps=steps, climb=climb, watchdog=watchdog)
+    model_calculator = calculator(model, device, dtype, threads, len(path[0]), level, average_over_inversion)
     run = BandRun(
-        calculator=calculator(model, device, dtype, threads, len(path[0]), level, average_over_inversion),
+        calculator=simulation_calculator(model_calculator, dispersion),
         settings=settings,
         n_images=images or 7,
         output=output,

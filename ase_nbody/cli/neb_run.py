@@ -24,6 +24,7 @@ from ase_nbody.cli.inputs import read_structure
 from ase_nbody.cli.neb_report import draw_path, saddle_report
 from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import say
+from ase_nbody.dispersion_calculator import DispersionCalculator
 from ase_nbody.simulation.errors import NotConvergedError, SimulationStoppedError, UnstableOptimisationError
 from ase_nbody.simulation.nudged_elastic_band import (
     BandSettings,
@@ -84,7 +85,7 @@ class BandRun:
         context: the command, to show how it goes on.
     """
 
-    calculator: NBodyCalculator
+    calculator: NBodyCalculator | DispersionCalculator
     settings: BandSettings
     n_images: int
     modes: bool
@@ -176,6 +177,9 @@ class BandRun:
         say(f"structure       {path[0].get_chemical_formula()}, {len(path[0])} atoms, {len(path)} images")
         say(f"barrier         {forward:.4f} eV forward, {forward - difference:.4f} eV backward")
         say(f"difference      {difference:+.4f} eV between the ends")
+        if isinstance(self.calculator, DispersionCalculator):
+            share = self.calculator.dispersion_difference(path[0], path[highest_image(path)])
+            say(f"dispersion      {self.calculator.dispersion_name}, {share:+.4f} eV of the barrier")
         say(f"trajectory      {self.output}")
         plot = self.output.with_suffix(".png")
         if draw_path(path, plot):

@@ -51,6 +51,16 @@ AverageOverInversion = Annotated[
         "twice as slow.",
     ),
 ]
+Dispersion = Annotated[
+    str | None,
+    typer.Option(
+        "--dispersion",
+        metavar="FUNCTIONAL",
+        help="Add D3(BJ) dispersion (pairs only) with the parameters of a functional, such as PBE: the one that the "
+        "model learnt, and only where its labels have no dispersion yet. Needs the package dftd3.",
+        show_default=False,
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", help="Trajectory to write, *.traj.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there.")]
 DeviceName = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...; auto: a GPU where there is one.")]

@@ -10,6 +10,7 @@ import typer
 from ase_nbody.cli.options import (
     AverageOverInversion,
     DeviceName,
+    Dispersion,
     Dtype,
     DtypeOption,
     Force,
@@ -50,6 +51,7 @@ def relax(
     ] = True,
     level: Level = None,
     average_over_inversion: AverageOverInversion = False,
+    dispersion: Dispersion = None,
     device: DeviceName = "auto",
     dtype: DtypeOption = Dtype.FLOAT64,
     threads: Threads = None,
@@ -61,7 +63,7 @@ def relax(
     OUTPUT.last-good.traj.
     """
     from ase_nbody.cli.endings import failure_files
-    from ase_nbody.cli.inputs import calculator, check_trajectory, read_structure
+    from ase_nbody.cli.inputs import calculator, check_trajectory, read_structure, simulation_calculator
     from ase_nbody.cli.relax_run import run_relaxation
     from ase_nbody.simulation.relaxation import OptimisationSettings
 
@@ -69,7 +71,8 @@ def relax(
     atoms = read_structure(structure)
     outputs = (output, *failure_files(output))
     check_trajectory(*outputs, force=force)
-    atoms.calc = calculator(model, device, dtype, threads, len(atoms), level, average_over_inversion)
+    model_calculator = calculator(model, device, dtype, threads, len(atoms), level, average_over_inversion)
+    atoms.calc = simulation_calculator(model_calculator, dispersion)
     for path in outputs:
         path.unlink(missing_ok=True)
     run_relaxation(atoms, settings, output, pressure if cell else None, context)

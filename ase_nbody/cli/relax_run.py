@@ -12,6 +12,7 @@ from ase_nbody.cli.continuation import command_with, next_output
 from ase_nbody.cli.endings import end_stopped, end_unstable, save_failure, step_bar
 from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import say
+from ase_nbody.dispersion_calculator import DispersionCalculator
 from ase_nbody.simulation.errors import NotConvergedError, SimulationStoppedError, UnstableOptimisationError
 from ase_nbody.simulation.relaxation import OptimisationSettings, relaxed, with_cell
 from ase_nbody.stopping import StopRequest, stop_on_signals
@@ -65,6 +66,8 @@ def _summarise(atoms: Atoms, outcome: str, before: float, cell: bool, output: Pa
     say(f"structure       {atoms.get_chemical_formula()}, {len(atoms)} atoms")
     say(outcome)
     say(f"energy          {atoms.get_potential_energy():.6f} eV ({atoms.get_potential_energy() - before:+.6f} eV)")
+    if isinstance(atoms.calc, DispersionCalculator):
+        say(f"dispersion      {atoms.calc.dispersion_name}, {atoms.calc.dispersion_energy:.6f} eV of the energy")
     if cell:
         a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
         say(f"cell            {a:.4f} {b:.4f} {c:.4f} Å, {alpha:.2f} {beta:.2f} {gamma:.2f}°")

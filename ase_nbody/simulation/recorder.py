@@ -18,7 +18,10 @@ from ase_nbody.simulation.velocities import degrees_of_freedom
 
 @dataclass(frozen=True)
 class Frame:
-    """A row of the log: step, time in fs, energies in eV, temperature in K; with a full cell, volume and pressure."""
+    """A row of the log: step, time in fs, energies in eV, temperature in K; with a full cell, volume and pressure.
+
+    The potential energy includes that of dispersion, which is there where the calculator adds it.
+    """
 
     step: int
     time: float
@@ -27,6 +30,7 @@ class Frame:
     temperature: float
     volume: float | None
     pressure: float | None
+    dispersion_energy: float | None = None
 
     @classmethod
     def of(cls, atoms: Atoms, step: int, timestep: float, freedom: int) -> Frame:
@@ -49,6 +53,7 @@ class Frame:
             temperature=2 * kinetic / (freedom * units.kB) if freedom else 0.0,
             volume=float(atoms.get_volume()) if periodic else None,
             pressure=None if stress is None else -float(np.mean(stress[:3])) / units.GPa,
+            dispersion_energy=getattr(atoms.calc, "dispersion_energy", None),
         )
 
     @property
@@ -60,7 +65,8 @@ class Frame:
     def columns(atoms: Atoms) -> list[str]:
         """Names of the log's columns."""
         columns = ["step", "time_fs", "potential_energy_eV", "kinetic_energy_eV", "total_energy_eV", "temperature_K"]
-        return columns + (["volume_A3", "pressure_GPa"] if atoms.pbc.all() else [])
+        columns += ["volume_A3", "pressure_GPa"] if atoms.pbc.all() else []
+        return columns + (["dispersion_energy_eV"] if hasattr(atoms.calc, "dispersion_energy") else [])
 
     def row(self) -> dict[str, str]:
         """Values by column."""
@@ -74,6 +80,8 @@ class Frame:
         }
         if self.volume is not None and self.pressure is not None:
             row |= {"volume_A3": f"{self.volume:.5f}", "pressure_GPa": f"{self.pressure:.5f}"}
+        if self.dispersion_energy is not None:
+            row["dispersion_energy_eV"] = f"{self.dispersion_energy:.8f}"
         return row
 
 
