@@ -27,8 +27,8 @@ from ase_nbody.training.levels import level_of
 STRUCTURES = 100
 PURPOSE = (
     "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; by "
-    "itself a first look at such a molecule; it has seen 6,500 of at most twelve heavy atoms, 150 to 1000 K, and dimers "
-    "and stretched bonds of 620 small ones"
+    "itself a first look at such a molecule; it has seen 6,500 of at most twelve heavy atoms, 150 to 1000 K, and "
+    "dimers and stretched bonds of 620 small ones"
 )
 NOT_FOR = (
     "results by itself: forces of molecules that it has not seen are off by 40 to 120 meV/Å; charges, radicals, other "
