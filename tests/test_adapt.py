@@ -13,11 +13,11 @@ from ase.build import molecule
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
-from ase_nbody.meta.adapt import WorseModelError, adapt
-from ase_nbody.meta.candidates import AdaptationTask, candidates
+from ase_nbody.meta.adapt import WorseModelError, adapt, worth_more_time
+from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
 from ase_nbody.meta.fitting import prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
-from ase_nbody.meta.held_out import folds
+from ase_nbody.meta.held_out import Row, folds
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
@@ -202,6 +202,33 @@ def test_no_step_is_taken_where_none_was_better_on_held_out_structures() -> None
     assert found.chosen.score == found.rows[0].score
     after = found.referenced.potential.network.parameters()
     assert all(torch.equal(a, b.float()) for a, b in zip(after, start.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"start": 40.0, "readout": 20.0, "radial": 30.0, "low-rank": 29.0, "all": 31.0, "scratch": 70.0}, "low-rank, all"),
+        ({"start": 40.0, "readout": 20.0, "radial": 30.0, "low-rank": 31.0, "all": 46.0, "scratch": 70.0}, "radial, low-rank"),
+        ({"start": 40.0, "readout": 20.0, "radial": 30.0, "low-rank": 46.0, "all": 46.0, "scratch": 70.0}, "radial"),
+        ({"start": 90.0, "all": 80.0, "scratch": 70.0}, "all, scratch"),
+        ({"start": 90.0, "readout": 30.0, "scratch": 70.0}, ""),
+    ],
+)  # fmt: skip
+def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(
+    scores: dict[str, float], expected: str
+) -> None:
+    known = {**candidates(start_potential()), "scratch": SCRATCH}
+    rows = [Row(known[name], None, score, 1, 1.0) for name, score in scores.items()]  # type: ignore[arg-type]
+    assert ", ".join(candidate.name for candidate in worth_more_time(rows)) == expected
+
+
+@pytest.mark.parametrize(("name", "rate"), [("all", 0.002), ("radial", 0.002), ("low-rank", 0.01)])
+def test_a_candidate_has_its_own_learning_rate_unless_one_is_given(name: str, rate: float) -> None:
+    _, own = fitted(name)
+    for given, same in ((rate, True), (2 * rate, False)):
+        _, other = fitted(name, learning_rate=given)
+        pairs = zip(*(fit.referenced.potential.network.parameters() for fit in (own, other)), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs) == same
 
 
 @pytest.mark.parametrize(

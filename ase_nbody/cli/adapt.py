@@ -47,7 +47,9 @@ def adapt(
     ] = None,
     rank: Annotated[int, typer.Option(help="Rank of the updates of low-rank.")] = 16,
     decay: Annotated[float, typer.Option(help="Decay of the distance to the start, per step and learning rate.")] = 0.1,
-    learning_rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 0.002,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Largest learning rate.", show_default="0.002, and 0.01 for low-rank")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Structures per step.")] = 5,
     energy_weight: Annotated[float, typer.Option(help="Weight of squared errors of the energy per atom.")] = 10.0,
     forces_weight: Annotated[float, typer.Option(help="Weight of squared errors of force components.")] = 1.0,

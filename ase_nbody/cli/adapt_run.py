@@ -33,7 +33,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
         ValueError: an option is wrong, a file cannot be read, or the model would be worse.
     """
     names = AdaptationSettings.model_fields.keys() & options.keys()
-    settings = AdaptationSettings(**{name: options[name] for name in names})
+    settings = AdaptationSettings(**{name: options[name] for name in names if options[name] is not None})
     output, path = Path(options["output"]), find_model(options["start"])
     if output.suffix != SUFFIX:
         raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.optim import Optimizer
@@ -26,8 +26,6 @@ from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.settings import FittingSettings
 from ase_nbody.training.state import network_optimizers
-
-FROM_SCRATCH_RATE: float = FittingSettings.model_fields["learning_rate"].default
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,13 @@ class AdaptationMethod(ABC):
     Attributes:
         name: as `AdaptationSettings.method` has it.
         words: what is done, for a table.
+        learning_rate: where the settings are not given another one.
     """
 
     name: str
     words: str
     takes_steps = False
+    learning_rate: ClassVar[float] = AdaptationSettings.model_fields["learning_rate"].default
 
     def fitted(self, task: AdaptationTask) -> Fit:
         """A potential of structures, with reference energies of them.
@@ -77,6 +77,8 @@ class AdaptationMethod(ABC):
             TrainingDivergedError: a training diverged.
         """
         begun = time.monotonic()
+        if "learning_rate" not in task.settings.model_fields_set:
+            task = replace(task, settings=task.settings.model_copy(update={"learning_rate": self.learning_rate}))
         own, steps = self.changed(task)
         # from those of the start, also where they were fitted before the steps: fitted twice, they differ by rounding
         own = replace(own, reference_energies=task.start.reference_energies)
@@ -138,9 +140,10 @@ class Steps(AdaptationMethod):
 
 @dataclass(frozen=True)
 class LowRankUpdates(AdaptationMethod):
-    """Updates of low rank of the mixing matrices."""
+    """Updates of low rank of the mixing matrices; their factors begin small, and want larger steps."""
 
     takes_steps = True
+    learning_rate = 0.01
 
     @override
     def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
@@ -165,6 +168,7 @@ class FromScratch(AdaptationMethod):
     """A network like the start's with random weights, for comparison only; at the rate of `nbody train`."""
 
     takes_steps = True
+    learning_rate = FittingSettings.model_fields["learning_rate"].default
 
     @override
     def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
@@ -174,11 +178,10 @@ class FromScratch(AdaptationMethod):
         silent = task.referenced(replace(task.start, network=network, energy_scale=0.0))
         scale = energy_scale(statistics(task.structures.dataset, silent.reference_energies, task.start.cutoff))
         own = replace(silent, energy_scale=scale)
-        settings = task.settings.model_copy(update={"learning_rate": FROM_SCRATCH_RATE})
         optimizers = network_optimizers(
-            network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=0.0
+            network, task.settings.optimizer, learning_rate=task.settings.learning_rate, weight_decay=0.0
         )
-        steps = replace(task, settings=settings).stepped(own, optimizers)
+        steps = task.stepped(own, optimizers)
         return own, steps
 
 

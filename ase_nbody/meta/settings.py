@@ -17,7 +17,9 @@ class AdaptationSettings(FittingSettings):
     """Settings of one adaptation. Frozen; unknown names are errors."""
 
     method: Method = Field(default="choose", description="what is changed of the start; choose: by held-out errors")
-    learning_rate: float = Field(default=0.002, gt=0, description="largest learning rate, reached after the warm-up")
+    learning_rate: float = Field(
+        default=0.002, gt=0, description="largest learning rate; the default is that of all weights"
+    )
     minutes: float = Field(default=5.0, gt=0, description="budget on the wall clock, minutes")
     steps: int | None = Field(default=None, ge=1, description="steps of each training, in place of minutes")
     hold_out: float = Field(default=0.2, gt=0, le=0.5, description="share of the structures that is held out")
