@@ -16,7 +16,9 @@ from with_mace import model
 
 
 def calculator(atoms: Atoms, dtype: str, irreps: str) -> Symmetrix:
-    """The ASE calculator."""
+    """The ASE calculator. A molecule gets a box without periodicity, which the neighbour list of symmetrix needs."""
+    if not atoms.cell.rank:
+        atoms.center(vacuum=10.0)
     with tempfile.TemporaryDirectory() as folder:
         source, converted = Path(folder, "mace.model"), Path(folder, "mace.json")
         torch.save(model(atoms, "float64", irreps), source)
