@@ -160,6 +160,14 @@ def atomic_energies(potential: Potential, graph: Graph) -> Tensor:
     return _scaled_energies(potential, graph, contacts, None).double() * potential.energy_scale
 
 
+def seen_by_network(potential: Potential, graph: Graph) -> Graph:
+    """A graph as the network sees it: where the repulsion acts, with vectors that it lengthened."""
+    contacts = _contacts(potential, graph)
+    if contacts is None or potential.repulsion is None:
+        return graph
+    return potential.repulsion.acted_on(graph, contacts)[0]
+
+
 def _of_one_hand(potential: Potential) -> Potential:
     return replace(potential, over_inversion=False)
 
