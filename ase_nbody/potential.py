@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -166,6 +166,15 @@ def seen_by_network(potential: Potential, graph: Graph) -> Graph:
     if contacts is None or potential.repulsion is None:
         return graph
     return potential.repulsion.acted_on(graph, contacts)[0]
+
+
+def moves_of_seen(potential: Potential, graph: Graph, moves: Sequence[Tensor]) -> list[Tensor]:
+    """Changes of the vectors that the network sees, from those of the vectors of the edges, (E, 3) each, angstrom."""
+    contacts = _contacts(potential, graph)
+    if contacts is None or potential.repulsion is None:
+        return list(moves)
+    stretching = potential.repulsion.stretching(graph, contacts)  # (K, 3, 3)
+    return [move.index_put((contacts,), (stretching @ move[contacts].unsqueeze(2)).squeeze(2)) for move in moves]
 
 
 def _of_one_hand(potential: Potential) -> Potential:
