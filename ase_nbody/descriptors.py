@@ -28,15 +28,14 @@ def descriptors(potential: Potential, graph: Graph, *, invariant: bool) -> Tenso
         NotImplementedError: the network has no such states.
     """
     seen = seen_by_network(potential, graph)
-    blocks = _blocks(potential, seen)
+    blocks = _blocks(potential, seen, invariant=invariant)
     if potential.over_inversion:
-        mirrored = _blocks(potential, inverted(seen))
+        mirrored = _blocks(potential, inverted(seen), invariant=invariant)
         blocks = [
             (block, 0.5 * (here + block.irrep.parity * there))
             for (block, here), (_, there) in zip(blocks, mirrored, strict=True)
         ]
-    kept = [rows for block, rows in blocks if not invariant or _is_invariant(block)]
-    return torch.cat([rows.transpose(1, 2).flatten(1) for rows in kept], dim=1)  # channel, then component
+    return torch.cat([rows.transpose(1, 2).flatten(1) for _, rows in blocks], dim=1)  # channel, then component
 
 
 def descriptor_irreps(potential: Potential) -> str:
@@ -45,13 +44,9 @@ def descriptor_irreps(potential: Potential) -> str:
     return "+".join(f"{block.columns}x{block.irrep}" for its_shape in shapes for block in its_shape)
 
 
-def _blocks(potential: Potential, graph: Graph) -> Blocks:
-    """Blocks of all states, one after another."""
+def _blocks(potential: Potential, graph: Graph, *, invariant: bool) -> Blocks:
+    """Blocks of all states, one after another; or the first of each, which is the invariant one that is read out."""
     network = potential.network
     states = zip(network.read_out_shapes(), network.read_out_states(graph), strict=True)
-    return [pair for its_shape, blocks in states for pair in zip(its_shape, blocks, strict=True)]
-
-
-def _is_invariant(block: Block) -> bool:
-    """Whether it keeps its sign under reflection, too."""
-    return block.irrep.degree == 0 and block.irrep.parity > 0
+    pairs = [list(zip(its_shape, blocks, strict=True)) for its_shape, blocks in states]
+    return [pair for of_state in pairs for pair in (of_state[:1] if invariant else of_state)]
