@@ -30,6 +30,7 @@ from ase_nbody.calculator_inputs import (
     loaded_potential,
 )
 from ase_nbody.contacts import larger_limits
+from ase_nbody.descriptors import descriptor_irreps, descriptors
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.envelope import EnvelopeReport, OutsideTrainingError, OutsideTrainingWarning
 from ase_nbody.envelope_check import EnvelopeCheck
@@ -289,6 +290,46 @@ class NBodyCalculator(Calculator):
         with self._lock, torch_threads(self.parameters["threads"]):
             self.evaluations += 1
             return hessian(self.potential, graph).double().cpu().numpy()
+
+    @plain_torch()
+    def get_descriptors(self, atoms: Atoms, invariant: bool = True) -> npt.NDArray[np.float64]:
+        """Features of each atom, (N, F): the states that the network reads its energies out of, level by level.
+
+        Where the readouts are linear, energies are sums of the invariant ones times numbers of the element.
+
+        Args:
+            atoms: N atoms.
+            invariant: the channels that do not change when the structure is rotated or reflected; else the whole
+                states, which turn with it: of each level the irreps that `descriptor_irreps` names, of each irrep the
+                channels one after another, of each channel 2l + 1 components in e3nn's order.
+
+        Raises:
+            PropertyNotImplementedError: the network has no such states.
+            ValueError: a structure that cannot be evaluated.
+
+        Example:
+            >>> from ase.build import molecule
+            >>> from ase_nbody import NBodyCalculator
+            >>> NBodyCalculator("organic").get_descriptors(molecule("CH3CH2OH")).shape
+            (9, 96)
+        """
+        if not self.descriptor_irreps:
+            raise PropertyNotImplementedError(
+                f"{type(self.potential.network).__name__} with these settings is not a list of steps, hence it has no "
+                "descriptors; use another model (nbody models lists them)"
+            )
+        graph = self._graph(atoms)
+        with self._lock, torch_threads(self.parameters["threads"]):
+            self.evaluations += 1
+            return descriptors(self.potential, graph, invariant=invariant).double().cpu().numpy()
+
+    @property
+    def descriptor_irreps(self) -> str:
+        """Irreps of the descriptors that are not invariant, in e3nn's notation, such as "32x0e+32x1o+32x0e".
+
+        Empty where the network has none.
+        """
+        return descriptor_irreps(self.potential)
 
     @plain_torch()
     def get_states(self, atoms: Atoms) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -158,6 +158,23 @@ def atomic_energies(potential: Potential, graph: Graph) -> Tensor:
         return 0.5 * (first + second)
     contacts = _contacts(potential, graph)
     return _scaled_energies(potential, graph, contacts, None).double() * potential.energy_scale
+
+
+def seen_by_network(potential: Potential, graph: Graph) -> Graph:
+    """A graph as the network sees it: where the repulsion acts, with vectors that it lengthened."""
+    contacts = _contacts(potential, graph)
+    if contacts is None or potential.repulsion is None:
+        return graph
+    return potential.repulsion.acted_on(graph, contacts)[0]
+
+
+def moves_of_seen(potential: Potential, graph: Graph, moves: Sequence[Tensor]) -> list[Tensor]:
+    """Changes of the vectors that the network sees, from those of the vectors of the edges, (E, 3) each, angstrom."""
+    contacts = _contacts(potential, graph)
+    if contacts is None or potential.repulsion is None:
+        return list(moves)
+    stretching = potential.repulsion.stretching(graph, contacts)  # (K, 3, 3)
+    return [move.index_put((contacts,), (stretching @ move[contacts].unsqueeze(2)).squeeze(2)) for move in moves]
 
 
 def _of_one_hand(potential: Potential) -> Potential:

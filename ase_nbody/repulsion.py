@@ -123,6 +123,14 @@ class Repulsion:
         lengthened = double * (_held(distances, onsets) / distances).unsqueeze(1)
         return lengthened.to(vectors.dtype), energies
 
+    def stretching(self, graph: Graph, contacts: Tensor) -> Tensor:
+        """Derivatives of lengthened vectors by the vectors of contacts, (K, 3, 3)."""
+        with torch.enable_grad():
+            short = edge_vectors(graph)[contacts].detach().requires_grad_()
+            stretched, _ = self.of_vectors(graph, contacts, short)
+            rows = [torch.autograd.grad(one.sum(), short, retain_graph=True)[0] for one in stretched.unbind(1)]
+        return torch.stack(rows, dim=1)
+
     def _onsets(self, graph: Graph, edges: Tensor) -> Tensor:
         numbers = graph.atomic_numbers
         table = torch.as_tensor(self.table, device=numbers.device)

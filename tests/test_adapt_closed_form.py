@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from adaptation import crystals_of, dataset_of, forces_of, frames_of, start_potential, teacher_of
+from adaptation import (
+    ELEMENTS,
+    REFERENCES,
+    crystals_of,
+    dataset_of,
+    forces_of,
+    frames_of,
+    start_potential,
+    teacher_of,
+)
+from ase import Atoms
 
+from ase_nbody.architectures import architectures
 from ase_nbody.data import batch_samples, labelled_dataset, samples
-from ase_nbody.meta.design import Design, design, errors_by_readouts
+from ase_nbody.meta.design import Design, design, errors_by_readouts, forces_by_readouts
 from ase_nbody.meta.fitting import copied
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.ridge import cross_validated, solve, with_readouts
-from ase_nbody.potential import predict, trainable_prediction
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.repulsion import Repulsion
 from ase_nbody.training.loss import LossWeights, errors, loss
 
 WEIGHTS = LossWeights(10.0, 1.0, 0.1, 0.3)
@@ -42,6 +56,25 @@ def test_the_design_matrix_is_the_change_of_the_errors_by_a_unit_of_each_readout
             assert name == "virial" or column.abs().max() > 1e-3
 
 
+def test_forces_of_contacts_change_as_the_network_sees_them() -> None:
+    """With lengthened vectors, where a repulsion acts."""
+    start = replace(start_potential(), repulsion=Repulsion({"C-O": 1.3, "C-H": 1.05, "H-O": 1.0}))
+    close = Atoms("COH", [[0, 0, 0], [0.3, 0.4, 1.12], [0.9, -0.2, -0.4]])
+    assert start.repulsion is not None
+    graph = neighbour_graph(close, start.cutoff, dtype=torch.float64)
+    contacts = start.repulsion.contacts(graph)
+    assert len(contacts) == 4 and not start.repulsion.fades(graph, contacts)
+    columns = forces_by_readouts(start, graph)
+    changed = copied(start)
+    with torch.no_grad():
+        changed.network.linear_readouts()[1].view(-1)[5] += 1.0
+    difference = (predict(changed, graph).forces - predict(start, graph).forces).detach()
+    column = columns[..., start.network.linear_readouts()[0].numel() + 5]
+    torch.testing.assert_close(column, difference, rtol=0, atol=1e-7)  # radial tables
+    far = forces_by_readouts(replace(start, repulsion=None), graph)
+    assert (far - columns).abs().max() > 1e-3 and difference.abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("strength", [1e-4, 1e-1])
 def test_no_gradient_is_left_at_the_solution(strength: float) -> None:
     """Of the training's loss with the penalty, by the readouts and at the reference energies fitted last."""
@@ -62,8 +95,20 @@ def test_no_gradient_is_left_at_the_solution(strength: float) -> None:
         torch.testing.assert_close(gradient, -penalty, rtol=1e-6, atol=EXACT)
 
 
-def test_a_level_that_differs_in_its_readouts_is_found_again() -> None:
-    start = start_potential()
+def mace_potential() -> Potential:
+    """An untrained MACE, in float64: its features change by autograd."""
+    mace = architectures()["mace"]
+    settings = mace.settings(elements=ELEMENTS, cutoff=4.0, states="8x0e+8x1o", max_degree=2, radial_widths=(8,))
+    network = mace.network(settings, torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        for readout in network.linear_readouts():
+            readout *= 10.0
+    return Potential(network, REFERENCES, energy_scale=0.3)
+
+
+@pytest.mark.parametrize("build", [start_potential, mace_potential])
+def test_a_level_that_differs_in_its_readouts_is_found_again(build: Callable[[], Potential]) -> None:
+    start = build()
     teacher = teacher_of(start, readouts=1.4, others=0.0)
     data, unseen = dataset_of(teacher, 8), dataset_of(teacher, 3, seed=50)
     prepared = samples(data, start.cutoff)

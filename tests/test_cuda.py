@@ -168,6 +168,14 @@ def test_many_are_the_same_as_one_after_another():
         assert_agree(found, results(calc, atoms), len(atoms), "float64")
 
 
+def test_descriptors_are_those_of_the_cpu():
+    atoms = rattled(molecule("CH3OH"))
+    found, expected = (
+        calculator("organic", device).get_descriptors(atoms, invariant=False) for device in (DEVICE, "cpu")
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
 def test_states_are_those_of_the_cpu():
     atoms = molecule("CH3OH")
     both = zip(*(calculator("organic", device).get_states(atoms) for device in (DEVICE, "cpu")), strict=True)

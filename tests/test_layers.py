@@ -14,7 +14,7 @@ LAYERS = (
     {"scheme", "nn", "steps"},
     {"architectures"},
     {"potential", "model_information", "models_directory", "model_file", "onsets"},
-    {"data", "training", "hessian", "results", "envelope", "envelope_check", "dispersion"},
+    {"data", "training", "hessian", "descriptors", "results", "envelope", "envelope_check", "dispersion"},
     {"meta"},
     {"calculator", "calculator_inputs", "dispersion_calculator", "importers"},
     {"simulation"},

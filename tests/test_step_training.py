@@ -10,6 +10,8 @@ from nbody_networks import NEQUIP, potential, structures
 from torch import Tensor
 from training_passes import assert_close, assert_same, gradients, graph_of, loss
 
+from ase_nbody.architectures.mace import MaceNetwork
+from ase_nbody.architectures.mace_settings import MaceSettings
 from ase_nbody.architectures.sevennet import SevenNetNetwork
 from ase_nbody.architectures.sevennet_layers import SevenNetSettings
 from ase_nbody.graph import Graph, Prediction, edge_vectors
@@ -36,6 +38,7 @@ from ase_nbody.steps import (
     shape,
 )
 from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.features import atom_features
 from ase_nbody.steps.forward import forward
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.readout import Shift
@@ -87,27 +90,57 @@ def of_architecture(architecture: str, dtype: torch.dtype) -> Potential:
     return potential(dtype, architecture=architecture)
 
 
-@pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])
+def mace(dtype: torch.dtype) -> Potential:
+    settings = MaceSettings(
+        elements=("H", "C", "O"), cutoff=3.5, states="6x0e+6x1o", max_degree=2, radial_widths=(8,), readout_width=5
+    )
+    network = MaceNetwork(settings, torch.Generator().manual_seed(0)).to(dtype)
+    return Potential(network, {"H": -1.0, "C": -2.0, "O": -3.0}, energy_scale=2.0)
+
+
+@pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet", "mace"])
 def test_energies_are_features_times_readouts(architecture: str) -> None:
     """And their change along moves is the change of the features times the readouts."""
-    found = of_architecture(architecture, torch.float64)
+    found = mace(torch.float64) if architecture == "mace" else of_architecture(architecture, torch.float64)
     graph = graph_of([*structures()[:2], structures()[3]], found)
     network = found.network
     displaced = torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     move = displaced[graph.edges.senders] - displaced[graph.edges.receivers]
     features, changes, none = network.readout_features(graph, [move, torch.zeros_like(move)])
     readouts = torch.cat([readout.detach().flatten() for readout in network.linear_readouts()])
-    made = network.trainable_gradients(graph)
-    assert made is not None
+    positions = graph.positions.clone().requires_grad_()
+    of_atoms = network(replace(graph, positions=positions))
+    (d_positions,) = torch.autograd.grad(of_atoms.sum(), positions)
     energies, along = (
         torch.zeros(3, dtype=torch.float64).index_add(0, graph.structure, rows.detach())
-        for rows in (made.energies, (made.positions * displaced).sum(dim=1))
+        for rows in (of_atoms, (d_positions * displaced).sum(dim=1))
     )
     assert float(energies.abs().max()) > 1e-3 and float(along.abs().max()) > 1e-3
     assert_close(features @ readouts, energies)
     assert_close(changes @ readouts, along)
     assert not bool(none.any())
     assert bool(features[:2].any()) and not bool(features[2].any())  # exactly: an atom alone has no energy
+
+
+@pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])
+def test_features_by_tangents_are_those_by_autograd(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scalars and whole states, and their changes, also of an atom alone and of a batch without edges."""
+    found = of_architecture(architecture, torch.float64)
+    description = found.network.description()
+    steps = TrainedSteps(description, found.network.step_weights(), found.network.type_of_number, found.cutoff)
+    for several in (structures()[:4], structures()[3:4]):
+        graph = graph_of(several, found)
+        displaced = torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        moves = [(displaced[graph.edges.senders] - displaced[graph.edges.receivers]) * factor for factor in (1.0, -2.0)]
+        with monkeypatch.context() as context:
+            context.setattr(Description, "has_tangents", False)
+            slow = list(atom_features(steps, graph, moves))
+        assert len(slow) == 3
+        for features, expected in zip(atom_features(steps, graph, moves), slow, strict=True):
+            for one, other in zip(features, expected, strict=True):
+                for rows, wanted in zip((one.scalars, *one.state), (other.scalars, *other.state), strict=True):
+                    assert_close(rows, wanted)
+        assert len(several) == 1 or all(bool(one.scalars.any()) for one in slow[1] if one.state)
 
 
 @pytest.mark.parametrize("architecture", ["nbody", "nequip", "sevennet"])

@@ -46,6 +46,7 @@ METHODS: dict[str, Callable[[NBodyCalculator], np.ndarray]] = {
     "results": lambda c: np.concatenate([np.ravel(c.get_property(p, periodic())) for p in c.implemented_properties]),
     "many": lambda c: np.concatenate([r["forces"] for r in c.calculate_many([periodic(), periodic()[1:]])]),
     "hessian": lambda c: c.get_hessian(periodic()),
+    "descriptors": lambda c: c.get_descriptors(periodic(), invariant=False),
     "states": lambda c: np.concatenate([level.states.ravel() for level in c.get_states(periodic())]),
     "pickle": lambda c: pickle.loads(pickle.dumps(c)).get_forces(periodic()),
 }

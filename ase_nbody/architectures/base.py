@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ase_nbody.graph import Graph, sums_of_structures
 from ase_nbody.kernels.sums import receiver_sums, sender_sums
 from ase_nbody.nn.mixing import Mixing
+from ase_nbody.steps.shapes import Shape
 from ase_nbody.timings import Timings
 
 
@@ -160,7 +161,15 @@ class Network(nn.Module, ABC):
         """Parameters that the energies are a linear function of, all of them together; none where that is not known."""
         return []
 
-    def readout_features(self, graph: Graph, moves: Iterable[Tensor]) -> Iterator[Tensor]:
+    def read_out_shapes(self) -> list[Shape]:
+        """Shapes of the states that energies are read out of, level by level; none where there are no such states."""
+        return []
+
+    def read_out_states(self, graph: Graph) -> list[tuple[Tensor, ...]]:
+        """These states of all atoms, as they are read out: blocks (N, 2l + 1, columns) of each."""
+        raise NotImplementedError(f"{type(self).__name__} has no states that energies are read out of")
+
+    def readout_features(self, graph: Graph, moves: Sequence[Tensor]) -> Iterator[Tensor]:
         """Derivatives of each structure's energy by the linear readouts, (B, readouts), and their changes under moves.
 
         Args:

@@ -114,7 +114,7 @@ class MaceNetwork(SteppedNetwork):
         yield from self._last_readout(below, shapes)
 
     def _last_readout(self, source: str, shapes: dict[str, Shape]) -> Iterator[Step]:
-        functions = (ActivationFunction("silu", E3NN_SILU_GAIN),)
+        functions, states = (ActivationFunction("silu", E3NN_SILU_GAIN),), source
         for name in ("inner", "middle")[: self.settings.readout_depth]:
             active = f"{name}_active"
             shapes[name] = shapes[active] = (Block(SCALAR, self.settings.readout_width),)
@@ -123,7 +123,7 @@ class MaceNetwork(SteppedNetwork):
                 yield Embed(name, "middle_constants")
             yield Activate(name, "", active, functions)
             source = active
-        yield Readout(source, "energies")
+        yield Readout(source, "energies", hidden_from=states)
 
     def _layers(self) -> list[MaceLayer]:
         return [layer for layer in self.layers if isinstance(layer, MaceLayer)]
@@ -154,6 +154,10 @@ class MaceNetwork(SteppedNetwork):
             return None
         found = self._evaluation(self, graph, timings)
         return with_repulsion(found, graph, self.settings.envelope_power) if self.settings.repulsion else found
+
+    def linear_readouts(self) -> list[nn.Parameter]:
+        """The last matrix of each layer's readout; a repulsion inside the network stays as it is."""
+        return [*self.readouts, self.outer]
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""

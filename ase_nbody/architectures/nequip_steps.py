@@ -93,7 +93,7 @@ def gate_functions(irreps: Irreps) -> tuple[ActivationFunction, ...]:
 
 def _readout(settings: NequipSettings, parts: NequipParts, source: str, shapes: dict[str, Shape]) -> Iterator[Step]:
     """Hidden layers and energies; adds the shapes of the layers."""
-    activation = settings.readout_activation
+    activation, states = settings.readout_activation, source
     *hidden, _ = parts.readout.weights
     for number, weight in enumerate(hidden):
         inner, active = f"inner{number}", f"active{number}"
@@ -102,7 +102,7 @@ def _readout(settings: NequipSettings, parts: NequipParts, source: str, shapes: 
         assert activation != "gelu"
         yield Activate(inner, "", active, (ActivationFunction(activation, 1.0),))
         source = active
-    yield Readout(source, "energies")
+    yield Readout(source, "energies", hidden_from=states)
 
 
 def weights_of_steps(settings: NequipSettings, parts: NequipParts) -> StepWeights:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,9 +11,11 @@ from torch import Tensor
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.graph import Graph
 from ase_nbody.steps.description import Description
-from ase_nbody.steps.features import readout_features
+from ase_nbody.steps.features import atom_features, energy_steps, readout_features
 from ase_nbody.steps.memory import SpareArenas
 from ase_nbody.steps.radial import RadialNetwork
+from ase_nbody.steps.readout import EnergyStep
+from ase_nbody.steps.shapes import Shape
 from ase_nbody.steps.training import TrainedSteps, trainable_energies
 from ase_nbody.steps.weights import Hidden, Radial, StepWeights
 
@@ -41,24 +43,39 @@ class SteppedNetwork(Network):
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients by passes with tangents through the steps, on the CPU; None where they cannot be."""
-        steps = self._trained_steps()
-        return None if steps is None else Gradients(*trainable_energies(steps, graph))
-
-    def readout_features(self, graph: Graph, moves: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Derivatives by the linear readouts and their changes, on the CPU."""
-        with torch.enable_grad():
-            steps = self._trained_steps()
-        readouts = self.linear_readouts()
-        if steps is None or not readouts:
-            return super().readout_features(graph, moves)
-        return readout_features(steps, readouts, graph, moves)
-
-    def _trained_steps(self) -> TrainedSteps | None:
-        """What training passes need; None on a GPU, and where there are no steps, or some without tangents."""
         description = self.description() if self.type_of_number.device.type == "cpu" else None
         if description is None or not description.has_tangents:
             return None
+        return Gradients(*trainable_energies(self._with_weights(description), graph))
+
+    def read_out_shapes(self) -> list[Shape]:
+        """Shapes of the states of the steps that make energies."""
+        description = self.description()
+        return [] if description is None else [description.shape_of[step.state] for step in _readouts(description)]
+
+    def read_out_states(self, graph: Graph) -> list[tuple[Tensor, ...]]:
+        """The states of these steps."""
+        description = self.description()
+        if description is None:
+            return super().read_out_states(graph)
+        with torch.no_grad():
+            return [one.state for one in next(atom_features(self._with_weights(description), graph)) if one.state]
+
+    def readout_features(self, graph: Graph, moves: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Derivatives by the linear readouts and their changes."""
+        description, readouts = self.description(), self.linear_readouts()
+        if description is None or not readouts:
+            return super().readout_features(graph, moves)
+        with torch.enable_grad():
+            steps = self._with_weights(description)
+        return readout_features(steps, readouts, graph, moves)
+
+    def _with_weights(self, description: Description) -> TrainedSteps:
         return TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)
+
+
+def _readouts(description: Description) -> list[EnergyStep]:
+    return [step for step in energy_steps(description) if step.state]
 
 
 def radial(hidden: Hidden, network: RadialNetwork, *, same_hidden: bool) -> Radial:

@@ -20,10 +20,30 @@ Molecules = Annotated[
 ]
 Structures = Annotated[Path, typer.Option("--output", help="Structures to write, *.xyz.", show_default=False)]
 Guide = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--with",
         help="Calculator that guides the sampling, as for nbody label: tblite:GFN2-xTB, model:NAME, ase:EMT, ...",
+        show_default="model:MODEL with --model, else tblite:GFN2-xTB",
+    ),
+]
+GuidingModel = Annotated[
+    str | None,
+    typer.Option(help="A model of yours: guides the sampling, and --pick makes it better.", show_default=False),
+]
+Pick = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Of all structures write so many only, those on whose forces readouts of MODEL that fit --known "
+        "disagree most, with the info spread, eV/Å.",
+        show_default=False,
+    ),
+]
+Known = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labelled structures that MODEL was fitted to, such as the --data of nbody adapt.", show_default=False
     ),
 ]
 Number = Annotated[int, typer.Option(min=1, help="Structures kept of each system, at most.")]
@@ -50,7 +70,10 @@ TimeLimit = Annotated[float, typer.Option(min=1.0, help="For one system, seconds
 def sample(
     molecules: Molecules,
     output: Structures,
-    with_: Guide = "tblite:GFN2-xTB",
+    with_: Guide = None,
+    model: GuidingModel = None,
+    pick: Pick = None,
+    known: Known = None,
     option: CalculatorOption = None,
     number: Number = 100,
     temperature: Temperatures = None,
@@ -67,7 +90,7 @@ def sample(
     and why, STEM-sampled.png shows the distances covered. Ctrl-C keeps the systems that are done; the same command goes
     on. Energies are not written: nbody label makes the labels. Where nothing is kept, nothing is written.
     """
-    from ase_nbody.cli.sample_run import run_sample, sample_settings
+    from ase_nbody.cli.sample_run import guide, pick_settings, run_sample, sample_settings
     from ase_nbody.labelling.labels import available_cores
     from ase_nbody.labelling.sampling.sample import sample as sample_systems
 
@@ -75,13 +98,14 @@ def sample(
         sample_systems,
         molecules,
         output,
-        with_,
+        guide(with_, model),
         options=calculator_options(option or []),
         settings=sample_settings(number, temperature, kinds),
         seed=seed,
         processes=processes or available_cores(),
         partners=partner or (),
         time_limit=time_limit,
+        pick=pick_settings(pick, model, known),
         force=force,
     )
     run_sample(sampling)

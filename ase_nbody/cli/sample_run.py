@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
 from ase_nbody.cli.output import progress_bar, say, warn
 from ase_nbody.labelling.sampling.filters import REASONS
 from ase_nbody.labelling.sampling.sample import Observer, SampleReport
-from ase_nbody.labelling.sampling.settings import KINDS, TEMPERATURES, SampleSettings
+from ase_nbody.labelling.sampling.settings import KINDS, TEMPERATURES, PickSettings, SampleSettings
 from ase_nbody.labelling.sampling.system_sample import SystemSample
 from ase_nbody.simulation.errors import SimulationStoppedError
 from ase_nbody.stopping import StopRequest, stop_on_signals
@@ -32,6 +33,33 @@ def sample_settings(number: int, temperatures: Sequence[float] | None, kinds: st
         temperatures=tuple(temperatures or TEMPERATURES),
         kinds=tuple(kind.strip() for kind in kinds.split(",")) if kinds else KINDS,
     )
+
+
+def guide(reference: str | None, model: str | None) -> str:
+    """The calculator that guides the sampling: what is named, else the model, else tight binding."""
+    if reference is not None:
+        return reference
+    return "tblite:GFN2-xTB" if model is None else f"model:{model}"
+
+
+def pick_settings(number: int | None, model: str | None, known: Path | None) -> PickSettings | None:
+    """What is picked of the samples; None where all of them are wanted.
+
+    Raises:
+        ValueError: --pick, --model and --known do not come together.
+    """
+    if number is None:
+        if known is not None:
+            raise ValueError("--known is for --pick N, which says how many structures are picked; give both or none")
+        return None
+    if model is None:
+        raise ValueError("--pick needs --model MODEL, the model that the picked structures are to make better")
+    if known is None:
+        raise ValueError(
+            "--pick needs --known FILE, the labelled structures that the model was fitted to, such as the --data of "
+            "nbody adapt: what it knows decides what it disagrees on"
+        )
+    return PickSettings(number, model, known)
 
 
 def run_sample(sampling: Callable[..., SampleReport]) -> None:
@@ -94,6 +122,9 @@ def _print_files(report: SampleReport) -> None:
     if report.output is None:
         return
     say(f"structures    {report.n_structures} in {report.output}")
+    if report.spreads:
+        first, last = report.spreads[0], report.spreads[-1]
+        say(f"picked        of {report.n_kept}; spread of forces {first:.3g} eV/Å, down to {last:.3g} for the last")
     if report.picture is None:
         warn("no picture is drawn: matplotlib is not installed (pip install matplotlib)")
     others = [str(path) for path in (report.table, report.report, report.picture) if path is not None]

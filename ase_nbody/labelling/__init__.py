@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference
     from ase_nbody.labelling.report import LabelProgress, LabelReport
     from ase_nbody.labelling.sampling.sample import SampleReport, sample
-    from ase_nbody.labelling.sampling.settings import SampleSettings
+    from ase_nbody.labelling.sampling.settings import PickSettings, SampleSettings
     from ase_nbody.labelling.sampling.system import System
     from ase_nbody.labelling.sampling.systems import read_systems
 
@@ -29,6 +29,7 @@ __all__ = [
     "LabelSettings",
     "LabellingStoppedError",
     "LevelOfTheory",
+    "PickSettings",
     "Reference",
     "SampleReport",
     "SampleSettings",
@@ -49,6 +50,7 @@ _MODULES = {
     "LabelSettings": "ase_nbody.labelling.labels",
     "LabellingStoppedError": "ase_nbody.labelling.labels",
     "LevelOfTheory": "ase_nbody.labelling.references",
+    "PickSettings": "ase_nbody.labelling.sampling.settings",
     "Reference": "ase_nbody.labelling.references",
     "SampleReport": "ase_nbody.labelling.sampling.sample",
     "SampleSettings": "ase_nbody.labelling.sampling.settings",

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.data import Sample, batch_samples
-from ase_nbody.graph import edge_vectors, stress_is_defined
-from ase_nbody.potential import Potential, trainable_prediction
+from ase_nbody.graph import Graph, edge_vectors, stress_is_defined
+from ase_nbody.potential import Potential, moves_of_seen, seen_by_network, trainable_prediction
 from ase_nbody.training.loss import Errors, LossWeights, errors
 
 Floats = NDArray[np.float64]
@@ -36,6 +36,19 @@ class Design:
     structure: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class LinearErrors:
+    """Errors of one quantity as a linear function of the readouts: residual + matrix @ (readouts - start).
+
+    Attributes:
+        matrix: (rows, readouts).
+        residual: (rows,), in the unit of `Errors`.
+    """
+
+    matrix: Floats
+    residual: Floats
+
+
 def design(potential: Potential, samples: Sequence[Sample], weights: LossWeights) -> Design:
     """The design matrix of a potential's linear readouts, exact.
 
@@ -45,30 +58,67 @@ def design(potential: Potential, samples: Sequence[Sample], weights: LossWeights
         weights: of the loss.
     """
     batch = batch_samples(samples)
+    matrix, residual = [], []
+    of_loss = (weights.energy, weights.forces, weights.stress)
+    for weight, of_quantity in zip(of_loss, linear_errors(potential, batch), strict=True):
+        factor = (weight / max(len(of_quantity.residual), 1)) ** 0.5 / weights.scale
+        matrix.append(factor * of_quantity.matrix)
+        residual.append(factor * of_quantity.residual)
+    return Design(np.concatenate(matrix), np.concatenate(residual), _structures(batch))
+
+
+def linear_errors(potential: Potential, batch: Sample) -> tuple[LinearErrors, LinearErrors, LinearErrors]:
+    """Errors of energies per atom off their compositions, of forces, and of virials per atom.
+
+    Args:
+        potential: in float64, on the CPU.
+        batch: labelled structures in float64.
+    """
     columns = errors_by_readouts(potential, batch)
     with torch.no_grad():
         now = errors(trainable_prediction(potential, batch.graph), batch.targets, batch.graph)
     free = without_compositions(batch)
-    matrix, residual = [], []
-    for weight, a, r in (
-        (weights.energy, free @ columns.energy.numpy(), free @ now.energy.numpy()),
-        (weights.forces, columns.forces.numpy(), now.forces.numpy()),
-        (weights.stress, columns.virial.numpy(), now.virial.numpy()),
-    ):
-        factor = (weight / max(len(r), 1)) ** 0.5 / weights.scale
-        matrix.append(factor * a)
-        residual.append(factor * r)
-    return Design(np.concatenate(matrix), np.concatenate(residual), _structures(batch))
+    return (
+        LinearErrors(free @ columns.energy.numpy(), free @ now.energy.numpy()),
+        LinearErrors(columns.forces.numpy(), now.forces.numpy()),
+        LinearErrors(columns.virial.numpy(), now.virial.numpy()),
+    )
 
 
 def errors_by_readouts(potential: Potential, batch: Sample) -> Errors:
     """Derivatives of `errors` by the linear readouts: each of its arrays with one more axis, (..., readouts)."""
     graph = batch.graph
-    n_atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
-    displacements = _displacements(batch)
     strains = _strains() if bool(stress_is_defined(graph).any()) else []
+    columns = _by_readouts(potential, graph, strains)
+    energy, force, stress = labelled(batch)
+    return Errors(
+        energy=columns.energy[energy],
+        forces=columns.forces[force],
+        virial=columns.virial.view(graph.n_structures, 3, 3, -1)[stress],
+    )
+
+
+def forces_by_readouts(potential: Potential, graph: Graph) -> Tensor:
+    """Derivatives of all forces by the linear readouts, (N, 3, readouts), eV/angstrom.
+
+    Args:
+        potential: in float64, on the CPU.
+        graph: structures in float64.
+    """
+    return _by_readouts(potential, graph, []).forces
+
+
+def _by_readouts(potential: Potential, graph: Graph, strains: Sequence[Tensor]) -> Errors:
+    """Derivatives of energies per atom, (B, readouts), forces, (N, 3, readouts), and virials, (B, 9, readouts).
+
+    Where a repulsion acts, the network sees vectors that it lengthened. That energies fade where atoms come closer
+    still is left out.
+    """
+    n_atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
+    displacements = _displacements(graph)
     moves = [*(d.move for d in displacements), *(edge_vectors(graph) @ strain for strain in strains)]
-    values, *tangents = potential.network.readout_features(graph, moves)  # (B, K) each
+    seen, seen_moves = seen_by_network(potential, graph), moves_of_seen(potential, graph, moves)
+    values, *tangents = potential.network.readout_features(seen, seen_moves)  # (B, K) each
     scale, n_readouts = potential.energy_scale, values.shape[1]
     forces = values.new_zeros(graph.n_atoms, 3, n_readouts)
     for displacement, tangent in zip(displacements, tangents, strict=False):
@@ -76,12 +126,7 @@ def errors_by_readouts(potential: Potential, batch: Sample) -> Errors:
     virial = values.new_zeros(graph.n_structures, 9, n_readouts)
     for component, tangent in enumerate(tangents[len(displacements) :]):
         virial[:, component] = scale * tangent / n_atoms[:, None]
-    energy, force, stress = labelled(batch)
-    return Errors(
-        energy=(scale * values / n_atoms[:, None])[energy],
-        forces=forces[force],
-        virial=virial.view(graph.n_structures, 3, 3, n_readouts)[stress],
-    )
+    return Errors(energy=scale * values / n_atoms[:, None], forces=forces, virial=virial)
 
 
 def labelled(batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,8 +164,7 @@ class _Displacement:
     move: Tensor
 
 
-def _displacements(batch: Sample) -> list[_Displacement]:
-    graph = batch.graph
+def _displacements(graph: Graph) -> list[_Displacement]:
     counts = torch.bincount(graph.structure, minlength=graph.n_structures)
     first = torch.cumsum(counts, dim=0) - counts
     displacements = []

@@ -1,41 +1,132 @@
-"""Derivatives of energies by the readouts that they are linear in, and how these change when atoms move."""
+"""Features of atoms, which leave networks of steps here only: what energies are made of, and how it changes.
+
+Descriptors are values of their states; fits in closed form and committees of readouts take the scalars.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ase_nbody.graph import Graph, sums_of_structures
+from ase_nbody.graph import Graph, edge_vectors, sums_of_structures
 from ase_nbody.kernels.dual import TANGENTS, VALUES
-from ase_nbody.steps.readout import DualEnergies, DualShift
+from ase_nbody.nn.active_edges import active_edges
+from ase_nbody.steps.description import Description
+from ase_nbody.steps.forward import atoms_before
+from ase_nbody.steps.readout import AtomFeatures, DualEnergies, EnergyStep, Shift
 from ase_nbody.steps.training import TrainedSteps, TrainingPass
 
 
+def energy_steps(description: Description) -> list[EnergyStep]:
+    """The steps that add to the energies, in their order."""
+    return [step for step in description.steps if isinstance(step, EnergyStep)]
+
+
+def atom_features(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor] = ()) -> Iterator[list[AtomFeatures]]:
+    """What each of `energy_steps` makes energies of, and the changes of that under moves.
+
+    By passes with tangents on the CPU, where all steps have them, and else by autograd; the numbers are the same.
+
+    Args:
+        network: whose weights are not differentiated.
+        graph: structures on its device.
+        moves: changes of the vectors of the edges by displacements or strains, (E, 3) each, angstrom.
+
+    Yields:
+        The features, then their change for each move; both last until the next is asked for. Scalars of atoms without
+        neighbours are zero where these have no energy by a `Shift`.
+    """
+    has_tangents = network.description.has_tangents and graph.positions.device.type == "cpu"
+    features = (_by_tangents if has_tangents else _by_autograd)(network, graph, moves)
+    values = next(features)
+    yield _without_atoms_alone(values, energy_steps(network.description))
+    yield from features
+
+
 def readout_features(
-    network: TrainedSteps, readouts: Sequence[Tensor], graph: Graph, moves: Iterable[Tensor]
+    network: TrainedSteps, readouts: Sequence[Tensor], graph: Graph, moves: Sequence[Tensor]
 ) -> Iterator[Tensor]:
     """Derivatives of each structure's energy by readouts, and the changes of these derivatives under moves.
 
     Args:
-        network: on the CPU.
-        readouts: parameters that the vectors of its last steps are linear functions of, and nothing else depends on.
+        network: made of parameters by differentiable operations.
+        readouts: parameters that the vectors of its `energy_steps` are linear in, and nothing else depends on.
         graph: structures.
-        moves: changes of the vectors of the edges by displacements or strains, (E, 3) each, angstrom.
+        moves: as `atom_features` takes them.
 
     Yields:
         (B, numbers of all readouts): the derivatives, then their change for each move.
     """
+    vectors = [network.weights.vectors[step.weights] for step in energy_steps(network.description)]
+    by_vectors = torch.cat([_by_readouts(of_step, readouts) for of_step in vectors])  # (T C of all, readouts)
+    types = network.type_of_number[graph.atomic_numbers]
+    one_hot = functional.one_hot(types, network.description.n_types).to(graph.positions.dtype)  # (N, T)
+    for features in atom_features(network, graph, moves):
+        rows = [(one_hot.unsqueeze(2) * one.scalars.unsqueeze(1)).flatten(1) for one in features]  # (N, T C)
+        yield torch.cat([sums_of_structures(row, graph) for row in rows], dim=1) @ by_vectors
+
+
+def _by_tangents(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
     with torch.no_grad():
         made = TrainingPass(network, graph)
     steps = [step for step in made.steps if isinstance(step, DualEnergies)]
-    by_vectors = torch.cat([_by_readouts(step.vectors, readouts) for step in steps])  # (T C of all, readouts)
-    with torch.no_grad():
-        yield _sums(made, steps, graph, VALUES) @ by_vectors
-        for move in moves:
+    yield [step.features(VALUES) for step in steps]
+    for move in moves:
+        with torch.no_grad():
             made.move(move)
-            yield _sums(made, steps, graph, TANGENTS) @ by_vectors
+        yield [step.features(TANGENTS) for step in steps]
+
+
+def _by_autograd(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
+    """Changes are derivatives of a pull times the move, by what the pull is weighted with: the pull is linear in it."""
+    vectors = edge_vectors(graph).detach().requires_grad_(len(moves) > 0)
+    with torch.set_grad_enabled(len(moves) > 0):
+        features = _forward(network, replace(graph, vectors=vectors))
+        nothing = 0.0 * vectors.sum()  # so that what does not depend on vectors has derivatives too
+        parts = [part + nothing for one in features for part in _parts(one)]
+    yield _of_parts(features, [part.detach() for part in parts])
+    if not moves:
+        return
+    with torch.enable_grad():
+        weights = [torch.zeros_like(part, requires_grad=True) for part in parts]
+        (pull,) = torch.autograd.grad(parts, vectors, weights, create_graph=True)
+    for move in moves:
+        yield _of_parts(features, torch.autograd.grad(pull, weights, move, retain_graph=True))
+
+
+def _forward(network: TrainedSteps, graph: Graph) -> list[AtomFeatures]:
+    """Features of all energy steps, by the torch functions of the steps."""
+    edges = active_edges(graph, network.cutoff)
+    types, vectors = network.type_of_number[graph.atomic_numbers], (edges.distances, edges.directions)
+    atoms = atoms_before(network.description, network.weights, types, edges.pairs, vectors)
+    features = []
+    for step in network.description.steps:
+        if isinstance(step, EnergyStep):
+            features.append(step.features(atoms))
+        step.forward(atoms)
+    return features
+
+
+def _parts(features: AtomFeatures) -> tuple[Tensor, ...]:
+    return (features.scalars, *features.state)
+
+
+def _of_parts(like: Sequence[AtomFeatures], parts: Sequence[Tensor]) -> list[AtomFeatures]:
+    """The `_parts` of all put together again."""
+    rest = iter(parts)
+    return [AtomFeatures(next(rest), tuple(next(rest) for _ in one.state)) for one in like]
+
+
+def _without_atoms_alone(values: list[AtomFeatures], steps: Sequence[EnergyStep]) -> list[AtomFeatures]:
+    """Values with scalars of zero where a shift says that an atom has no energy."""
+    for one, step in zip(values, steps, strict=True):
+        if isinstance(step, Shift):
+            values = [replace(other, scalars=other.scalars * one.scalars) for other in values]
+    return values
 
 
 def _by_readouts(vectors: Tensor, readouts: Sequence[Tensor]) -> Tensor:
@@ -49,13 +140,3 @@ def _by_readouts(vectors: Tensor, readouts: Sequence[Tensor]) -> Tensor:
         for row, readout in zip(rows, readouts, strict=True)
     ]
     return torch.cat(of_all, dim=1)
-
-
-def _sums(made: TrainingPass, steps: Sequence[DualEnergies], graph: Graph, part: int) -> Tensor:
-    """Derivatives by vectors summed over the atoms of each element of a structure, step by step, (B, T C of all)."""
-    one_hot = made.atoms.one_hot
-    for step in steps:
-        if isinstance(step, DualShift):
-            one_hot = torch.where(step.has_neighbours.unsqueeze(1), one_hot, 0.0)
-    rows = [(one_hot.unsqueeze(2) * step.derivatives(part).unsqueeze(1)).flatten(1) for step in steps]  # (N, T C)
-    return torch.cat([sums_of_structures(row, graph) for row in rows], dim=1)

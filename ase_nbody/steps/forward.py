@@ -31,8 +31,15 @@ def atomic_energies(
         pairs: edges within the cutoff.
         vectors: distances of these, (E,), angstrom, and their directions, (E, 3).
     """
+    return forward(description, atoms_before(description, weights, types, pairs, vectors))
+
+
+def atoms_before(
+    description: Description, weights: StepWeights, types: Tensor, pairs: EdgeList, vectors: tuple[Tensor, Tensor]
+) -> StepAtoms:
+    """Atoms of which no step is done; as `atomic_energies`."""
     distances, directions = vectors
-    atoms = StepAtoms(
+    return StepAtoms(
         shape_of=description.shape_of,
         weights=weights,
         types=types,
@@ -42,7 +49,6 @@ def atomic_energies(
         energies=distances.new_zeros(len(types)),
         breaks=description.breaks,
     )
-    return forward(description, atoms)
 
 
 def isolated_energies(description: Description, weights: StepWeights, like: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ase_nbody.kernels import node_code
+from ase_nbody.kernels import EdgeList, node_code
 from ase_nbody.kernels.dual import CHANGES, VALUES
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
@@ -19,17 +19,60 @@ from ase_nbody.steps.writer import StepWriter
 
 
 @dataclass(frozen=True)
-class Readout(Step):
+class AtomFeatures:
+    """What a step makes energies of atoms of, or how that changes.
+
+    Attributes:
+        scalars: derivatives of what it adds to each atom's energy by the vector of the atom's element, (N, C).
+        state: blocks of its `EnergyStep.state`, (N, 2l + 1, columns) each; none where it has none.
+    """
+
+    scalars: Tensor
+    state: tuple[Tensor, ...] = ()
+
+
+class EnergyStep(Step):
+    """A step that adds to the energies what is linear in its vectors.
+
+    Attributes:
+        weights: name of the vectors, (T, C).
+    """
+
+    weights: str
+    out = ""
+
+    @property
+    def state(self) -> str:
+        """State that it, or the hidden layers before it, begin with; "" where it depends on the element only."""
+        return ""
+
+    @abstractmethod
+    def features(self, atoms: StepAtoms) -> AtomFeatures:
+        """What it makes energies of, where its turn comes."""
+
+
+@dataclass(frozen=True)
+class Readout(EnergyStep):
     """Adds the scalar product of the first block of a state with a vector to the energies.
 
     Attributes:
         source: state whose first block is invariant.
         weights: name of the vectors, (T, columns).
+        hidden_from: state that the hidden layers begin with whose last one is the source; "" where there are none.
     """
 
     source: str
     weights: str
-    out = ""
+    hidden_from: str = ""
+
+    @property
+    @override
+    def state(self) -> str:
+        return self.hidden_from or self.source
+
+    @override
+    def features(self, atoms: StepAtoms) -> AtomFeatures:
+        return AtomFeatures(atoms.values[self.source][0][:, 0], tuple(atoms.values[self.state]))
 
     @property
     @override
@@ -59,7 +102,7 @@ class Readout(Step):
 
 
 @dataclass(frozen=True)
-class Shift(Step):
+class Shift(EnergyStep):
     """Adds a number of the atom's element to the energies, and makes them zero where an atom has no neighbours.
 
     The numbers are minus the energies that the other steps give to isolated atoms, up to rounding.
@@ -69,12 +112,15 @@ class Shift(Step):
     """
 
     weights: str
-    out = ""
 
     @property
     @override
     def reads(self) -> tuple[str, ...]:
         return ()
+
+    @override
+    def features(self, atoms: StepAtoms) -> AtomFeatures:
+        return AtomFeatures(_have_neighbours(atoms.pairs, atoms.energies))
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
@@ -99,17 +145,11 @@ class Shift(Step):
 
 
 class DualEnergies(DualStep):
-    """A step with tangents that adds to the energies what is linear in its vectors.
-
-    Attributes:
-        vectors: of the elements, (T, C).
-    """
-
-    vectors: Tensor
+    """An `EnergyStep` with tangents."""
 
     @abstractmethod
-    def derivatives(self, part: int) -> Tensor:
-        """Of each atom's energy by the vector of its element, or the tangents of these, (N, C)."""
+    def features(self, part: int) -> AtomFeatures:
+        """What it makes energies of, or the tangents of that."""
 
 
 class _DualReadout(DualEnergies):
@@ -119,11 +159,14 @@ class _DualReadout(DualEnergies):
         self.step, self.atoms = step, atoms
         self.vectors = atoms.weights.vectors[step.weights]
         self.of_atoms = atoms.one_hot @ self.vectors  # (N, C)
+        self.state = atoms.states.complete(step.state)
         self.scalars = atoms.states.full(step.source, 0).parts  # (N, C) each
 
     @override
-    def derivatives(self, part: int) -> Tensor:
-        return self.scalars[part]
+    def features(self, part: int) -> AtomFeatures:
+        n_atoms = len(self.atoms.types)
+        blocks = tuple(rows.view(n_atoms, -1, rows.shape[1]) for rows in self.state.parts[part])
+        return AtomFeatures(self.scalars[part], blocks)
 
     @override
     def fill(self, part: int) -> None:
@@ -158,8 +201,9 @@ class DualShift(DualEnergies):
         self.has_neighbours = atoms.pairs.receiver_offsets.diff() > 0
 
     @override
-    def derivatives(self, part: int) -> Tensor:
-        return torch.full_like(self.atoms.energies, float(part == VALUES)).unsqueeze(1)
+    def features(self, part: int) -> AtomFeatures:
+        ones = _have_neighbours(self.atoms.pairs, self.atoms.energies)
+        return AtomFeatures(ones if part == VALUES else torch.zeros_like(ones))
 
     @override
     def fill(self, part: int) -> None:
@@ -179,3 +223,8 @@ class DualShift(DualEnergies):
     @override
     def gradients(self, found: Found) -> None:
         add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.atoms.d_energies.unsqueeze(1))
+
+
+def _have_neighbours(pairs: EdgeList, like: Tensor) -> Tensor:
+    """1 for atoms with neighbours and 0 for others, (N, 1), in the dtype of a tensor."""
+    return (pairs.receiver_offsets.diff() > 0).to(like.dtype).unsqueeze(1)

@@ -37,7 +37,7 @@ SMALLEST_SHARE = 1500
 
 @dataclass(frozen=True)
 class TrainedSteps:
-    """A network for passes of training.
+    """A network with its weights, for passes of training and for features.
 
     Attributes:
         description: its steps, not folded.

@@ -11,6 +11,8 @@ from pathlib import Path
 from shutil import copyfileobj, rmtree
 from typing import Any
 
+from ase import Atoms
+from ase.io import iread
 from ase.io.extxyz import write_xyz
 
 from ase_nbody.files import replaced
@@ -51,8 +53,7 @@ class Parts:
     def write(self, task: SystemTask, sample: SystemSample) -> None:
         """Write a part, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replaced(self.structures(task)) as temporary, temporary.open("w", encoding="utf-8") as file:
-            write_xyz(file, list(sample.structures))
+        write_structures(sample.structures, self.structures(task))
         with replaced(self._summary(task)) as temporary:  # last: where it is, the part is whole
             temporary.write_text(json.dumps(without_structures(sample)), encoding="utf-8")
 
@@ -75,6 +76,10 @@ class Parts:
             for task in tasks:
                 with self.structures(task).open("rb") as part:
                     copyfileobj(part, file)
+
+    def all_structures(self, tasks: Sequence[SystemTask]) -> list[Atoms]:
+        """The structures of tasks that are done, in the order of the tasks."""
+        return [atoms for task in tasks for atoms in iread(self.structures(task), ":", format="extxyz")]
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -108,6 +113,12 @@ def without_structures(sample: SystemSample) -> dict[str, Any]:
     }
     del values["structures"]
     return values
+
+
+def write_structures(structures: Sequence[Atoms], path: Path) -> None:
+    """Write extended XYZ, whole or not at all."""
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        write_xyz(file, list(structures))
 
 
 def write_table(samples: Sequence[SystemSample], path: Path) -> None:

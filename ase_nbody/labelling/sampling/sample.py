@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ase.io import iread
 
@@ -13,9 +13,9 @@ import ase_nbody
 from ase_nbody.labelling.named_references import reference as reference_of
 from ase_nbody.labelling.pool import ProcessFailure, outcomes
 from ase_nbody.labelling.references import LevelOfTheory
-from ase_nbody.labelling.sampling.files import Parts, output_files, write_report, write_table
+from ase_nbody.labelling.sampling.files import Parts, output_files, write_report, write_structures, write_table
 from ase_nbody.labelling.sampling.picture import distance_picture
-from ase_nbody.labelling.sampling.settings import SampleSettings
+from ase_nbody.labelling.sampling.settings import SPREAD, PickSettings, SampleSettings
 from ase_nbody.labelling.sampling.system import System
 from ase_nbody.labelling.sampling.system_sample import (
     KindCounts,
@@ -27,6 +27,9 @@ from ase_nbody.labelling.sampling.system_sample import (
 from ase_nbody.labelling.sampling.systems import read_systems
 from ase_nbody.simulation.errors import SimulationStoppedError
 from ase_nbody.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from ase_nbody.labelling.sampling.picking import Picker
 
 Observer: TypeAlias = Callable[[SystemSample, int, int], None]
 """Is told each sample of a system as it comes, how many there are, and how many there will be."""
@@ -43,6 +46,7 @@ class SampleReport:
         table: what was made, left out and kept, CSV.
         report: the same and the settings, JSON.
         picture: distances covered, PNG; None where there is no matplotlib, too.
+        spreads: of the structures that were picked of the samples, eV/angstrom; None where all are in the output.
     """
 
     samples: tuple[SystemSample, ...]
@@ -51,6 +55,7 @@ class SampleReport:
     table: Path | None = None
     report: Path | None = None
     picture: Path | None = None
+    spreads: tuple[float, ...] | None = None
 
     @property
     def counts(self) -> dict[str, KindCounts]:
@@ -60,6 +65,11 @@ class SampleReport:
     @property
     def n_structures(self) -> int:
         """Structures in the output."""
+        return self.n_kept if self.spreads is None else len(self.spreads)
+
+    @property
+    def n_kept(self) -> int:
+        """Structures of all samples."""
         return sum(count.kept for count in self.counts.values())
 
     @property
@@ -79,6 +89,7 @@ def sample(
     processes: int = 1,
     partners: Sequence[System | str] = (),
     time_limit: float | None = 1800.0,
+    pick: PickSettings | None = None,
     force: bool = False,
     observer: Observer | None = None,
     stop: StopRequest | None = None,
@@ -99,6 +110,7 @@ def sample(
         processes: of one thread each.
         partners: molecules that dimers are made with, besides each molecule itself.
         time_limit: for one system, seconds; None: no limit.
+        pick: a model that is to become better: of all samples only those are written that help it most, the first most.
         force: overwrite files that are there.
         observer: is told of each system that is done.
         stop: once it is filled in, no system is begun.
@@ -113,20 +125,47 @@ def sample(
     files = output_files(output)
     _check_files((output, *files.values()), force)
     level = reference_of(reference, options).level
+    picker = None if pick is None else _picker(pick, settings)
     others = tuple(_systems(partners)) if partners else ()
     tasks = [SystemTask(one, others, reference, options or {}, settings, seed) for one in _systems(systems)]
     parts = Parts(output, str(level))
     samples = _samples(tasks, parts, processes, time_limit, observer, stop or StopRequest())
     report = SampleReport(tuple(samples), level)
-    if report.n_structures:
+    if report.n_kept:
         done = [task for task, one in zip(tasks, samples, strict=True) if not one.failure]
-        parts.join(done, output)
+        spreads = _write(parts, done, output, picker)
         write_table(samples, files["table"])
-        write_report(samples, _origin(tasks[0], level), files["report"])
+        write_report(samples, _origin(tasks[0], level) | _picked(pick, spreads), files["report"])
         drawn = files["picture"] if _draw(output, files["picture"]) else None
-        report = replace(report, output=output, table=files["table"], report=files["report"], picture=drawn)
+        report = replace(
+            report, output=output, table=files["table"], report=files["report"], picture=drawn, spreads=spreads
+        )
     parts.remove()
     return report
+
+
+def _picker(pick: PickSettings, settings: SampleSettings) -> Picker:
+    """Made before anything is sampled, so that what is missing is said early; torch is loaded where it is wanted."""
+    from ase_nbody.labelling.sampling.picking import picker
+
+    return picker(pick, settings.resolution)
+
+
+def _write(parts: Parts, done: Sequence[SystemTask], output: Path, picker: Picker | None) -> tuple[float, ...] | None:
+    """Write all structures, or those that are picked; the spreads of these."""
+    if picker is None:
+        parts.join(done, output)
+        return None
+    picked = picker.picked(parts.all_structures(done))
+    write_structures(picked, output)
+    return tuple(atoms.info[SPREAD] for atoms in picked)
+
+
+def _picked(pick: PickSettings | None, spreads: tuple[float, ...] | None) -> dict[str, Any]:
+    """What the report says about what was picked."""
+    if pick is None or spreads is None:
+        return {}
+    return {"picked": {"model": pick.model, "known": str(pick.known), "number": pick.number, "spreads": spreads}}
 
 
 def _origin(task: SystemTask, level: LevelOfTheory) -> dict[str, Any]:

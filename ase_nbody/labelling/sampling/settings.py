@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -23,6 +25,25 @@ KINDS = (
 TEMPERATURES = (300.0, 600.0, 1000.0)
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+SPREAD = "spread"
+"""Name in the info of a picked structure: how far a committee's forces are apart on its worst atom, eV/angstrom."""
+
+
+@dataclass(frozen=True)
+class PickSettings:
+    """What is picked of a sample.
+
+    Attributes:
+        number: of structures, at most.
+        model: name or path of the model that is to become better.
+        known: file of labelled structures that it was fitted to.
+    """
+
+    number: int
+    model: str
+    known: Path
 
 
 class SampleSettings(BaseModel):

@@ -1,0 +1,52 @@
+"""Descriptors of atoms: the states that a network reads energies out of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ase_nbody.graph import Graph, inverted
+from ase_nbody.potential import Potential, seen_by_network
+from ase_nbody.steps.shapes import Block
+
+Blocks = list[tuple[Block, Tensor]]
+
+
+def descriptors(potential: Potential, graph: Graph, *, invariant: bool) -> Tensor:
+    """The states of all atoms that energies are read out of, level by level, (N, F) in the potential's dtype.
+
+    Where its energies are means over inversion, so are these: of the states of a mirror image, odd ones with the other
+    sign.
+
+    Args:
+        potential: its repulsion only lengthens what the network sees of contacts.
+        graph: structures on its device, in its dtype.
+        invariant: the invariant channels; else whole states, irrep by irrep and channel by channel, as
+            `descriptor_irreps` says.
+
+    Raises:
+        NotImplementedError: the network has no such states.
+    """
+    seen = seen_by_network(potential, graph)
+    blocks = _blocks(potential, seen, invariant=invariant)
+    if potential.over_inversion:
+        mirrored = _blocks(potential, inverted(seen), invariant=invariant)
+        blocks = [
+            (block, 0.5 * (here + block.irrep.parity * there))
+            for (block, here), (_, there) in zip(blocks, mirrored, strict=True)
+        ]
+    return torch.cat([rows.transpose(1, 2).flatten(1) for _, rows in blocks], dim=1)  # channel, then component
+
+
+def descriptor_irreps(potential: Potential) -> str:
+    """Irreps of covariant descriptors in e3nn's notation, such as "32x0e+32x1o+32x0e"; empty where there are none."""
+    shapes = potential.network.read_out_shapes()
+    return "+".join(f"{block.columns}x{block.irrep}" for its_shape in shapes for block in its_shape)
+
+
+def _blocks(potential: Potential, graph: Graph, *, invariant: bool) -> Blocks:
+    """Blocks of all states, one after another; or the first of each, which is the invariant one that is read out."""
+    network = potential.network
+    states = zip(network.read_out_shapes(), network.read_out_states(graph), strict=True)
+    pairs = [list(zip(its_shape, blocks, strict=True)) for its_shape, blocks in states]
+    return [pair for of_state in pairs for pair in (of_state[:1] if invariant else of_state)]
