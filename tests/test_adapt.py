@@ -207,18 +207,17 @@ def test_no_step_is_taken_where_none_was_better_on_held_out_structures() -> None
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ({"start": 40.0, "readout": 20.0, "radial": 30.0, "low-rank": 29.0, "all": 31.0, "scratch": 70.0}, "low-rank, all"),
-        ({"start": 40.0, "readout": 20.0, "radial": 30.0, "low-rank": 31.0, "all": 46.0, "scratch": 70.0}, "radial, low-rank"),
-        ({"start": 40.0, "readout": 20.0, "radial": 30.0, "low-rank": 46.0, "all": 46.0, "scratch": 70.0}, "radial"),
-        ({"start": 90.0, "all": 80.0, "scratch": 70.0}, "all, scratch"),
-        ({"start": 90.0, "readout": 30.0, "scratch": 70.0}, ""),
+        ("start 40, readout 20, radial 30, low-rank 29, all 31, scratch 70", "low-rank, all"),
+        ("start 40, readout 20, radial 30, low-rank 31, all 46, scratch 70", "radial, low-rank"),
+        ("start 40, readout 20, radial 30, low-rank 46, all 46, scratch 70", "radial"),
+        ("start 90, all 80, scratch 70", "all, scratch"),
+        ("start 90, readout 30, scratch 70", ""),
     ],
-)  # fmt: skip
-def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(
-    scores: dict[str, float], expected: str
-) -> None:
+)
+def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(scores: str, expected: str) -> None:
     known = {**candidates(start_potential()), "scratch": SCRATCH}
-    rows = [Row(known[name], None, score, 1, 1.0) for name, score in scores.items()]  # type: ignore[arg-type]
+    pairs = [words.split() for words in scores.split(", ")]
+    rows = [Row(known[name], None, float(score), 1, 1.0) for name, score in pairs]  # type: ignore[arg-type]
     assert ", ".join(candidate.name for candidate in worth_more_time(rows)) == expected
 
 
