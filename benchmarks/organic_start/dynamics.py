@@ -181,6 +181,10 @@ class Batch:
     def _bonded(self) -> Tensor:
         return (torch.cdist(self.positions, self.positions) < self._reach) & self._pairs
 
+    def kinetic_energies(self) -> Tensor:
+        """Of the molecules, with the masses here, eV, (B,)."""
+        return 0.5 * torch.where(self.species >= 0, (self._masses * self.velocities.square()).sum(2), 0.0).sum(1)
+
     def has_its_bonds(self) -> Tensor:
         """Which molecules have the bonds that they began with, (B,)."""
         return (self._bonded() == self._bonds).all(2).all(1)
