@@ -125,6 +125,9 @@ def test_errors_and_dynamics_of_the_example_of_few(capsys):
     forces = [found["forces"] for found in start.calculate_many(frames["test"])]
     expected = [np.abs(found - f.get_forces()).mean() for found, f in zip(forces, frames["test"], strict=True)]
     assert errors.forces == pytest.approx(1000 * np.mean(expected), rel=1e-4)
+    found = np.array([found["energy"] for found in start.calculate_many(frames["torsion"])])
+    error = found - [f.get_potential_energy() for f in frames["torsion"]]
+    assert errors.torsion == pytest.approx(1000 * np.abs(error - error[0]).max(), abs=1e-3)  # meV
     module.dynamics(start, frames["fifty"][0], 0.02)
     assert "0 of 41 steps outside the envelope" in capsys.readouterr().out
 
