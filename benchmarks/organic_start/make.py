@@ -27,12 +27,14 @@ from ase_nbody.training.levels import level_of
 STRUCTURES = 100
 PURPOSE = (
     "starting `nbody adapt`: fifty structures of a molecule of H, C, N and O make it a model of that molecule; by "
-    "itself a first look at such a molecule; it has seen 6,500 of at most twelve heavy atoms, 150 to 1000 K, and "
-    "dimers and stretched bonds of 620 small ones"
+    "itself a first look; it learnt 6,500 molecules of at most twelve heavy atoms"
 )
 NOT_FOR = (
-    "results by itself: forces of molecules that it has not seen are off by 40 to 120 meV/Å; charges, radicals, other "
-    "elements, reactions, liquids and crystals"
+    "results by itself: forces of molecules not seen are off by 40 to 120 meV/Å; charges, radicals, other elements, "
+    "reactions, liquids and crystals"
+)
+COMMAND = (
+    "python benchmarks/organic_start/train_with_dynamics.py benchmarks/organic_start/organic_start.yaml dynamics.npz"
 )
 
 
@@ -62,6 +64,7 @@ def main() -> None:
         files[path.name] = data_file(path, "test", some)
     known = {"name": chosen.output.stem, "purpose": PURPOSE, "not_for": NOT_FOR, "errors": errors, "envelope": envelope}
     known |= {"data": tuple(files.values()), "repulsion": onsets}
+    known["training"] = {**information.training, "command": COMMAND}
     with_onsets = replace(potential, repulsion=Repulsion(onsets))
     save_model(chosen.output, with_onsets, information.model_copy(update=known), force=True)
 
