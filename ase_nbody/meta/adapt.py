@@ -156,8 +156,8 @@ class _Search:
 def worth_more_time(rows: Sequence[Row]) -> list[AdaptationMethod]:
     """Candidates that take steps: the best, those near it that change more, and scratch where it is better than that.
 
-    Whatever changes more learns slower: after 400 steps on 50 ethanols the radial weights alone had 21 meV/angstrom and
-    all weights 17, while after the short comparison either may lead. A closed form gains nothing from time.
+    Whatever changes more learns slower, so that it may lead in the end without leading after the short comparison. A
+    closed form gains nothing from time.
     """
     stepping = [row for row in rows if row.candidate.takes_steps and row.candidate is not SCRATCH]
     if not stepping:

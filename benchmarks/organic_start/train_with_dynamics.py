@@ -3,8 +3,7 @@
     python benchmarks/organic_start/train_with_dynamics.py benchmarks/organic_start/organic_start.yaml dynamics.npz
 
 The settings name files of every level, from which elements, reference energies, the validation structures and the
-envelope of the model come; the frames are learnt at the last level. With `--only-finish` they are not read: a training
-whose time is used up is finished from its checkpoint, on a machine without a GPU.
+envelope of the model come; the frames are learnt at the last level.
 """
 
 from __future__ import annotations
@@ -112,13 +111,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", type=Path, help="YAML, as for nbody train")
     parser.add_argument("frames", type=Path, nargs="+", help="of dynamics.py, *.npz")
-    parser.add_argument("--only-finish", action="store_true")
     parser.add_argument("--device")
     parser.add_argument("--minutes", type=float)
     chosen = parser.parse_args()
     given = {name: getattr(chosen, name) for name in ("device", "minutes") if getattr(chosen, name) is not None}
     settings = training_settings(given, chosen.settings)
-    train(settings, teach=None if chosen.only_finish else partial(with_frames, settings, chosen.frames))
+    train(settings, teach=partial(with_frames, settings, chosen.frames))
 
 
 if __name__ == "__main__":
