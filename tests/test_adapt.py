@@ -208,6 +208,7 @@ def test_no_step_is_taken_where_none_was_better_on_held_out_structures() -> None
     ("scores", "expected"),
     [
         ("start 40, readout 20, radial 30, low-rank 29, all 31, scratch 70", "low-rank, all"),
+        ("start 40, readout 20, radial 30, low-rank 31, all 32, scratch 70", "radial, all"),
         ("start 40, readout 20, radial 30, low-rank 31, all 46, scratch 70", "radial, low-rank"),
         ("start 40, readout 20, radial 30, low-rank 46, all 46, scratch 70", "radial"),
         ("start 90, all 80, scratch 70", "all, scratch"),
