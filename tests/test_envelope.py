@@ -15,6 +15,7 @@ from toy_network import toy_potential
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.envelope import EnvelopeReport, OutsideTrainingError, OutsideTrainingWarning, ShortDistance
+from ase_nbody.model_file import Envelope
 
 
 def organic(**options) -> NBodyCalculator:
@@ -180,3 +181,13 @@ def test_a_potential_without_a_file_has_no_envelope():
 def test_other_words_are_refused():
     with pytest.raises(CalculatorSetupError, match="warn, raise, ignore"):
         organic(outside="silent")
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_two_envelopes_together_cover_what_either_covers(swapped):
+    one = Envelope(closest_distances={"C-H": 1.0, "H-H": 0.7}, force_max=5.0, energy_per_atom_range=(-3.0, 0.0))
+    other = Envelope(closest_distances={"C-H": 0.9, "C-C": 1.2}, force_max=4.0, energy_per_atom_range=(-1.0, 2.0))
+    merged = other.merged(one) if swapped else one.merged(other)
+    assert merged.closest_distances == {"C-C": 1.2, "C-H": 0.9, "H-H": 0.7}
+    assert (merged.force_max, merged.energy_per_atom_range) == (5.0, (-3.0, 2.0))
+    assert one.merged(Envelope()) == one
