@@ -202,6 +202,10 @@ def test_sample_picks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert status == 1 and err.startswith("Error: --pick needs --known FILE")
     status, _, err = nbody(*picking, "--known", "nowhere.xyz")
     assert status == 1 and "nowhere.xyz" in err and not Path("picked.parts").exists()
+    with monkeypatch.context() as nothing:
+        nothing.setattr(Picker, "picked", lambda self, structures: [])
+        status, _, err = nbody(*picking, "--known", "known.xyz")
+    assert status == 1 and "none is left to pick" in err and not Path("picked.xyz").exists()
     status, out, _ = nbody(*picking, "--known", "known.xyz")
     picked = read("picked.xyz", ":")
     assert status == 0 and "structures    4 in picked.xyz" in out and "picked        of 8; spread" in out

@@ -29,7 +29,7 @@ Guide = Annotated[
 ]
 GuidingModel = Annotated[
     str | None,
-    typer.Option(help="A model of yours: guides the sampling, and --pick makes it better.", show_default=False),
+    typer.Option(help="A model of yours: guides the sampling, and --pick asks it.", show_default=False),
 ]
 Pick = Annotated[
     int | None,

@@ -53,7 +53,7 @@ def pick_settings(number: int | None, model: str | None, known: Path | None) -> 
             raise ValueError("--known is for --pick N, which says how many structures are picked; give both or none")
         return None
     if model is None:
-        raise ValueError("--pick needs --model MODEL, the model that the picked structures are to make better")
+        raise ValueError("--pick needs --model MODEL, the model whose readouts are asked")
     if known is None:
         raise ValueError(
             "--pick needs --known FILE, the labelled structures that the model was fitted to, such as the --data of "

@@ -110,7 +110,7 @@ def sample(
         processes: of one thread each.
         partners: molecules that dimers are made with, besides each molecule itself.
         time_limit: for one system, seconds; None: no limit.
-        pick: a model that is to become better: of all samples only those are written that help it most, the first most.
+        pick: of all samples only those are written on which readouts of a model disagree most, the first most.
         force: overwrite files that are there.
         observer: is told of each system that is done.
         stop: once it is filled in, no system is begun.
@@ -156,7 +156,13 @@ def _write(parts: Parts, done: Sequence[SystemTask], output: Path, picker: Picke
     if picker is None:
         parts.join(done, output)
         return None
-    picked = picker.picked(parts.all_structures(done))
+    sampled = parts.all_structures(done)
+    picked = picker.picked(sampled)
+    if not picked:
+        raise ValueError(
+            f"all {len(sampled)} sampled structures are as good as among the labelled ones, and none is left to pick; "
+            "take another --seed, a higher --temperature or other --kinds"
+        )
     write_structures(picked, output)
     return tuple(atoms.info[SPREAD] for atoms in picked)
 

@@ -37,7 +37,7 @@ class PickSettings:
 
     Attributes:
         number: of structures, at most.
-        model: name or path of the model that is to become better.
+        model: name or path of the model whose readouts are asked.
         known: file of labelled structures that it was fitted to.
     """
 
