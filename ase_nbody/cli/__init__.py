@@ -18,6 +18,7 @@ from ase_nbody.cli.md import md
 from ase_nbody.cli.meta_train import meta_train
 from ase_nbody.cli.models import models
 from ase_nbody.cli.neb import neb
+from ase_nbody.cli.option_groups import with_single_options
 from ase_nbody.cli.relax import relax
 from ase_nbody.cli.sample import sample
 from ase_nbody.cli.train import train
@@ -32,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _command in (models, info, sample, label, train, meta_train, adapt, evaluate, md, relax, neb, bench):
-    app.command()(_command)
-app.command("import")(import_model)
+    app.command()(with_single_options(_command))
+app.command("import")(with_single_options(import_model))
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,76 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ase_nbody.cli.options import ModelArgument, Threads
+from ase_nbody.cli.options import (
+    EnergyKey,
+    ForcesKey,
+    LabelLevel,
+    ModelArgument,
+    ModelOutput,
+    StressKey,
+    TestData,
+    Threads,
+)
 
 
-def adapt(
-    start: ModelArgument,
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions:
+    """What `nbody adapt` is told; None where it is not."""
+
+    start: ModelArgument
     data: Annotated[
         Path, typer.Option(help="Labelled structures, about 50: extended XYZ, .traj, .db, ...", show_default=False)
-    ],
-    output: Annotated[Path, typer.Option(help="Model file to write, *.safetensors.", show_default=False)],
-    test: Annotated[
-        list[Path] | None, typer.Option(help="Structures evaluated at the end; repeatable.", show_default=False)
-    ] = None,
+    ]
+    output: ModelOutput
+    test: TestData = None
     remember: Annotated[
         Path | None,
         typer.Option(
             help="Labelled structures of the start's own kind: what is forgotten of them.", show_default=False
         ),
-    ] = None,
+    ] = None
     start_level: Annotated[
         str | None,
         typer.Option(help="Level of theory of the start, where it has several.", show_default="its first"),
-    ] = None,
-    level: Annotated[
-        str | None, typer.Option(help="Level of theory of the labels, kept in the model file.", show_default=False)
-    ] = None,
+    ] = None
+    level: LabelLevel = None
     method: Annotated[
         str,
         typer.Option(help="What is changed: start, readout, radial, low-rank or all; choose: by held-out errors."),
-    ] = "choose",
-    minutes: Annotated[float, typer.Option(help="Budget on the wall clock, minutes.")] = 5.0,
+    ] = "choose"
+    minutes: Annotated[float, typer.Option(help="Budget on the wall clock, minutes.")] = 5.0
     steps: Annotated[
         int | None, typer.Option(help="Steps of each training, in place of --minutes.", show_default=False)
-    ] = None,
-    hold_out: Annotated[float, typer.Option(help="Share of the structures that is held out.")] = 0.2,
+    ] = None
+    hold_out: Annotated[float, typer.Option(help="Share of the structures that is held out.")] = 0.2
     folds: Annotated[
         int | None,
         typer.Option(help="Parts that are held out in turn.", show_default="1, and 3 for less than 20 structures"),
-    ] = None,
-    rank: Annotated[int, typer.Option(help="Rank of the updates of low-rank.")] = 16,
-    decay: Annotated[float, typer.Option(help="Decay of the distance to the start, per step and learning rate.")] = 0.1,
+    ] = None
+    rank: Annotated[int, typer.Option(help="Rank of the updates of low-rank.")] = 16
+    decay: Annotated[float, typer.Option(help="Decay of the distance to the start, per step and learning rate.")] = 0.1
     learning_rate: Annotated[
         float | None, typer.Option(help="Largest learning rate.", show_default="0.002, and 0.01 for low-rank")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Structures per step.")] = 5,
-    energy_weight: Annotated[float, typer.Option(help="Weight of squared errors of the energy per atom.")] = 10.0,
-    forces_weight: Annotated[float, typer.Option(help="Weight of squared errors of force components.")] = 1.0,
-    stress_weight: Annotated[float, typer.Option(help="Weight of squared errors of the virial per atom.")] = 0.1,
-    energy_key: Annotated[str | None, typer.Option(help="Name of the energy label.", show_default="found")] = None,
-    forces_key: Annotated[str | None, typer.Option(help="Name of the forces label.", show_default="found")] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Name of the stress label.", show_default="found")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of what is held out, of the order and of random weights.")] = 0,
+    ] = None
+    batch_size: Annotated[int, typer.Option(help="Structures per step.")] = 5
+    energy_weight: Annotated[float, typer.Option(help="Weight of squared errors of the energy per atom.")] = 10.0
+    forces_weight: Annotated[float, typer.Option(help="Weight of squared errors of force components.")] = 1.0
+    stress_weight: Annotated[float, typer.Option(help="Weight of squared errors of the virial per atom.")] = 0.1
+    energy_key: EnergyKey = None
+    forces_key: ForcesKey = None
+    stress_key: StressKey = None
+    seed: Annotated[int, typer.Option(help="Seed of what is held out, of the order and of random weights.")] = 0
     accept_worse: Annotated[
         bool, typer.Option("--accept-worse", help="Write the model also where the start or scratch is better.")
-    ] = False,
-    threads: Threads = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
-) -> None:
+    ] = False
+    threads: Threads = None
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False
+
+
+def adapt(options: AdaptOptions) -> None:
     """Adapt START to a few labelled structures of your own, at your level of theory.
 
     Reference energies are fitted anew; then the readouts in closed form, the radial weights, low-rank updates and all
     weights are compared on held-out structures, and the best is fitted to all. The output is written at the end, whole.
     """
-    given: dict[str, Any] = dict(locals())
     try:
         from ase_nbody.cli.adapt_run import run_adapt
     except ModuleNotFoundError as error:
         raise ValueError(f"adaptation needs the package {error.name}: pip install 'ase_nbody[train]'") from error
-    run_adapt(given)
+    run_adapt(vars(options))

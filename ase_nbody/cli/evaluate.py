@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,65 +20,103 @@ from ase_nbody.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from ase_nbody.data import CompositionShift, ErrorReport
+    from ase_nbody.calculator import NBodyCalculator
+    from ase_nbody.data import CompositionShift, Dataset, ErrorReport
 
 
-def evaluate(
-    model: ModelArgument,
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What `nbody evaluate` is told; None where it is not."""
+
+    model: ModelArgument
     data: Annotated[
         Path, typer.Option(help="Labelled structures: extended XYZ, .traj, .db or any ASE format.", show_default=False)
-    ],
-    json: Annotated[Path | None, typer.Option(help="Write the errors to this JSON file.", show_default=False)] = None,
+    ]
+    json: Annotated[Path | None, typer.Option(help="Write the errors to this JSON file.", show_default=False)] = None
     plot: Annotated[
         Path | None, typer.Option(help="Draw predictions over labels into this folder.", show_default=False)
-    ] = None,
+    ] = None
     energy_key: Annotated[
         str | None, typer.Option(help="Name of the energy labels; found by itself if not given.", show_default=False)
-    ] = None,
-    forces_key: Annotated[str | None, typer.Option(help="Name of the force labels.", show_default=False)] = None,
-    stress_key: Annotated[str | None, typer.Option(help="Name of the stress labels.", show_default=False)] = None,
-    level: Level = None,
-    average_over_inversion: AverageOverInversion = False,
-    device: DeviceName = "auto",
-    dtype: DtypeOption = Dtype.FLOAT64,
-    threads: Threads = None,
-    force: Force = False,
-) -> None:
+    ] = None
+    forces_key: Annotated[str | None, typer.Option(help="Name of the force labels.", show_default=False)] = None
+    stress_key: Annotated[str | None, typer.Option(help="Name of the stress labels.", show_default=False)] = None
+    level: Level = None
+    average_over_inversion: AverageOverInversion = False
+    device: DeviceName = "auto"
+    dtype: DtypeOption = Dtype.FLOAT64
+    threads: Threads = None
+    force: Force = False
+
+
+def evaluate(options: EvaluateOptions) -> None:
     """Errors of a model on labelled structures: meV, meV/atom, meV/Å and meV/Å³.
 
     Energies also without shift: less the mean error per atom of the structures of one composition.
     """
-    from ase_nbody.cli.inputs import calculator, check_outputs
     from ase_nbody.cli.outcome import end_outside
-    from ase_nbody.cli.output import say, warn, write_json
-    from ase_nbody.data import energy_shifts, parity_plot, read_dataset
+    from ase_nbody.cli.output import say, write_json
+    from ase_nbody.data import energy_shifts, parity_plot
     from ase_nbody.data import evaluate as evaluation_of
-    from ase_nbody.devices import torch_device
-    from ase_nbody.models_directory import find_model
 
-    find_model(model)  # what is wrong is refused before the data are read
-    torch_device(device)
-    if json is not None:
-        check_outputs([json], force)
-    if plot is not None and plot.exists() and not plot.is_dir():
-        raise NotADirectoryError(f"--plot {plot} is a file; give the name of a folder")
-    dataset = read_dataset(data, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
-    say(f"labels: {dataset.found}")
-    for note in dataset.notes:
-        warn(note)
-    n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
-    calc = calculator(model, device, dtype, threads, n_atoms, level, average_over_inversion)
+    _check(options)
+    dataset = _dataset(options)
+    calc = _calculator(options, dataset)
     report, evaluation = evaluation_of(calc.potential, dataset, check=calc.envelope_check)
     _print_report(report)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
-    if json is not None:
-        write_json(report.to_json_dict(), json)
-        say(f"errors written to {json}")
-    if plot is not None:
-        for path in parity_plot(evaluation, report, plot):
+    if options.json is not None:
+        write_json(report.to_json_dict(), options.json)
+        say(f"errors written to {options.json}")
+    if options.plot is not None:
+        for path in parity_plot(evaluation, report, options.plot):
             say(f"plot            {path}")
     end_outside([replace(found, formula=f"structure {n} ({found.formula})") for n, found in evaluation.outside.items()])
+
+
+def _check(options: EvaluateOptions) -> None:
+    """Refuse what is wrong before the data are read."""
+    from ase_nbody.cli.inputs import check_outputs
+    from ase_nbody.devices import torch_device
+    from ase_nbody.models_directory import find_model
+
+    find_model(options.model)
+    torch_device(options.device)
+    if options.json is not None:
+        check_outputs([options.json], options.force)
+    if options.plot is not None and options.plot.exists() and not options.plot.is_dir():
+        raise NotADirectoryError(f"--plot {options.plot} is a file; give the name of a folder")
+
+
+def _dataset(options: EvaluateOptions) -> Dataset:
+    from ase_nbody.cli.output import say, warn
+    from ase_nbody.data import read_dataset
+
+    dataset = read_dataset(
+        options.data,
+        energy_key=options.energy_key,
+        forces_key=options.forces_key,
+        stress_key=options.stress_key,
+    )
+    say(f"labels: {dataset.found}")
+    for note in dataset.notes:
+        warn(note)
+    return dataset
+
+
+def _calculator(options: EvaluateOptions, dataset: Dataset) -> NBodyCalculator:
+    from ase_nbody.cli.inputs import calculator
+
+    return calculator(
+        options.model,
+        options.device,
+        options.dtype,
+        options.threads,
+        sum(len(atoms) for atoms in dataset.structures),  # evaluated in batches
+        options.level,
+        options.average_over_inversion,
+    )
 
 
 def _print_report(report: ErrorReport) -> None:

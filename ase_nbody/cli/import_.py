@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ase_nbody.cli.options import Force
+from ase_nbody.cli.options import Force, ModelOutput
 
 if TYPE_CHECKING:
     from ase_nbody.potential import Potential
@@ -22,8 +23,11 @@ class Origin(StrEnum):
     MACE = "mace"
 
 
-def import_model(
-    origin: Annotated[Origin, typer.Argument(help="Package that made the model.", show_default=False)],
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """What `nbody import` is told; None where it is not."""
+
+    origin: Annotated[Origin, typer.Argument(help="Package that made the model.", show_default=False)]
     package: Annotated[
         Path,
         typer.Argument(
@@ -31,8 +35,8 @@ def import_model(
             "sevenn, a model (.model) of mace.",
             show_default=False,
         ),
-    ],
-    output: Annotated[Path, typer.Option(help="Model file to write, *.safetensors.", show_default=False)],
+    ]
+    output: ModelOutput
     python: Annotated[
         Path | None,
         typer.Option(
@@ -41,23 +45,23 @@ def import_model(
             "them: take only files that you trust. Checkpoints of sevenn are read without running code.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     modality: Annotated[
         str | None,
         typer.Option(
             help="For sevenn's models of several levels of theory: which one, such as PBE.", show_default=False
         ),
-    ] = None,
+    ] = None
     head: Annotated[
         str | None,
         typer.Option(help="For mace's models of several levels of theory: which one.", show_default=False),
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="Level of theory of its training data.", show_default=False)
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the model.", show_default=False)] = None,
-    force: Force = False,
-) -> None:
+    ] = None
+    method: Annotated[str | None, typer.Option(help="Level of theory of its training data.", show_default=False)] = None
+    licence: Annotated[str | None, typer.Option(help="Licence of the model.", show_default=False)] = None
+    force: Force = False
+
+
+def import_model(options: ImportOptions) -> None:
     """Turn a model of nequip, SevenNet or MACE into a model file.
 
     Energies, forces and stress of a model of nequip or MACE are compared with its own package's before it is written.
@@ -65,17 +69,17 @@ def import_model(
     from ase_nbody.cli.inputs import check_outputs
     from ase_nbody.model_information import SUFFIX
 
+    output = options.output
     if output.suffix != SUFFIX:
         raise ValueError(f"--output is a model file and ends in '{SUFFIX}', not '{output.name}'")
-    check_outputs([output], force)
-    imported = _imported(origin, package, python, modality, head)
-    _write(output, package, imported, method or modality or head, licence, force=force)
+    check_outputs([output], options.force)
+    _write(options, _imported(options))
 
 
-def _imported(
-    origin: Origin, package: Path, python: Path | None, modality: str | None, head: str | None
-) -> tuple[Potential, str, str]:
+def _imported(options: ImportOptions) -> tuple[Potential, str, str]:
     """A potential, which program made it and a remark."""
+    origin, package, python = options.origin, options.package, options.python
+    modality, head = options.modality, options.head
     if modality is not None and origin is not Origin.SEVENNET:
         raise ValueError(f"models of {origin.value} have no modalities: leave --modality out")
     if head is not None and origin is not Origin.MACE:
@@ -89,15 +93,7 @@ def _imported(
     return _from_nequip(package, python) if origin is Origin.NEQUIP else _from_mace(package, python, head)
 
 
-def _write(
-    output: Path,
-    package: Path,
-    imported: tuple[Potential, str, str],
-    method: str | None,
-    licence: str | None,
-    *,
-    force: bool,
-) -> None:
+def _write(options: ImportOptions, imported: tuple[Potential, str, str]) -> None:
     """Write a potential, which program made it and a remark go with it."""
     from ase_nbody.cli.output import say
     from ase_nbody.model_file import file_hash, model_information, save_model
@@ -105,16 +101,16 @@ def _write(
     potential, made_by, remark = imported
     information = model_information(
         potential,
-        name=output.stem,
-        reference_energies_source=f"energies of isolated atoms in {package.name}",
-        method=method,
-        licence=licence,
-        training={"imported_from": made_by, "file": package.name, "sha256": file_hash(package)},
+        name=options.output.stem,
+        reference_energies_source=f"energies of isolated atoms in {options.package.name}",
+        method=options.method or options.modality or options.head,
+        licence=options.licence,
+        training={"imported_from": made_by, "file": options.package.name, "sha256": file_hash(options.package)},
     )
-    save_model(output, potential, information, force=force)
+    save_model(options.output, potential, information, force=options.force)
     elements = potential.elements
     named = ", ".join(elements) if len(elements) <= 10 else f"{len(elements)} elements"
-    say(f"{output}: {named}, from {made_by}{remark}")
+    say(f"{options.output}: {named}, from {made_by}{remark}")
 
 
 def _from_nequip(package: Path, python: Path) -> tuple[Potential, str, str]:

@@ -13,7 +13,7 @@ from ase.io.formats import filetype
 from ase.utils import string2index
 
 from ase_nbody.calculator import NBodyCalculator
-from ase_nbody.cli.options import Dtype
+from ase_nbody.cli.options import CalculatorOptions, Dtype
 from ase_nbody.data import read_structures
 from ase_nbody.data.known_structures import known_structure
 from ase_nbody.dispersion_calculator import DispersionCalculator, with_dispersion
@@ -105,13 +105,14 @@ def calculator(
     )
 
 
-def simulation_calculator(model: NBodyCalculator, dispersion: str | None) -> NBodyCalculator | DispersionCalculator:
-    """The calculator of a simulation: the model alone, or with the dispersion of a functional.
+def simulation_calculator(model: str, how: CalculatorOptions, n_atoms: int) -> NBodyCalculator | DispersionCalculator:
+    """The calculator of a simulation of so many atoms: the model alone, or with the dispersion of a functional.
 
     Raises:
         ValueError: as with_dispersion.
     """
-    return model if dispersion is None else with_dispersion(model, dispersion)
+    of_model = calculator(model, how.device, how.dtype, how.threads, n_atoms, how.level, how.average_over_inversion)
+    return of_model if how.dispersion is None else with_dispersion(of_model, how.dispersion)
 
 
 def check_outputs(paths: Iterable[Path], force: bool) -> None:
@@ -127,6 +128,22 @@ def check_outputs(paths: Iterable[Path], force: bool) -> None:
         if path.exists() and not force:
             raise FileExistsError(f"{path} is there already; give another --output, or --force to overwrite it")
         path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def check_continued(restart: Path | None, outputs: Iterable[Path], what: str) -> None:
+    """Refuse to write over what a simulation goes on from.
+
+    Args:
+        restart: the trajectory to go on from, if any.
+        outputs: files that will be written, the trajectory first.
+        what: the trajectory holds, a word for the message.
+
+    Raises:
+        ValueError: it is one of the outputs.
+    """
+    first, *others = outputs
+    if restart is not None and restart.resolve() in [path.resolve() for path in (first, *others)]:
+        raise ValueError(f"{restart} is the {what} being continued; give another name as --output than {first}")
 
 
 def check_trajectory(output: Path, *others: Path, force: bool) -> None:

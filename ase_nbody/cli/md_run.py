@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import typer
 from ase import Atoms
+from ase.md.md import MolecularDynamics
 
 from ase_nbody.cli.continuation import command_with, next_output
 from ase_nbody.cli.endings import end_stopped, end_unstable, failure_files, save_failure
@@ -57,10 +58,12 @@ class End:
     Attributes:
         failure: why the watchdog stopped it.
         outside: where it first left the model's training.
+        seconds: that the steps took.
     """
 
     failure: UnstableDynamicsError | None = None
     outside: Event | None = None
+    seconds: float = 0.0
 
     def events(self, timestep: float) -> list[Event]:
         """What the plot marks, in the order of time; time step in fs."""
@@ -110,36 +113,44 @@ def run_dynamics(
         draw_velocities(atoms, settings.temperature, generator, at_rest=settings.ensemble == "nve")
     dynamics = integrator(atoms, settings, generator)
     stop = StopRequest()
-    end = End()
     first = atoms.copy()
-    start = perf_counter()
     with (
         stop_on_signals(stop),
         Recorder(atoms, settings.ensemble, settings.timestep, outputs.trajectory, outputs.log) as recorder,
     ):
-        with progress_bar() as bar:
-            task = bar.add_task(f"MD {settings.ensemble}", total=run.steps, note="")
-            try:
-                for step in watched_steps(dynamics, run.steps, MDWatchdog(dynamics) if run.watchdog else None):
-                    if step == 0:  # loading and compiling are not part of the speed
-                        start = perf_counter()
-                    if atoms.calc.excursions and end.outside is None:
-                        end.outside = _outside(atoms, step * settings.timestep)
-                    last = step == run.steps or stop.signal or (run.stop_outside and end.outside is not None)
-                    if step % run.interval == 0 or last:
-                        frame = recorder.record(step)
-                        bar.update(task, completed=step, note=f"{frame.temperature:.0f} K")
-                    if last:
-                        break
-            except UnstableDynamicsError as error:
-                end.failure = error
-        _report((first, atoms), settings, recorder, outputs, end, perf_counter() - start)
+        end = _recorded_steps(dynamics, settings, run, recorder, stop)
+        _report((first, atoms), settings, recorder, outputs, end)
     if end.failure is not None:
         raise end_unstable(end.failure, _shorter(context, settings, run, outputs, end.failure))
     if stop.signal:
         left = {"steps": run.steps - dynamics.nsteps, "restart": outputs.trajectory}
         raise end_stopped(stop.signal, _continued(context, run, outputs, left))
     end_outside(atoms.calc.excursions)
+
+
+def _recorded_steps(
+    dynamics: MolecularDynamics, settings: DynamicsSettings, run: RunSettings, recorder: Recorder, stop: StopRequest
+) -> End:
+    """Run to the last step, or to what ends it before, and record frames."""
+    atoms, end, start = dynamics.atoms, End(), perf_counter()
+    with progress_bar() as bar:
+        task = bar.add_task(f"MD {settings.ensemble}", total=run.steps, note="")
+        try:
+            for step in watched_steps(dynamics, run.steps, MDWatchdog(dynamics) if run.watchdog else None):
+                if step == 0:  # loading and compiling are not part of the speed
+                    start = perf_counter()
+                if atoms.calc.excursions and end.outside is None:
+                    end.outside = _outside(atoms, step * settings.timestep)
+                last = step == run.steps or stop.signal or (run.stop_outside and end.outside is not None)
+                if step % run.interval == 0 or last:
+                    frame = recorder.record(step)
+                    bar.update(task, completed=step, note=f"{frame.temperature:.0f} K")
+                if last:
+                    break
+        except UnstableDynamicsError as error:
+            end.failure = error
+    end.seconds = perf_counter() - start
+    return end
 
 
 def _outside(atoms: Atoms, time: float) -> Event:
@@ -157,13 +168,12 @@ def _report(
     recorder: Recorder,
     outputs: Outputs,
     end: End,
-    seconds: float,
 ) -> None:
     """Print the summary, draw the plot with the structures at both ends, and write what failed."""
     first, last = ends
     if recorder.frames:
         steps = recorder.frames[-1].step if end.failure is None else end.failure.step
-        say(summary(last, recorder.frames, settings.ensemble, seconds, steps))
+        say(summary(last, recorder.frames, settings.ensemble, end.seconds, steps))
     say(f"trajectory      {outputs.trajectory}")
     say(f"log             {outputs.log}")
     target = None if settings.ensemble == "nve" else settings.temperature

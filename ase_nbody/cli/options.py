@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +79,32 @@ CalculatorOption = Annotated[
     list[str] | None, typer.Option(help="NAME=VALUE, an option of the calculator; repeatable.", show_default=False)
 ]
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes, one thread each.", show_default="one a core")]
+ModelOutput = Annotated[Path, typer.Option("--output", help="Model file to write, *.safetensors.", show_default=False)]
+ModelOutputOrConfig = Annotated[
+    Path | None, typer.Option("--output", help="Model file to write, *.safetensors.", show_default=False)
+]
+TestData = Annotated[
+    list[Path] | None, typer.Option(help="Structures evaluated at the end; repeatable.", show_default=False)
+]
+LabelLevel = Annotated[
+    str | None, typer.Option(help="Level of theory of the labels, kept in the model file.", show_default=False)
+]
+EnergyKey = Annotated[str | None, typer.Option(help="Name of the energy label.", show_default="found")]
+ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces label.", show_default="found")]
+StressKey = Annotated[str | None, typer.Option(help="Name of the stress label.", show_default="found")]
+ForceAfresh = Annotated[bool, typer.Option("--force", help="Start afresh and overwrite the output.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalculatorOptions:
+    """How a simulation evaluates its model."""
+
+    level: Level = None
+    average_over_inversion: AverageOverInversion = False
+    dispersion: Dispersion = None
+    device: DeviceName = "auto"
+    dtype: DtypeOption = Dtype.FLOAT64
+    threads: Threads = None
 
 
 def calculator_options(pairs: Iterable[str]) -> dict[str, str]:

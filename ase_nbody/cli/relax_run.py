@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -33,16 +34,16 @@ def run_relaxation(
     Raises:
         ValueError: the cell cannot be relaxed.
         NotConvergedError: forces are still too large.
-        typer.Exit: the watchdog stopped it, status 4, a signal, status 128 + its number, or the result or
-            the start is outside the training of the model, status 3.
+        typer.Exit: stopped by the watchdog (4) or a signal (128 + its number), or outside the training (3).
     """
-    before = atoms.get_potential_energy()
+    summarise = partial(
+        _summarise, atoms, before=atoms.get_potential_energy(), cell=pressure is not None, output=output
+    )
     start = atoms.calc.get_envelope(atoms)
     target = atoms if pressure is None else with_cell(atoms, pressure)
     more = {} if settings.steps else {"steps": None}  # with no step at all there would be nothing to go on with
     go_on = command_with(context, structure=output, output=next_output(output), **more)
-    stop = StopRequest()
-    with stop_on_signals(stop):
+    with stop_on_signals(stop := StopRequest()):
         try:
             with step_bar(stop, settings.optimizer.upper(), settings.steps) as observer:
                 n_steps = relaxed(target, settings, output, observer)
@@ -50,19 +51,17 @@ def run_relaxation(
             save_failure(error, output)
             raise end_unstable(error) from None
         except SimulationStoppedError as stopped:
-            _summarise(atoms, "not relaxed     stopped before the end", before, pressure is not None, output)
+            summarise("not relaxed     stopped before the end")
             raise end_stopped(stopped.signal, go_on) from None
         except NotConvergedError as error:
-            _summarise(atoms, f"not relaxed     in {settings.steps} steps", before, pressure is not None, output)
+            summarise(f"not relaxed     in {settings.steps} steps")
             raise NotConvergedError(f"{error}. To go on: {go_on}") from None
-    _summarise(
-        atoms, f"relaxed         in {n_steps} steps to {settings.fmax:g} eV/Å", before, pressure is not None, output
-    )
+    summarise(f"relaxed         in {n_steps} steps to {settings.fmax:g} eV/Å")
     end = atoms.calc.get_envelope(atoms)
     end_outside([replace(start, formula=f"the start, {start.formula},") if end.inside else end])
 
 
-def _summarise(atoms: Atoms, outcome: str, before: float, cell: bool, output: Path) -> None:
+def _summarise(atoms: Atoms, outcome: str, *, before: float, cell: bool, output: Path) -> None:
     say(f"structure       {atoms.get_chemical_formula()}, {len(atoms)} atoms")
     say(outcome)
     say(f"energy          {atoms.get_potential_energy():.6f} eV ({atoms.get_potential_energy() - before:+.6f} eV)")

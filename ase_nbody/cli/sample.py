@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -67,23 +68,28 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same str
 TimeLimit = Annotated[float, typer.Option(min=1.0, help="For one system, seconds.")]
 
 
-def sample(
-    molecules: Molecules,
-    output: Structures,
-    with_: Guide = None,
-    model: GuidingModel = None,
-    pick: Pick = None,
-    known: Known = None,
-    option: CalculatorOption = None,
-    number: Number = 100,
-    temperature: Temperatures = None,
-    kinds: Kinds = None,
-    partner: Partners = None,
-    seed: Seed = 0,
-    processes: Processes = None,
-    time_limit: TimeLimit = 1800.0,
-    force: Force = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """What `nbody sample` is told; None where it is not."""
+
+    molecules: Molecules
+    output: Structures
+    with_: Guide = None
+    model: GuidingModel = None
+    pick: Pick = None
+    known: Known = None
+    option: CalculatorOption = None
+    number: Number = 100
+    temperature: Temperatures = None
+    kinds: Kinds = None
+    partner: Partners = None
+    seed: Seed = 0
+    processes: Processes = None
+    time_limit: TimeLimit = 1800.0
+    force: Force = False
+
+
+def sample(options: SampleOptions) -> None:
     """Sample structures: conformers, dynamics, normal modes, torsions, broken bonds, dimers, strains, surfaces.
 
     Broken structures and near-duplicates are left out. Beside STEM.xyz, STEM-sampled.csv and .json say what was kept
@@ -96,16 +102,16 @@ def sample(
 
     sampling = partial(
         sample_systems,
-        molecules,
-        output,
-        guide(with_, model),
-        options=calculator_options(option or []),
-        settings=sample_settings(number, temperature, kinds),
-        seed=seed,
-        processes=processes or available_cores(),
-        partners=partner or (),
-        time_limit=time_limit,
-        pick=pick_settings(pick, model, known),
-        force=force,
+        options.molecules,
+        options.output,
+        guide(options.with_, options.model),
+        options=calculator_options(options.option or []),
+        settings=sample_settings(options.number, options.temperature, options.kinds),
+        seed=options.seed,
+        processes=options.processes or available_cores(),
+        partners=options.partner or (),
+        time_limit=options.time_limit,
+        pick=pick_settings(options.pick, options.model, options.known),
+        force=options.force,
     )
     run_sample(sampling)
