@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from ase_nbody.architectures.nequip import NequipNetwork
 from ase_nbody.architectures.nequip_settings import NequipSettings, state_irreps
-from ase_nbody.cli import nequip_export, nequip_import
-from ase_nbody.cli.nequip_import import exported_model, imported_potential
 from ase_nbody.graph import edge_vectors
+from ase_nbody.importers import nequip as nequip_import
+from ase_nbody.importers import nequip_export
 from ase_nbody.importers.exported import Exported, read_exported
+from ase_nbody.importers.nequip import exported_model, imported_potential
 from ase_nbody.model_file import load_model
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.nn.nequip_layers import GatedNonlinearity

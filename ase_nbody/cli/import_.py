@@ -114,8 +114,8 @@ def _write(options: ImportOptions, imported: tuple[Potential, str, str]) -> None
 
 
 def _from_nequip(package: Path, python: Path) -> tuple[Potential, str, str]:
-    from ase_nbody.cli.nequip_import import exported_model, imported_potential
     from ase_nbody.importers.exported import largest_difference
+    from ase_nbody.importers.nequip import exported_model, imported_potential
 
     exported = exported_model(package, python)
     potential = imported_potential(exported)

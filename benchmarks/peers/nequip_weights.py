@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ase_nbody.cli.nequip_import import differences, imported_potential, read_exported
+from ase_nbody.importers.exported import differences, read_exported
+from ase_nbody.importers.nequip import imported_potential
 
 LARGEST = 1e-8
 PER_TYPE = {"O": 31.0, "C": 24.0, "H": 17.0, "Si": 40.0, "N": 22.0}

@@ -18,8 +18,8 @@ from nequip.model import NequIPGNNModel
 from nequip.utils.global_state import set_global_state
 from structures import CUTOFF, from_file, silicon
 
-sys.path.append(str(Path(__file__).parents[2] / "ase_nbody" / "cli"))
-from nequip_export import exported
+sys.path.append(str(Path(__file__).parents[2]))
+from ase_nbody.importers.nequip_export import exported
 
 TYPES = ["O", "C", "H", "Si", "N"]
 

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from ase_nbody.architectures.nequip import NequipNetwork
 from ase_nbody.architectures.nequip_settings import NequipSettings, state_irreps
-from ase_nbody.cli import nequip_export
-from ase_nbody.cli.nequip_weights import copy_weights
-from ase_nbody.importers import e3nn_export
+from ase_nbody.importers import e3nn_export, nequip_export
 from ase_nbody.importers.exported import Exported, check, run_export
+from ase_nbody.importers.nequip_weights import copy_weights
 from ase_nbody.potential import Potential
 
 
