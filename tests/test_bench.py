@@ -21,7 +21,7 @@ from toy_network import toy_potential
 
 from ase_nbody.architectures import architectures
 from ase_nbody.calculator import NBodyCalculator
-from ase_nbody.cli.bench_figures import (
+from ase_nbody.cli.runs.bench_figures import (
     BATCHES,
     LEAST_STEPS,
     WARM_UP,
@@ -34,10 +34,10 @@ from ase_nbody.cli.bench_figures import (
     parts_of_step,
     peak_memory_mib,
 )
-from ase_nbody.cli.bench_floor import Floor, floor_of_step
-from ase_nbody.cli.bench_report import Report, StructureFigures
-from ase_nbody.cli.bench_structures import GAP, default_structures
-from ase_nbody.cli.bench_tables import print_report
+from ase_nbody.cli.runs.bench_floor import Floor, floor_of_step
+from ase_nbody.cli.runs.bench_report import Report, StructureFigures
+from ase_nbody.cli.runs.bench_structures import GAP, default_structures
+from ase_nbody.cli.runs.bench_tables import print_report
 from ase_nbody.kernels.machine import Machine
 from ase_nbody.model_file import model_information, save_model
 from ase_nbody.timings import Timings
@@ -234,7 +234,7 @@ def quick(monkeypatch):
     """Without the process that measures loading."""
     times = dict.fromkeys(("import_s", "load_s", "first_evaluation_s", "second_evaluation_s"), 1.0)
     fresh = FreshProcess(**times, import_to_first_forces_s=3.0)
-    monkeypatch.setattr("ase_nbody.cli.bench_report.fresh_process", lambda *arguments: fresh)
+    monkeypatch.setattr("ase_nbody.cli.runs.bench_report.fresh_process", lambda *arguments: fresh)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -255,7 +255,7 @@ def test_an_architecture_that_does_not_count(nbody, quick, monkeypatch, dtype):
 
 def test_threads_follow_the_size_unless_asked_for(nbody, model, quick, monkeypatch):
     monkeypatch.setattr("ase_nbody.cli.inputs.ATOMS_OF_ONE_THREAD", 4)
-    monkeypatch.setattr("ase_nbody.cli.bench_report.ATOMS_OF_ONE_THREAD", 4)
+    monkeypatch.setattr("ase_nbody.cli.runs.bench_report.ATOMS_OF_ONE_THREAD", 4)
     torch.set_num_threads(2)
     command = ("bench", model, "--structure", "H2O", "--structure", "CH4", "--seconds", 0, "--json")
     assert nbody(*command, "o.json")[0] == 0
@@ -296,7 +296,7 @@ def test_a_busy_machine_is_told(nbody, model, quick, monkeypatch):
 
 
 def test_a_structure_that_gets_hot_is_told(nbody, model, quick, monkeypatch):
-    monkeypatch.setattr("ase_nbody.cli.bench_report.HOT", 0.01)
+    monkeypatch.setattr("ase_nbody.cli.runs.bench_report.HOT", 0.01)
     status, _, err = nbody("bench", model, "--structure", "H2O", "--seconds", 0)
     assert status == 0 and "H2O heated to" in err
 

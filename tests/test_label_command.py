@@ -19,7 +19,7 @@ from ase.build import molecule
 from ase.io import read, write
 from command_line import run_command, tiny_model
 
-from ase_nbody.cli import label_run
+from ase_nbody.cli.runs import label_run
 from ase_nbody.data import merge, read_dataset
 from ase_nbody.labelling import LabelProgress
 

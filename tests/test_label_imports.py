@@ -57,7 +57,7 @@ def loaded(folder: Path, *arguments: object) -> list[str]:
 
 IMPORTS = """
 import sys
-import ase_nbody.cli.label_run, ase_nbody.cli.sample_run
+import ase_nbody.cli.runs.label_run, ase_nbody.cli.runs.sample_run
 import ase_nbody.labelling.labels, ase_nbody.labelling.sampling.sample
 from ase_nbody.labelling import reference
 

@@ -21,11 +21,18 @@ LAYERS = (
     {"labelling"},
     {"cli"},
 )
+COMMAND_LINE = (
+    {"card", "continuation", "endings", "inputs", "option_groups", "options", "outcome", "output"},
+    {"runs"},
+    {"commands"},
+    {"__init__"},
+)
+COMMAND_FILES = sorted((PACKAGE / "cli").rglob("*.py"))
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
-def imported_parts(source: str) -> set[str]:
-    """Parts of the package, such as "nn", that a source file imports, inside functions too."""
+def imported_modules(source: str) -> set[str]:
+    """Modules, and names of modules, that a source file imports, inside functions too."""
     modules: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -34,8 +41,12 @@ def imported_parts(source: str) -> set[str]:
             modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.ImportFrom) and node.level > 0:
             raise AssertionError(f"line {node.lineno}: relative import")
-    parts = {m.split(".")[1] for m in modules if m.startswith("ase_nbody.")}
-    return parts & LEVELS.keys()
+    return modules
+
+
+def imported_parts(source: str) -> set[str]:
+    """Parts of the package, such as "nn", that a source file imports."""
+    return {m.split(".")[1] for m in imported_modules(source) if m.startswith("ase_nbody.")} & LEVELS.keys()
 
 
 def part_of(path: Path) -> str:
@@ -55,6 +66,19 @@ def test_imports_go_down(part):
         if part_of(path) == part
         for other in imported_parts(path.read_text())
         if LEVELS[other] > LEVELS[part]
+    ]
+    assert not wrong
+
+
+def test_within_the_command_line_imports_go_down_too():
+    levels = {name: level for level, names in enumerate(COMMAND_LINE) for name in names}
+    sources = {path: path.relative_to(PACKAGE / "cli").parts[0].removesuffix(".py") for path in COMMAND_FILES}
+    assert set(sources.values()) == levels.keys()
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path, part in sources.items()
+        for module in imported_modules(path.read_text())
+        if module.startswith("ase_nbody.cli.") and levels.get(module.split(".")[2], levels[part]) > levels[part]
     ]
     assert not wrong
 

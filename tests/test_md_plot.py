@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from matplotlib.colors import to_rgb
 
-from ase_nbody.cli import md_plot
-from ase_nbody.cli.md_plot import Course, Event, draw_dynamics
+from ase_nbody.cli.runs import md_plot
+from ase_nbody.cli.runs.md_plot import Course, Event, draw_dynamics
 from ase_nbody.simulation.recorder import Frame
 
 WATER = molecule("H2O")

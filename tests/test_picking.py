@@ -17,7 +17,7 @@ from ase.io import read, write
 from command_line import run_command, tiny_model
 from nbody_networks import potential as network_potential
 
-from ase_nbody.cli.sample_run import guide, pick_settings
+from ase_nbody.cli.runs.sample_run import guide, pick_settings
 from ase_nbody.data import labelled_dataset
 from ase_nbody.labelling.sampling.picking import Picker, picker
 from ase_nbody.labelling.sampling.settings import PickSettings

@@ -20,8 +20,8 @@ from ase.io import read, write
 from ase.io.trajectory import Trajectory
 from command_line import run_command, tiny_model
 
-from ase_nbody.cli import md_plot
 from ase_nbody.cli.continuation import next_output
+from ase_nbody.cli.runs import md_plot
 from ase_nbody.model_file import Envelope
 
 MAIN = "from ase_nbody.cli import main; main()"

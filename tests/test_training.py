@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 
 from ase_nbody.architectures.nbody import ARCHITECTURE as NBODY
 from ase_nbody.cli import app
-from ase_nbody.cli.training import architecture_settings
+from ase_nbody.cli.runs.training import architecture_settings
 from ase_nbody.data import Dataset, Sample, evaluate, read_dataset, samples, without_isolated_atoms
 from ase_nbody.graph import Graph, Prediction, Targets
 from ase_nbody.model_file import file_hash, load_model, model_information, read_information, save_model
@@ -610,7 +610,7 @@ def test_command_stopped_by_a_signal_says_how_to_resume(
     def stopped(*_: Any, **__: Any) -> Path:
         raise TrainingStoppedError("stopped; the same command resumes", signal.SIGTERM)
 
-    monkeypatch.setattr("ase_nbody.cli.training.train", stopped)
+    monkeypatch.setattr("ase_nbody.cli.runs.training.train", stopped)
     arguments = ["train", "--data", str(data), "--output", str(tmp_path / "m.safetensors")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 128 + signal.SIGTERM

@@ -18,7 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ase_nbody.cli import app
-from ase_nbody.cli.training import run_training
+from ase_nbody.cli.runs.training import run_training
 from ase_nbody.data import Dataset, isolated_energies, merge, read_dataset
 from ase_nbody.training.display import Display
 from ase_nbody.training.run import train

@@ -1,4 +1,4 @@
-"""The command line `nbody`: one file per command; torch and ASE load when a command runs."""
+"""The command line `nbody`: commands, what they do (runs), and what these share; torch and ASE load when one runs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from ase_nbody.cli.adapt import adapt
-from ase_nbody.cli.bench import bench
-from ase_nbody.cli.evaluate import evaluate
-from ase_nbody.cli.import_ import import_model
-from ase_nbody.cli.info import info
-from ase_nbody.cli.label import label
-from ase_nbody.cli.md import md
-from ase_nbody.cli.meta_train import meta_train
-from ase_nbody.cli.models import models
-from ase_nbody.cli.neb import neb
+from ase_nbody.cli.commands.adapt import adapt
+from ase_nbody.cli.commands.bench import bench
+from ase_nbody.cli.commands.evaluate import evaluate
+from ase_nbody.cli.commands.import_ import import_model
+from ase_nbody.cli.commands.info import info
+from ase_nbody.cli.commands.label import label
+from ase_nbody.cli.commands.md import md
+from ase_nbody.cli.commands.meta_train import meta_train
+from ase_nbody.cli.commands.models import models
+from ase_nbody.cli.commands.neb import neb
+from ase_nbody.cli.commands.relax import relax
+from ase_nbody.cli.commands.sample import sample
+from ase_nbody.cli.commands.train import train
 from ase_nbody.cli.option_groups import with_single_options
-from ase_nbody.cli.relax import relax
-from ase_nbody.cli.sample import sample
-from ase_nbody.cli.train import train
 
 __all__ = ["app", "main"]
 

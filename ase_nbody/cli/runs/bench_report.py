@@ -12,7 +12,7 @@ from ase import Atoms
 import ase_nbody
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.calculator_inputs import DTYPES
-from ase_nbody.cli.bench_figures import (
+from ase_nbody.cli.runs.bench_figures import (
     TEMPERATURE,
     TIMESTEP,
     Dynamics,
@@ -24,7 +24,7 @@ from ase_nbody.cli.bench_figures import (
     n_cores,
     peak_memory_mib,
 )
-from ase_nbody.cli.bench_floor import CountedWork, Floor, floor_of_step
+from ase_nbody.cli.runs.bench_floor import CountedWork, Floor, floor_of_step
 from ase_nbody.cli.inputs import ATOMS_OF_ONE_THREAD, calculator
 from ase_nbody.cli.options import Dtype
 from ase_nbody.cli.output import warn

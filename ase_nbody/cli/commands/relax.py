@@ -50,7 +50,7 @@ def relax(context: typer.Context, options: RelaxOptions, how: CalculatorOptions,
     """
     from ase_nbody.cli.endings import failure_files
     from ase_nbody.cli.inputs import check_trajectory, read_structure, simulation_calculator
-    from ase_nbody.cli.relax_run import run_relaxation
+    from ase_nbody.cli.runs.relax_run import run_relaxation
     from ase_nbody.simulation.relaxation import OptimisationSettings
 
     settings = OptimisationSettings(options.optimizer.value, options.fmax, options.steps, options.watchdog)

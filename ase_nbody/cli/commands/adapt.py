@@ -81,7 +81,7 @@ def adapt(options: AdaptOptions) -> None:
     weights are compared on held-out structures, and the best is fitted to all. The output is written at the end, whole.
     """
     try:
-        from ase_nbody.cli.adapt_run import run_adapt
+        from ase_nbody.cli.runs.adapt_run import run_adapt
     except ModuleNotFoundError as error:
         raise ValueError(f"adaptation needs the package {error.name}: pip install 'ase_nbody[train]'") from error
     run_adapt(vars(options))

@@ -96,7 +96,7 @@ def sample(options: SampleOptions) -> None:
     and why, STEM-sampled.png shows the distances covered. Ctrl-C keeps the systems that are done; the same command goes
     on. Energies are not written: nbody label makes the labels. Where nothing is kept, nothing is written.
     """
-    from ase_nbody.cli.sample_run import guide, pick_settings, run_sample, sample_settings
+    from ase_nbody.cli.runs.sample_run import guide, pick_settings, run_sample, sample_settings
     from ase_nbody.labelling.labels import available_cores
     from ase_nbody.labelling.sampling.sample import sample as sample_systems
 

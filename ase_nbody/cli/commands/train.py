@@ -146,7 +146,7 @@ def train(options: TrainOptions) -> None:
     OUTPUT.history.csv and the plot OUTPUT.learning-curve.png.
     """
     try:
-        from ase_nbody.cli.training import run_training
+        from ase_nbody.cli.runs.training import run_training
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs the package {error.name}: pip install 'ase_nbody[train]'") from error
     run_training(vars(options))

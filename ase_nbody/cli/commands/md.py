@@ -14,7 +14,7 @@ from ase_nbody.cli.options import STRUCTURE_HELP, CalculatorOptions, Force, Mode
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ase_nbody.cli.md_run import Outputs, RunSettings
+    from ase_nbody.cli.runs.md_run import Outputs, RunSettings
     from ase_nbody.simulation.dynamics import DynamicsSettings
 
 
@@ -87,7 +87,7 @@ def md(context: typer.Context, options: MDOptions, how: CalculatorOptions, force
     OUTPUT.failed.traj and OUTPUT.last-good.traj; a run that left the model's training ends with exit status 3.
     """
     from ase_nbody.cli.inputs import check_trajectory, simulation_calculator
-    from ase_nbody.cli.md_run import Outputs, run_dynamics
+    from ase_nbody.cli.runs.md_run import Outputs, run_dynamics
 
     settings, run, outputs = _dynamics_settings(options), _run_settings(options), Outputs(options.output)
     atoms = _first_structure(options, outputs)
@@ -113,7 +113,7 @@ def _dynamics_settings(options: MDOptions) -> DynamicsSettings:
 
 
 def _run_settings(options: MDOptions) -> RunSettings:
-    from ase_nbody.cli.md_run import RunSettings
+    from ase_nbody.cli.runs.md_run import RunSettings
 
     return RunSettings(
         steps=options.steps,

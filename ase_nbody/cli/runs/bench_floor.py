@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ase_nbody.cli.bench_figures import Dynamics
+from ase_nbody.cli.runs.bench_figures import Dynamics
 from ase_nbody.kernels.machine import Machine
 
 

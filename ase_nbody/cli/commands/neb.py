@@ -72,7 +72,7 @@ def neb(context: typer.Context, options: NEBOptions, how: CalculatorOptions, for
     """
     from ase_nbody.cli.endings import failure_files
     from ase_nbody.cli.inputs import check_continued, check_trajectory, simulation_calculator
-    from ase_nbody.cli.neb_run import ATOMS_OF_MODES, BandRun, first_path
+    from ase_nbody.cli.runs.neb_run import ATOMS_OF_MODES, BandRun, first_path
     from ase_nbody.simulation.nudged_elastic_band import BandSettings
     from ase_nbody.simulation.relaxation import check_fmax
 

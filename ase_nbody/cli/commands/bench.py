@@ -33,10 +33,10 @@ def bench(
     force: Force = False,
 ) -> None:
     """Time a model on this machine: loading, molecular dynamics and its parts, many structures, the machine's floor."""
-    from ase_nbody.cli.bench_report import Options, measured_report
-    from ase_nbody.cli.bench_tables import print_report
     from ase_nbody.cli.inputs import check_outputs
     from ase_nbody.cli.output import say, write_json
+    from ase_nbody.cli.runs.bench_report import Options, measured_report
+    from ase_nbody.cli.runs.bench_tables import print_report
 
     if json is not None:
         check_outputs([json], force)
@@ -54,8 +54,8 @@ def _structures(model: str, names: list[str]) -> dict[str, Atoms]:
     Raises:
         ValueError: no such structure, or one that the model does not know the elements of.
     """
-    from ase_nbody.cli.bench_structures import default_structures
     from ase_nbody.cli.inputs import read_structure
+    from ase_nbody.cli.runs.bench_structures import default_structures
     from ase_nbody.model_information import read_information
     from ase_nbody.models_directory import find_model
     from ase_nbody.structures import check_structure

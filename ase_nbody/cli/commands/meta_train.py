@@ -33,7 +33,7 @@ def meta_train(options: MetaTrainOptions) -> None:
     same command resumes.
     """
     try:
-        from ase_nbody.cli.training import run_meta_training
+        from ase_nbody.cli.runs.training import run_meta_training
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs the package {error.name}: pip install 'ase_nbody[train]'") from error
     run_meta_training(vars(options))

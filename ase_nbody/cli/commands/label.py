@@ -70,7 +70,7 @@ def label(
     yours must not write where another process does. The exit status is 0 also where some structures failed, and 1 where
     all did.
     """
-    from ase_nbody.cli.label_run import run_label
+    from ase_nbody.cli.runs.label_run import run_label
     from ase_nbody.labelling import Checks, LabelSettings
     from ase_nbody.labelling.labels import available_cores
 
