@@ -8,7 +8,7 @@ import torch
 from e3nn import o3
 from wigner import INVERSION, REFLECTION, ROTATION, wigner
 
-from ase_nbody.kernels.clebsch_gordan import MAX_DEGREE, clebsch_gordan, from_e3nn, with_phase_convention
+from ase_nbody.algebra.clebsch_gordan import MAX_DEGREE, clebsch_gordan, from_e3nn, with_phase_convention
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.math.harmonics import harmonic_steps
 

@@ -21,25 +21,16 @@ from nbody_networks import NETWORKS, SKIN, potential, structures
 from test_kernels import ALL_TABLES, DTYPES, TABLES, TOLERANCES, Case, derivatives, random_case, random_factors
 from torch import Tensor
 
+from ase_nbody.algebra import ProductTable, natural_irreps, product_table
+from ase_nbody.algebra.tables import entries
 from ase_nbody.architectures.nbody_splines import NBodySplines
 from ase_nbody.graph import edge_vectors
-from ase_nbody.kernels import (
-    ProductTable,
-    backends,
-    contract,
-    cuda,
-    cuda_code,
-    natural_irreps,
-    node_product,
-    operations,
-    product_table,
-)
+from ase_nbody.kernels import backends, contract, cuda, cuda_code, node_product, operations
 from ase_nbody.kernels.cuda_weights import Splined
 from ase_nbody.kernels.spline_messages import SplineWeights, spline_contract
-from ase_nbody.kernels.splines import basis_polynomials
 from ase_nbody.kernels.sums import receiver_sums, sender_sums
-from ase_nbody.kernels.tables import entries
 from ase_nbody.kernels.triton_writer import Layout
+from ase_nbody.math.splines import basis_polynomials
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict
 from ase_nbody.timings import Timings

@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"kernels", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
+    {"algebra", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
+    {"kernels"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn", "steps"},
     {"architectures"},

@@ -14,6 +14,8 @@ from ase.build import bulk
 from command_line import run_command
 from wigner import REFLECTION, wigner
 
+from ase_nbody.algebra import Irrep, natural_irreps
+from ase_nbody.algebra.polynomials import PolynomialTable, basis, coefficients, monomials, terms
 from ase_nbody.architectures import evaluation
 from ase_nbody.architectures.mace import MaceNetwork
 from ase_nbody.architectures.mace_radial import agnesi
@@ -23,8 +25,6 @@ from ase_nbody.graph import edge_vectors
 from ase_nbody.importers import mace
 from ase_nbody.importers.exported import Exported, largest_difference, read_exported
 from ase_nbody.importers.mace import imported_potential
-from ase_nbody.kernels import Irrep, natural_irreps
-from ase_nbody.kernels.polynomials import PolynomialTable, basis, coefficients, monomials, terms
 from ase_nbody.math.zbl import zbl_energy
 from ase_nbody.model_file import load_model
 from ase_nbody.neighbours import neighbour_graph

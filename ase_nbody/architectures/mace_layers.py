@@ -8,6 +8,8 @@ import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
+from ase_nbody.algebra import natural_irreps, product_table
+from ase_nbody.algebra.polynomials import basis, coefficients, terms
 from ase_nbody.architectures.mace_radial import (
     ElementRadialNetwork,
     MaceRadial,
@@ -15,8 +17,6 @@ from ase_nbody.architectures.mace_radial import (
     weights_hidden,
 )
 from ase_nbody.architectures.mace_settings import SCALAR, MaceSettings, layer_shapes
-from ase_nbody.kernels import natural_irreps, product_table
-from ase_nbody.kernels.polynomials import basis, coefficients, terms
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SIGMOID_GAIN, E3NN_SILU_GAIN
 from ase_nbody.steps import (

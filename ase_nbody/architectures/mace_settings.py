@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from ase_nbody.algebra import Irrep, ProductTable, natural_irreps, product_table
+from ase_nbody.algebra.polynomials import PolynomialTable
 from ase_nbody.architectures.base import NetworkSettings
-from ase_nbody.kernels import Irrep, ProductTable, natural_irreps, product_table
-from ase_nbody.kernels.polynomials import PolynomialTable
 from ase_nbody.steps import Shape, shape
 from ase_nbody.steps.shapes import parse_shape
 

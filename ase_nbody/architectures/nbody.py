@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ase_nbody.algebra import Irreps
 from ase_nbody.architectures.base import Architecture, Gradients, Work
 from ase_nbody.architectures.evaluation import CompiledEvaluation
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork, NBodySettings, level_shapes
 from ase_nbody.architectures.nbody_splines import NBodySplines
 from ase_nbody.architectures.nbody_steps import describe, weights_of_steps
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import Irreps
 from ase_nbody.kernels.backends import of_device
 from ase_nbody.nn.radial import EdgeFunctions, edge_functions
 from ase_nbody.scheme import CompositionScheme, Level, LevelStates, fragments, neighbourhoods

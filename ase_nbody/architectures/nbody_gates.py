@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ase_nbody.algebra import Irrep, Irreps, natural_irreps
 from ase_nbody.architectures.base import NetworkSettings, types_of_numbers
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import EdgeFunctions

@@ -21,8 +21,8 @@ from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels import EdgeList
 from ase_nbody.kernels.edges import kept_edges
 from ase_nbody.kernels.spline_messages import SplineWeights, spline_contract
-from ase_nbody.kernels.splines import Grid
 from ase_nbody.math import spherical_harmonics
+from ase_nbody.math.splines import Grid
 from ase_nbody.timings import Timings
 
 if TYPE_CHECKING:

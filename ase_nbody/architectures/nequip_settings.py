@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pydantic import Field
 from torch import Tensor, nn
 
+from ase_nbody.algebra import Irrep, Irreps, natural_irreps
 from ase_nbody.architectures.base import NetworkSettings
-from ase_nbody.kernels import Irrep, Irreps, natural_irreps
 from ase_nbody.nn.nequip_layers import SCALARS, InteractionShape, NequipInteraction
 from ase_nbody.nn.perceptron import Activation, Perceptron
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ase_nbody.algebra import Irreps
 from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.kernels import Irreps
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS, NequipInteraction

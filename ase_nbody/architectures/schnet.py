@@ -14,9 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ase_nbody.algebra import Irrep, product_table
 from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import EdgeList, Irrep, contract, product_table
+from ase_nbody.kernels import EdgeList, contract
 from ase_nbody.math.radial import cosine_envelope, gaussian_basis, polynomial_envelope
 from ase_nbody.nn.active_edges import ActiveEdges, active_edges
 from ase_nbody.nn.dense import Dense

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ase_nbody.algebra import Irrep, Irreps, ProductTable, natural_irreps, product_table
 from ase_nbody.architectures.base import NetworkSettings
 from ase_nbody.architectures.nequip_steps import gate_functions
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.kernels import Irrep, Irreps, ProductTable, natural_irreps, product_table
 from ase_nbody.nn.dual_perceptron import PerceptronLayers
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import SCALARS

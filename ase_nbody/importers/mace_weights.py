@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ase_nbody.algebra.irreps import dimension, parse_irreps
+from ase_nbody.algebra.polynomials import basis, monomials
+from ase_nbody.algebra.tables import coefficients
 from ase_nbody.architectures.mace import MaceNetwork
 from ase_nbody.architectures.mace_layers import MaceLayer
 from ase_nbody.architectures.mace_radial import ElementRadialNetwork, MaceRadial
 from ase_nbody.importers.exported import Exported
-from ase_nbody.kernels.irreps import dimension, parse_irreps
-from ase_nbody.kernels.polynomials import basis, monomials
-from ase_nbody.kernels.tables import coefficients
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
 

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ase_nbody.algebra.tables import coefficients
 from ase_nbody.architectures.nequip import NequipNetwork
-from ase_nbody.kernels.tables import coefficients
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.nn.element_mixing import ElementMixing
 from ase_nbody.nn.mixing import Mixing

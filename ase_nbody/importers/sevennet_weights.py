@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ase_nbody.algebra import Irrep
+from ase_nbody.algebra.tables import coefficients
 from ase_nbody.architectures.sevennet import SevenNetNetwork
 from ase_nbody.architectures.sevennet_layers import SevenNetLayer
-from ase_nbody.kernels import Irrep
-from ase_nbody.kernels.tables import coefficients
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.steps.shapes import Shape
 

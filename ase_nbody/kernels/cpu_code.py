@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ase_nbody.algebra.tables import ProductTable, entries
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder, Rows
 from ase_nbody.kernels.operands import SENDING, Operands
 from ase_nbody.kernels.signature import WRITE, Signature
-from ase_nbody.kernels.tables import ProductTable, entries
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
 
 Sums = dict[int, Vector | None]  # of some components; None where nothing is added yet

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ase_nbody.algebra.tables import ProductTable
 from ase_nbody.kernels import cuda_code
 from ase_nbody.kernels.cuda_code import Part
 from ase_nbody.kernels.cuda_weights import Splined, Weights
 from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.triton_writer import Layout
 
 OLDEST_TRITON = (3, 3)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+from ase_nbody.algebra.tables import Entry, ProductTable, entries
 from ase_nbody.kernels.cuda_weights import READ, Weights
-from ase_nbody.kernels.tables import Entry, ProductTable, entries
 from ase_nbody.kernels.triton_writer import Layout, Writer
 
 Key = TypeVar("Key", bound=Hashable)

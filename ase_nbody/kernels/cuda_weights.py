@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ase_nbody.kernels.splines import basis_polynomials
-from ase_nbody.kernels.tables import ProductTable
+from ase_nbody.algebra.tables import ProductTable
 from ase_nbody.kernels.triton_writer import Writer
+from ase_nbody.math.splines import basis_polynomials
 
 
 class Weights(ABC):

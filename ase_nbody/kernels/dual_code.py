@@ -6,6 +6,7 @@ gradient by x, the change, is the change of the pull along them.
 
 from __future__ import annotations
 
+from ase_nbody.algebra.tables import ProductTable
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
     Sums,
@@ -33,7 +34,6 @@ from ase_nbody.kernels.product_code import (
     write_product_gradients,
 )
 from ase_nbody.kernels.signature import ADD, WRITE, Signature
-from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Scalar, Vector
 
 

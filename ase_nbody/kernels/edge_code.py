@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ase_nbody.algebra.tables import ProductTable
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
     Sums,
@@ -25,7 +26,6 @@ from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder, Rows
 from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.signature import ADD, WRITE, Argument, Signature, indices, numbers
-from ase_nbody.kernels.tables import ProductTable
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
 
 

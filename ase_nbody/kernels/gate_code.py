@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from ase_nbody.algebra.irreps import Irrep
 from ase_nbody.kernels.activations import ActivationName, activation
-from ase_nbody.kernels.irreps import Irrep
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Signature, blocks

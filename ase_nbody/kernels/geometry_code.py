@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
-from ase_nbody.kernels.splines import Grid, basis_polynomials
 from ase_nbody.kernels.values import Index, Scalar, ScalarPointer
+from ase_nbody.math.splines import Grid, basis_polynomials
 
 
 @dataclass(frozen=True)

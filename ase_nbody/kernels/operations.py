@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from ase_nbody.algebra.tables import ProductTable, entries
 from ase_nbody.kernels import cpu, cpu_code, cuda, product_code, reference
 from ase_nbody.kernels.backends import Backend, chosen, of_device
 from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.tables import ProductTable, entries
 
 
 def contract(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ase_nbody.algebra.tables import Path, ProductTable, coefficients
 from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.tables import Path, ProductTable, coefficients
 
 
 def contract(states: Tensor, harmonics: Tensor, radial: Tensor, edges: EdgeList, table: ProductTable) -> Tensor:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from ase_nbody.algebra.tables import ProductTable
 from ase_nbody.kernels import cuda
 from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.tables import ProductTable
 
 
 @dataclass(frozen=True)

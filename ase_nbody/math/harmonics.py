@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.clebsch_gordan import clebsch_gordan
+from ase_nbody.algebra.clebsch_gordan import clebsch_gordan
 
 
 def spherical_harmonics(directions: Tensor, max_degree: int) -> Tensor:

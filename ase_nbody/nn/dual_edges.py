@@ -8,7 +8,7 @@ from torch import Tensor
 from ase_nbody.kernels import cpu
 from ase_nbody.kernels.dual import TANGENTS, VALUES, Dual
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
-from ase_nbody.math.harmonics_code import harmonic_gradients, harmonic_tangents, harmonics
+from ase_nbody.kernels.harmonics_code import harmonic_gradients, harmonic_tangents, harmonics
 
 
 class DualDirections:

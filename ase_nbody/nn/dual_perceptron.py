@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ase_nbody.kernels import Irrep
+from ase_nbody.algebra import Irrep
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
 from ase_nbody.kernels.dual_gates import DualGates
 from ase_nbody.math.radial import polynomial_envelope, polynomial_envelope_slope

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ase_nbody.kernels import Irreps
+from ase_nbody.algebra import Irreps
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ase_nbody.kernels import EdgeList, Irreps, ProductTable, contract, edge_list, node_product, product_table
+from ase_nbody.algebra import Irreps, ProductTable, product_table
+from ase_nbody.kernels import EdgeList, contract, edge_list, node_product
 from ase_nbody.kernels.sums import receiver_sums
 from ase_nbody.math import inverse_powers
 from ase_nbody.nn.mixing import Mixing

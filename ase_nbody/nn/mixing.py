@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ase_nbody.kernels import Irrep, Irreps, ProductTable
+from ase_nbody.algebra import Irrep, Irreps, ProductTable
 
 
 def random_matrix(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:

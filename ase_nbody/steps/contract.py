@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from typing_extensions import override
 
-from ase_nbody.kernels import ProductTable, contract, edge_code
+from ase_nbody.algebra import ProductTable
+from ase_nbody.kernels import contract, edge_code
 from ase_nbody.kernels.dual import PULLS, TANGENTS, Contraction
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import RadialStep

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import Irrep
+from ase_nbody.algebra import Irrep
 from ase_nbody.steps.contract import Contract, ContractElements
 from ase_nbody.steps.description import Description, Step
 from ase_nbody.steps.elements import Embed, ScaleByElement

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ase_nbody.kernels import ProductTable, cpu
+from ase_nbody.algebra import ProductTable
+from ase_nbody.kernels import cpu
 from ase_nbody.kernels.dual import DualArray
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
 from ase_nbody.kernels.kernel_settings import KernelSettings

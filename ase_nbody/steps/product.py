@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from typing_extensions import override
 
-from ase_nbody.kernels import ProductTable, node_code, node_product
+from ase_nbody.algebra import ProductTable
+from ase_nbody.kernels import node_code, node_product
 from ase_nbody.kernels.dual import NodeProduct
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step

@@ -20,8 +20,8 @@ from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.phases import Module, PhaseWriter
 from ase_nbody.kernels.programs import Program
 from ase_nbody.kernels.signature import Array
-from ase_nbody.kernels.splines import Grid
 from ase_nbody.math.harmonics import harmonic_steps
+from ase_nbody.math.splines import Grid
 from ase_nbody.steps.contract import Contract, ContractElements
 from ase_nbody.steps.contract_symmetric import ContractSymmetric
 from ase_nbody.steps.description import Description, Step

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ase_nbody.kernels import Irrep, Irreps
-from ase_nbody.kernels.irreps import parse_irreps
+from ase_nbody.algebra import Irrep, Irreps
+from ase_nbody.algebra.irreps import parse_irreps
 
 
 class Block(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.kernels.splines import Functions
+from ase_nbody.math.splines import Functions
 from ase_nbody.steps.radial import RadialNetwork
 
 Hidden = Callable[[Tensor, list[int], int], Tensor]

@@ -10,8 +10,8 @@ from ase_nbody.kernels import node_code
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.phases import PhaseWriter, State
-from ase_nbody.kernels.splines import Grid
 from ase_nbody.kernels.values import Pointer, ScalarPointer
+from ase_nbody.math.splines import Grid
 from ase_nbody.steps.shapes import Shape
 
 

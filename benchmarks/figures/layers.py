@@ -11,7 +11,8 @@ from matplotlib.patches import FancyBboxPatch
 
 TEST = Path(__file__).parents[2] / "tests" / "test_layers.py"
 WHAT = (
-    "operations, compiled code, structures",
+    "irreps, functions, structures",
+    "operations and their compiled code",
     "graphs and neighbours",
     "composition schemes, gates, steps",
     "networks: graph to atomic energies",
@@ -23,7 +24,7 @@ WHAT = (
     "structures and labels for training",
     "the command nbody",
 )
-COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE, VIOLET)
+COLOURS = 2 * (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED)
 HEIGHT, WIDTH = 7.0, 112.0
 
 

@@ -2,7 +2,7 @@
 
 e3nn's `wigner_3j` changes sign between releases, and a model file must not. The convention: the first coefficient
 that is not zero, in the order of its three components, is positive. The coefficients were taken from e3nn once
-(`python -m ase_nbody.kernels.clebsch_gordan` writes them again) and are stored beside this file, so that e3nn need not
+(`python -m ase_nbody.algebra.clebsch_gordan` writes them again) and are stored beside this file, so that e3nn need not
 be imported to run a model.
 """
 

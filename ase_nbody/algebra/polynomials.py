@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_nbody.kernels.clebsch_gordan import MAX_DEGREE, clebsch_gordan
-from ase_nbody.kernels.irreps import Irrep, Irreps, dimension
+from ase_nbody.algebra.clebsch_gordan import MAX_DEGREE, clebsch_gordan
+from ase_nbody.algebra.irreps import Irrep, Irreps, dimension
 
 Monomial = tuple[int, ...]
 
