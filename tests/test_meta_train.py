@@ -10,14 +10,15 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io import read, write
 from command_line import run_command
 from test_levels_of_theory import labelled, network, spring
 from test_training_steps import QUIET
 
 from ase_nbody.data import read_dataset
-from ase_nbody.meta.episodes import Episodes, adapted, systems
+from ase_nbody.meta.episodes import Episodes, systems
 from ase_nbody.meta.groups import parameter_groups
+from ase_nbody.meta.inner_rates import inner_rates
 from ase_nbody.meta.meta_settings import InnerSettings, MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.model_file import read_information
@@ -52,7 +53,9 @@ def potential() -> Potential:
 def episodes(path: Path, **inner: object) -> Episodes:
     every = systems(read_dataset(several(path)), 5.0, torch.float64)
     settings = InnerSettings(support=2, query=2, **inner)
-    return Episodes(every, every, WEIGHTS, settings, parameter_groups(network())[settings.adapted])
+    names = parameter_groups(network())[settings.adapted]
+    rates = inner_rates(network(), names, settings.rate, by_group=settings.learned_rates)
+    return Episodes(every, every, WEIGHTS, settings, names, rates)
 
 
 def gradients(lessons: Episodes, own: Potential, chosen: list[int]) -> tuple[float, dict[str, torch.Tensor]]:
@@ -114,7 +117,7 @@ def test_first_order_gradients_are_taken_where_the_inner_loop_ends(tmp_path):
     own = potential()
     _, found = gradients(lessons, own, [0])
     support, query = lessons._episode(lessons.learnt, 0, 3)
-    values = adapted(own, support, lessons.names, WEIGHTS, lessons.inner)
+    values = lessons._adapted(own, support)
     moved = potential()
     with torch.no_grad():
         for name, value in values.items():
@@ -137,6 +140,42 @@ def test_reptile_goes_along_the_path_of_the_inner_loop(tmp_path):
     loss(prediction, support.targets, support.graph, WEIGHTS).backward()
     for name, gradient in found.items():  # after one step it is the gradient itself
         torch.testing.assert_close(gradient, gradient_of(own, name), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("maml", 2), ("fomaml", 1)])  # one step's gradient knows no rate
+def test_gradients_by_learnt_rates_are_those_of_finite_differences(tmp_path, method, steps):
+    lessons = episodes(tmp_path / "d.xyz", method=method, steps=steps, rate=0.05, learned_rates=True)
+    own = potential()
+    learnt = lessons.own_parameters()
+    assert set(learnt) == {f"log_rate_{group}" for group in ("mixing", "radial", "readout", "rest")}
+    gradients(lessons, own, [0, 1])
+    found = {name: parameter.grad.item() for name, parameter in learnt.items()}
+    for name, parameter in learnt.items():
+        moved = []
+        for change in (1e-4, -1e-4):
+            with torch.no_grad():
+                parameter.add_(change)
+            moved.append(gradients(lessons, own, [0, 1])[0])
+            with torch.no_grad():
+                parameter.sub_(change)
+        assert found[name] == pytest.approx((moved[0] - moved[1]) / 2e-4, rel=1e-4), name
+
+
+def test_learnt_rates_change_and_are_kept_with_the_model(tmp_path):
+    settings = MetaTrainingSettings(
+        data=several(tmp_path / "d.xyz"),
+        inner=InnerSettings(adapted="radial", steps=1, rate=0.02, support=2, query=2, learned_rates=True),
+        model={"channels": 2},
+        epochs=3,
+        learning_rate=0.01,
+        repulsion=False,
+        output=tmp_path / "m.safetensors",
+    )
+    meta_train(settings, console=QUIET)
+    kept = read_information(tmp_path / "m.safetensors").training["lessons"]
+    assert set(kept) == {"log_rate_radial"} and kept["log_rate_radial"] != pytest.approx(np.log(0.02), abs=1e-3)
+    with pytest.raises(ValueError, match="reptile has no gradient by the rates"):
+        InnerSettings(method="reptile", learned_rates=True)
 
 
 def test_parameters_that_the_inner_loop_leaves_are_learnt_too(tmp_path):
@@ -180,14 +219,14 @@ def test_the_loop_lowers_errors_after_an_adaptation(tmp_path):
     assert read_information(tmp_path / "m.safetensors").training["settings"]["inner"]["method"] == "fomaml"
 
 
-@pytest.mark.parametrize("method", ["maml", "fomaml", "reptile"])
-def test_a_stopped_meta_training_goes_on_with_the_same_numbers(tmp_path, method):
+@pytest.mark.parametrize(("method", "learned"), [("maml", False), ("maml", True), ("fomaml", True), ("reptile", False)])
+def test_a_stopped_meta_training_goes_on_with_the_same_numbers(tmp_path, method, learned):
     data = several(tmp_path / "d.xyz")
 
     def settings(name: str) -> MetaTrainingSettings:
         return MetaTrainingSettings(
             data=data,
-            inner=InnerSettings(method=method, adapted="radial", steps=1, support=2, query=2),
+            inner=InnerSettings(method=method, adapted="radial", steps=1, support=2, query=2, learned_rates=learned),
             model={"channels": 2},
             epochs=2,
             dtype="float64",
@@ -222,6 +261,17 @@ def test_levels_of_theory_are_systems_of_their_own(tmp_path):
     labels = [replace(label, level=n % 2) for n, label in enumerate(dataset.labels)]
     found = systems(replace(dataset, labels=tuple(labels)), 5.0, torch.float64)
     assert len(found.members) == 4  # two compositions at two levels
+
+
+def test_isomers_are_systems_of_their_own_where_they_have_names(tmp_path):
+    several(tmp_path / "d.xyz", names=("H2O2", "H2O2"))
+    assert len(systems(read_dataset(tmp_path / "d.xyz"), 5.0, torch.float64).members) == 1
+    frames = read(tmp_path / "d.xyz", ":")
+    for number, atoms in enumerate(frames):
+        atoms.info["name"] = "cis" if number < 4 else "trans"
+    write(tmp_path / "named.xyz", frames, format="extxyz")
+    members = systems(read_dataset(tmp_path / "named.xyz"), 5.0, torch.float64).members
+    assert [m.tolist() for m in members] == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -20,12 +20,14 @@ class Labels:
         forces: (N, 3), eV/angstrom.
         stress: (3, 3), eV/angstrom^3, ASE's sign.
         level: number of the level of theory, where a network learns several.
+        system: the frame's `name`, as `nbody sample` writes it; empty where it has none.
     """
 
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
     stress: NDArray[np.float64] | None = None
     level: int = 0
+    system: str = ""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ def labels_of(atoms: Atoms, values: Values, sources: Mapping[str, LabelSource | 
             if stress is None or stress not in values or not has_stress(atoms)
             else stress_of(stress.key, values[stress], atoms.get_volume())
         ),
+        system=str(atoms.info.get("name", "")),
     )
 
 

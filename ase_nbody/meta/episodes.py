@@ -6,15 +6,17 @@ Reptile (Nichol et al. 2018, doi 10.48550/arXiv.1803.02999).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data import Dataset, PackedSamples, Sample, samples
 from ase_nbody.kernels.workers import torch_threads
+from ase_nbody.meta.inner_rates import InnerRates
 from ase_nbody.meta.meta_settings import InnerSettings
 from ase_nbody.potential import Potential, predict
 from ase_nbody.training.lessons import Lessons, epoch_order
@@ -27,7 +29,7 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Systems:
-    """Structures by system: those of one composition at one level of theory.
+    """Structures by system: those of one composition, and of one name where they have names, at one level of theory.
 
     Attributes:
         samples: all structures.
@@ -50,9 +52,9 @@ def systems(dataset: Dataset, cutoff: float, dtype: torch.dtype, device: torch.d
     Raises:
         ValueError: no system has two structures.
     """
-    groups: dict[tuple[str, int], list[int]] = {}
+    groups: dict[tuple[str, str, int], list[int]] = {}
     for number, (atoms, label) in enumerate(zip(dataset.structures, dataset.labels, strict=True)):
-        groups.setdefault((atoms.get_chemical_formula(), label.level), []).append(number)
+        groups.setdefault((label.system, atoms.get_chemical_formula(), label.level), []).append(number)
     members = tuple(torch.tensor(numbers) for numbers in groups.values() if len(numbers) >= FEWEST)
     if not members:
         raise ValueError(
@@ -71,6 +73,7 @@ class Episodes(Lessons):
         weights: of the loss.
         inner: what an adaptation is.
         names: parameters that it changes.
+        rates: at which it changes them.
     """
 
     learnt: Systems
@@ -78,6 +81,7 @@ class Episodes(Lessons):
     weights: LossWeights
     inner: InnerSettings
     names: tuple[str, ...]
+    rates: InnerRates
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
         """All systems in a new order."""
@@ -91,10 +95,9 @@ class Episodes(Lessons):
             support, query = self._episode(self.learnt, system, epoch)
             with at_level(potential.network, support.level):
                 value, gradients = self._gradients(potential, support, query)
-                for name, gradient in gradients.items():
-                    parameter = potential.network.get_parameter(name)
-                    share = gradient.detach() / len(chosen)
-                    parameter.grad = share if parameter.grad is None else parameter.grad + share
+            for parameter, gradient in gradients:
+                share = gradient.detach() / len(chosen)
+                parameter.grad = share if parameter.grad is None else parameter.grad + share
             total += value / len(chosen)
         return total
 
@@ -104,10 +107,16 @@ class Episodes(Lessons):
             found = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
         return mean_errors(found)
 
+    def own_parameters(self) -> dict[str, Parameter]:
+        """Logarithms of the rates of the inner loop, where they are learnt."""
+        if not self.inner.learned_rates:
+            return {}
+        return {f"log_rate_{group}": logarithm for group, logarithm in self.rates.logarithms.items()}
+
     def _errors_after(self, potential: Potential, system: int) -> Errors:
         support, query = self._episode(self.judged, system, epoch=0)
         with at_level(potential.network, support.level):
-            values = adapted(potential, support, self.names, self.weights, self.inner)
+            values = self._adapted(potential, support)
             prediction = predict(potential, query.graph, {n: v.detach() for n, v in values.items()})
             return errors(prediction, query.targets, query.graph)
 
@@ -119,27 +128,38 @@ class Episodes(Lessons):
         query = order[n_support : n_support + self.inner.query]
         return among.samples.batch(order[:n_support]), among.samples.batch(query)
 
-    def _gradients(self, potential: Potential, support: Sample, query: Sample) -> tuple[float, dict[str, Tensor]]:
+    def _gradients(
+        self, potential: Potential, support: Sample, query: Sample
+    ) -> tuple[float, list[tuple[Parameter, Tensor]]]:
         """The loss after an adaptation, and what the parameters are stepped against."""
         own = dict(potential.network.named_parameters())
-        if self.inner.method == "reptile":
-            values = adapted(potential, support, self.names, self.weights, self.inner)
-            path = self.inner.rate * self.inner.steps
-            moved = {name: (own[name] - values[name]) / path for name in self.names}
-            return _loss(potential, query, {n: v.detach() for n, v in values.items()}, self.weights).item(), moved
         second = self.inner.method == "maml"
-        values = adapted(potential, support, self.names, self.weights, self.inner, differentiable=second)
+        values = self._adapted(potential, support, differentiable=second)
+        if self.inner.method == "reptile":
+            path = self.inner.rate * self.inner.steps
+            moved = [(own[name], (own[name] - values[name]) / path) for name in self.names]
+            return _loss(potential, query, {n: v.detach() for n, v in values.items()}, self.weights).item(), moved
         value = _loss(potential, query, values, self.weights)
         shared = [name for name in own if name not in self.names and own[name].requires_grad and "theory." not in name]
+        rates = self.rates.logarithms if self.inner.learned_rates else {}
         wanted = [own[name] if second else values[name] for name in self.names] + [own[name] for name in shared]
-        found = torch.autograd.grad(value, wanted, materialize_grads=True)
-        return value.item(), dict(zip([*self.names, *shared], found, strict=True))
+        found = torch.autograd.grad(value, wanted + list(rates.values()) * second, materialize_grads=True)
+        gradients = list(zip([own[name] for name in [*self.names, *shared]], found, strict=False))
+        if second:
+            return value.item(), gradients + list(zip(rates.values(), found[len(wanted) :], strict=True))
+        changes = {name: values[name].detach() - own[name].detach() for name in self.names}
+        of_rates = self.rates.first_order_gradients(changes, dict(zip(self.names, found, strict=False)))
+        return value.item(), gradients + [(rates[group], of_rates[group]) for group in rates]
+
+    def _adapted(self, potential: Potential, support: Sample, *, differentiable: bool = False) -> dict[str, Tensor]:
+        rates = {name: self.rates.of(name) for name in self.names}
+        return adapted(potential, support, rates, self.weights, self.inner, differentiable=differentiable)
 
 
 def adapted(
     potential: Potential,
     support: Sample,
-    names: Sequence[str],
+    rates: Mapping[str, Tensor],
     weights: LossWeights,
     inner: InnerSettings,
     *,
@@ -150,17 +170,18 @@ def adapted(
     Args:
         potential: where it begins.
         support: structures and labels.
-        names: parameters that are changed.
+        rates: of each parameter that is changed, ().
         weights: of the loss.
-        inner: number of steps and rate.
-        differentiable: keep the graph, so that the result can be differentiated by where it began.
+        inner: number of steps, and largest norm of a gradient.
+        differentiable: keep the graph, so that the result can be differentiated by where it began and by the rates.
 
     Returns:
         Values by name. Without `differentiable` they are leaves that want gradients.
     """
     own = dict(potential.network.named_parameters())
-    values: dict[str, Tensor] = {name: own[name] for name in names}
+    values: dict[str, Tensor] = {name: own[name] for name in rates}
     if not differentiable:
+        rates = {name: rate.detach() for name, rate in rates.items()}
         values = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
     for _ in range(inner.steps):
         now = _loss(potential, support, values, weights)
@@ -168,8 +189,8 @@ def adapted(
             now, list(values.values()), create_graph=differentiable, materialize_grads=True
         )  # of zero where nothing depends on a parameter, as on those of higher degrees in the last level
         norm = torch.stack([g.square().sum() for g in found]).sum().sqrt()
-        rate = inner.rate * (inner.clip / norm.clamp(min=inner.clip))
-        values = {name: value - rate * g for (name, value), g in zip(values.items(), found, strict=True)}
+        shrunk = inner.clip / norm.clamp(min=inner.clip)
+        values = {name: v - rates[name] * shrunk * g for (name, v), g in zip(values.items(), found, strict=True)}
         if not differentiable:
             values = {name: value.detach().requires_grad_() for name, value in values.items()}
     return values

@@ -23,9 +23,21 @@ class InnerSettings(BaseModel):
     )
     steps: int = Field(default=3, ge=1, description="steps of gradient descent")
     rate: float = Field(default=0.01, gt=0, description="rate of these steps")
+    learned_rates: bool = Field(
+        default=False,
+        description="learn a rate for each group of parameters (radial, mixing, readout, rest), from `rate` on",
+    )
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient of a step")
     support: int = Field(default=10, ge=1, description="structures of a system that the inner loop learns")
     query: int = Field(default=10, ge=1, description="other structures of it that judge the result")
+
+    @model_validator(mode="after")
+    def _rates_have_gradients(self) -> Self:
+        if self.learned_rates and self.method == "reptile":
+            raise ValueError(
+                "reptile has no gradient by the rates; set method to fomaml or maml, or leave learned_rates"
+            )
+        return self
 
 
 class MetaTrainingSettings(TrainingSettings):

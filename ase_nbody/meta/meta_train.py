@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ase_nbody.meta.episodes import Episodes, Systems, systems
 from ase_nbody.meta.groups import parameter_groups
+from ase_nbody.meta.inner_rates import inner_rates
 from ase_nbody.meta.meta_settings import MetaTrainingSettings
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
@@ -68,7 +69,8 @@ def episodes(
     names = tuple(name for name in groups[settings.inner.adapted] if not name.startswith("theory."))
     every = systems(data.train, potential.cutoff, DTYPES[settings.dtype], device)
     learnt, judged = _set_aside(every, settings.seed)
-    return Episodes(learnt, judged, loss_weights(settings, potential.energy_scale), settings.inner, names)
+    rates = inner_rates(potential.network, names, settings.inner.rate, by_group=settings.inner.learned_rates)
+    return Episodes(learnt, judged, loss_weights(settings, potential.energy_scale), settings.inner, names, rates)
 
 
 def _set_aside(every: Systems, seed: int) -> tuple[Systems, Systems]:

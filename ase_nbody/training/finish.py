@@ -200,7 +200,7 @@ def _training_record(
         "best_epoch": best.epoch,
         "n_structures": found.n_structures,
         "force_rms": found.force_rms,
-    }
+    } | ({"lessons": {name: parameter.tolist() for name, parameter in state.beside.items()}} if state.beside else {})
 
 
 def without_folders(value: Any) -> Any:

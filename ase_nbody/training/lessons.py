@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
@@ -39,6 +40,10 @@ class Lessons(ABC):
     @abstractmethod
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors | None:
         """Errors on what is not learnt, with other values of the network's parameters; None where there is none."""
+
+    @abstractmethod
+    def own_parameters(self) -> dict[str, Parameter]:
+        """What is learnt beside the network, by name; `gradient` adds to its gradients too."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class LabelledStructures(Lessons):
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors | None:
         """Of the validation structures."""
         return validation_errors(potential, self.validation, parameters) if self.validation else None
+
+    def own_parameters(self) -> dict[str, Parameter]:
+        """None."""
+        return {}
 
 
 def epoch_batches(levels: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[Tensor]:

@@ -129,7 +129,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
-    state.network.zero_grad(set_to_none=True)
+    state.zero_gradients()
     value = task.lessons.gradient(task.potential, chosen, state.counters.epoch)
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)

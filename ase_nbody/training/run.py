@@ -78,7 +78,7 @@ def train(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
     task = _task(files, data, potential, fabric, teach or partial(labelled_structures, settings))
-    state = initial_state(network, settings)
+    state = initial_state(network, settings, task.lessons.own_parameters())
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
     elif files.checkpoint.exists():

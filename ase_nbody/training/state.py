@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Network
 from ase_nbody.training.muon import Muon
@@ -84,6 +85,7 @@ class TrainingState:
         network: the network that is trained.
         optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
+        beside: what the lessons learn beside the network, by name.
         best: averaged parameters with the lowest score so far, by name; empty before the first validation.
         counters: where the training stands.
         history: validations so far.
@@ -92,9 +94,20 @@ class TrainingState:
     network: Network
     optimizers: tuple[torch.optim.Optimizer, ...]
     averaged: dict[str, Tensor]
+    beside: dict[str, Parameter] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     history: list[HistoryRow] = field(default_factory=list)
+
+    def learnt(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters that steps change, with the names that a checkpoint has for them."""
+        yield from ((f"network.{name}", parameter) for name, parameter in self.network.named_parameters())
+        yield from ((f"lessons.{name}", parameter) for name, parameter in self.beside.items())
+
+    def zero_gradients(self) -> None:
+        """Forget the gradients of all that is learnt."""
+        for _, parameter in self.learnt():
+            parameter.grad = None
 
     def average(self, decay: float) -> None:
         """Move the averaged parameters towards the network's; in the first steps faster than `decay` says.
@@ -116,13 +129,21 @@ class TrainingState:
         return lowest
 
 
-def initial_state(network: Network, settings: FittingSettings) -> TrainingState:
-    """The state before the first step, with averaged parameters equal to the network's."""
+def initial_state(network: Network, settings: FittingSettings, beside: dict[str, Parameter]) -> TrainingState:
+    """The state before the first step, with averaged parameters equal to the network's.
+
+    Args:
+        network: that is trained.
+        settings: of its optimizers.
+        beside: what the lessons learn beside it; it does not decay.
+    """
     optimizers = network_optimizers(
         network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    return TrainingState(network=network, optimizers=optimizers, averaged=averaged)
+    if beside:
+        optimizers += (torch.optim.AdamW(beside.values(), lr=settings.learning_rate, weight_decay=0.0),)
+    return TrainingState(network=network, optimizers=optimizers, averaged=averaged, beside=beside)
 
 
 def network_optimizers(
@@ -152,13 +173,14 @@ def network_optimizers(
 
 
 def state_tensors(state: TrainingState) -> dict[str, Tensor]:
-    """The tensors of a state by name: network, averaged, best and optimizer."""
+    """The tensors of a state by name: network, lessons, averaged, best and optimizer."""
     tensors = {}
-    for name, parameter in state.network.named_parameters():
-        tensors[f"network.{name}"] = parameter.detach()
+    for name, parameter in state.learnt():
+        tensors[name] = parameter.detach()
         for optimizer in state.optimizers:
             if parameter in optimizer.state:
-                tensors.update({f"optimizer.{k}.{name}": v for k, v in optimizer.state[parameter].items()})
+                moments = optimizer.state[parameter].items()
+                tensors.update({f"optimizer.{k}.{name.removeprefix('network.')}": v for k, v in moments})
     tensors.update({f"averaged.{name}": tensor for name, tensor in state.averaged.items()})
     tensors.update({f"best.{name}": tensor for name, tensor in state.best.items()})
     return tensors
@@ -173,14 +195,15 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mappin
     """Put the tensors and numbers of an earlier state into this one, which has the same network."""
     with torch.no_grad():
         owners = {p: o for o in state.optimizers for group in o.param_groups for p in group["params"]}
-        for name, parameter in state.network.named_parameters():
-            parameter.copy_(tensors[f"network.{name}"])
-            state.averaged[name].copy_(tensors[f"averaged.{name}"])
+        for name, parameter in state.learnt():
+            parameter.copy_(tensors[name])
             owners[parameter].state[parameter] = {
                 key.split(".")[1]: tensor.to(parameter.device)
                 for key, tensor in tensors.items()
-                if key.startswith("optimizer.") and key.split(".", 2)[2] == name
+                if key.startswith("optimizer.") and key.split(".", 2)[2] == name.removeprefix("network.")
             }
+        for name, averaged in state.averaged.items():
+            averaged.copy_(tensors[f"averaged.{name}"])
     best = {key.removeprefix("best."): tensor for key, tensor in tensors.items() if key.startswith("best.")}
     state.best = {name: tensor.to(state.averaged[name].device) for name, tensor in best.items()}
     state.counters = Counters(**numbers["counters"])
