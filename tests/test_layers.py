@@ -19,6 +19,7 @@ LAYERS = (
     {"calculator", "calculator_inputs", "dispersion_calculator", "importers"},
     {"simulation"},
     {"labelling"},
+    {"distillation"},
     {"cli"},
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -10,6 +10,7 @@ import typer
 
 from ase_nbody.cli.adapt import adapt
 from ase_nbody.cli.bench import bench
+from ase_nbody.cli.distill import distill
 from ase_nbody.cli.evaluate import evaluate
 from ase_nbody.cli.import_ import import_model
 from ase_nbody.cli.info import info
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, info, sample, label, train, meta_train, adapt, evaluate, md, relax, neb, bench):
+for _command in (models, info, sample, label, train, meta_train, adapt, distill, evaluate, md, relax, neb, bench):
     app.command()(_command)
 app.command("import")(import_model)
 
