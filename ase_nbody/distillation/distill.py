@@ -83,7 +83,7 @@ def distill(
     reference = read_teacher(teacher, chosen.options, chosen.device)
     if system.geometries:
         reference = reference.for_structure(system.geometries[0])
-    origin = _origin(structure, system, reference, chosen)
+    origin = _origin(system, reference, chosen)
     state = folder.begun(origin, (chosen.rounds, chosen.minutes), force=chosen.force)
     say(f"teacher {reference.words}{_options_words(reference)}; files in {folder.path}")
     clock = Clock(earlier=state.seconds)
@@ -100,14 +100,14 @@ def _options_words(teacher: Teacher) -> str:
     return f" with {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
 
 
-def _origin(structure: str, system: System, teacher: Teacher, settings: DistillationSettings) -> dict[str, Any]:
+def _origin(system: System, teacher: Teacher, settings: DistillationSettings) -> dict[str, Any]:
     """What decides a distillation, as JSON values: another system, teacher or setting makes another."""
     digest = sha256(system.smiles.encode())
     for atoms in system.geometries:
         for array in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc):
             digest.update(array.tobytes())
     return {
-        "structure": structure,
+        "system": system.name,
         "geometry": digest.hexdigest(),
         "teacher": teacher.spec,
         "teacher_level": str(teacher.level),

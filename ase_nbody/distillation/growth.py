@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ase_nbody.data import ErrorReport, evaluate, labelled_dataset
 from ase_nbody.devices import torch_device
 from ase_nbody.envelope_check import EnvelopeCheck
+from ase_nbody.labelling.sampling.settings import SampleSettings
 from ase_nbody.model_file import load_model
 
 VALIDATION = 0.1
@@ -59,14 +60,31 @@ def disagreement(student: Path, frames: Sequence[Atoms], device: str) -> Disagre
     return Disagreement(report, largest, mean_force, frozenset(evaluation.outside))
 
 
+def learnable(frames: Sequence[Atoms], lowest_energy: float) -> list[int]:
+    """Numbers of the structures within the limits of sampling: dynamics of a poor student makes others as well.
+
+    Args:
+        frames: with energies and forces of the teacher in their calculators.
+        lowest_energy: of the first sample, eV per atom.
+    """
+    limits = SampleSettings()
+    highest = lowest_energy + limits.energy_per_atom
+    return [
+        number
+        for number, frame in enumerate(frames)
+        if frame.get_potential_energy() / len(frame) <= highest
+        and np.linalg.norm(frame.get_forces(), axis=1).max() <= limits.largest_force
+    ]
+
+
 def validation_numbers(n_structures: int, generator: np.random.Generator) -> list[int]:
-    """Numbers of the structures that are set aside, drawn at random, one at least.
+    """Numbers of the structures that are set aside, drawn at random, one at least where there are any.
 
     Args:
         n_structures: how many there are.
         generator: source of the numbers.
     """
-    count = max(1, round(VALIDATION * n_structures))
+    count = min(max(1, round(VALIDATION * n_structures)), n_structures)
     return sorted(generator.choice(n_structures, count, replace=False).tolist())
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ase_nbody.data.reading import read_structures
 from ase_nbody.devices import torch_device
-from ase_nbody.distillation.growth import VALIDATION, Disagreement, disagreement, picked, validation_numbers
+from ase_nbody.distillation.growth import VALIDATION, Disagreement, disagreement, learnable, picked, validation_numbers
 from ase_nbody.distillation.rounds import Round, is_last, training_minutes
 from ase_nbody.distillation.settings import DistillationSettings
 from ase_nbody.distillation.structures import relaxed_minimum, write_own_dynamics, write_sample
@@ -31,6 +31,8 @@ from ase_nbody.training.settings import TrainingSettings, training_settings
 
 CHECKED = 60
 """Structures of the last check, after which nothing is learnt: the error of the forces is known to some per cent."""
+FEWEST = 4
+"""Labelled structures of the first sample: fewer are those of an atom or of a teacher that fails."""
 SURPLUS = 2
 """Structures of the own dynamics that are labelled for each that is learnt; the smaller errors teach little."""
 _CHECKPOINT_SECONDS = 20.0
@@ -87,6 +89,11 @@ class Distillation:
             self.say(f"{self.settings.first_structures} structures are sampled with the teacher")
             write_sample(self.system, self.teacher, self.settings, self.folder.sample, self.stop)
         frames = self._labelled(self.folder.sample, self.folder.labelled_sample)
+        if len(frames) < FEWEST:
+            raise ValueError(
+                f"{self.system.name} gives {len(frames)} structures that the teacher labels, and a student needs "
+                f"{FEWEST}; look at {self.folder.path}, and give more --structures with --force"
+            )
         aside = validation_numbers(len(frames), np.random.default_rng([self.settings.seed, 0]))
         write_frames([frames[n] for n in aside], self.folder.valid(0), {})
         write_frames([f for n, f in enumerate(frames) if n not in aside], self.folder.train(0), {})
@@ -161,8 +168,11 @@ class Distillation:
         before = number - 1
         frames = read_structures(self.folder.labelled_dynamics(before))
         compared = disagreement(self.folder.student(before), frames, self.settings.device)
-        aside = validation_numbers(len(frames), np.random.default_rng([self.settings.seed, number]))
-        others = [n for n in range(len(frames)) if n not in aside]
+        known = read_structures(self.folder.labelled_sample)
+        good = learnable(frames, min(atoms.get_potential_energy() / len(atoms) for atoms in known))
+        generator = np.random.default_rng([self.settings.seed, number])
+        aside = [good[n] for n in validation_numbers(len(good), generator)]
+        others = [n for n in good if n not in aside]
         chosen = picked(compared, others, self.settings.grown_structures)
         for numbers, file in ((aside, self.folder.valid), (chosen, self.folder.train)):  # train last: then all is there
             write_frames([*read_structures(file(before)), *(frames[n] for n in numbers)], file(number), {})

@@ -76,7 +76,7 @@ def write_sample(
     )
     report = sample(
         [system], output, teacher.spec,
-        options=teacher.options, settings=kinds, seed=settings.seed, time_limit=None, force=True, stop=stop,
+        options=teacher.fast_options, settings=kinds, seed=settings.seed, time_limit=None, force=True, stop=stop,
     )  # fmt: skip
     if report.output is None:
         raise ValueError(f"{system.name} cannot be sampled with {teacher.words}: {report.failed.get(system.name)}")

@@ -52,12 +52,15 @@ class Teacher:
         """The reference that labels."""
         return reference(self.spec, self.options)
 
-    def fast_calculator(self) -> BaseCalculator:
-        """What a user would run dynamics with: no mean over inversion, and float32 where it is a model."""
+    @property
+    def fast_options(self) -> Mapping[str, str]:
+        """For dynamics, which needs no labels: no mean over inversion, and float32 where it is a model."""
         options = {name: value for name, value in self.options.items() if name != _AVERAGED}
-        if self.is_model:
-            options = {"dtype": "float32", **options}
-        return reference(self.spec, options).calculator()
+        return {"dtype": "float32", **options} if self.is_model else options
+
+    def fast_calculator(self) -> BaseCalculator:
+        """What a user would run dynamics with."""
+        return reference(self.spec, self.fast_options).calculator()
 
     def for_structure(self, atoms: Atoms) -> Teacher:
         """The teacher with labels averaged over inversion, where it is a model that a structure shows to need that.

@@ -21,9 +21,10 @@ WHAT = (
     "the ASE calculator, importers",
     "dynamics, relaxation, bands",
     "structures and labels for training",
+    "students of slower teachers",
     "the command nbody",
 )
-COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE, VIOLET)
+COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE, VIOLET, RED)
 HEIGHT, WIDTH = 7.0, 112.0
 
 
