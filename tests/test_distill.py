@@ -16,6 +16,7 @@ from ase.io import read, write
 from command_line import run_command, tiny_model
 
 from ase_nbody import NBodyCalculator
+from ase_nbody.cli.card import card
 from ase_nbody.data import ErrorReport
 from ase_nbody.distillation import (
     DistillationReport,
@@ -276,9 +277,9 @@ def test_own_dynamics_covers_temperatures_and_cells_and_says_where_it_was_stoppe
     assert len(frames) == 8 and files[1].read_text() == "[]\n"
     assert [frame.info["sampled_by"] for frame in frames] == ["md 10 K"] * 4 + ["md 20 K"] * 4
     assert len({round(frame.get_volume(), 6) for frame in frames}) == 2
-    settings = SMALL.model_copy(update={"temperatures": (1e6,)})  # the student explodes
+    settings = SMALL.model_copy(update={"temperatures": (1e8,)})  # the student explodes
     write_own_dynamics(model, start, settings, 1, 8, files, StopRequest())
-    assert "at 1e+06 K" in files[1].read_text()
+    assert "at 1e+08 K" in files[1].read_text()
     assert read(files[0], ":")[-1].info["sampled_by"] == "md, stopped"
     with pytest.raises(SimulationStoppedError):
         write_own_dynamics(model, start, SMALL, 1, 8, files, StopRequest(2))
@@ -359,6 +360,8 @@ def test_the_card_says_whose_student_it_is(stopped_and_gone_on: Any) -> None:
     assert record["temperatures"] == [300.0] and record["system"] == "Cu" and len(record["rounds"]) == 2
     assert record["ms_per_step"]["student"] > 0 and information.training["command"] == "nbody distill"
     assert information.envelope.closest_distances.keys() == {"Cu-Cu"}
+    shown = card(information, output.name, "0")
+    assert f"| student of | {report.teacher} for Cu at 300 K |" in shown and OWN_DYNAMICS in shown
     squeezed = bulk("Cu", a=2.6, cubic=True)
     assert not NBodyCalculator(output, outside="ignore").get_envelope(squeezed).inside
     assert report.teacher.startswith("EMT")

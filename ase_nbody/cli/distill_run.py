@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ def run_distill(options: Mapping[str, Any]) -> None:
     settings = distillation_settings(options)
     stop = StopRequest()
     words = ["nbody", *sys.argv[1:]]
+    again = shlex.join(word for word in words if word != "--force")  # which would start afresh
     try:
         with stop_on_signals(stop), torch_threads(options["threads"]):
             report = student_of(
@@ -51,8 +53,9 @@ def run_distill(options: Mapping[str, Any]) -> None:
                 stop=stop,
             )
     except (LabellingStoppedError, SimulationStoppedError, TrainingStoppedError) as stopped:
-        again = shlex.join(word for word in words if word != "--force")  # which would start afresh
         raise end_stopped(stopped.signal, again) from None
+    except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for what is in progress
+        raise end_stopped(signal.SIGINT, again) from None
     _print_end(report)
 
 
