@@ -20,6 +20,7 @@ LAYERS = (
     {"calculator", "calculator_inputs", "dispersion_calculator", "importers"},
     {"simulation"},
     {"labelling"},
+    {"distillation"},
     {"cli"},
 )
 COMMAND_LINE = (

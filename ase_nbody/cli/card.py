@@ -220,6 +220,13 @@ def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         start = training["start"]
         yield "adapted from", start["name"] + (f" (`{start['sha256']}`)" if start["sha256"] else "")
         yield "method of the adaptation", training["adaptation"]["method"]
+    if "distillation" in training:
+        record = training["distillation"]
+        kelvin = ", ".join(f"{temperature:g} K" for temperature in record["temperatures"])
+        yield "student of", f"{record['teacher']} for {record['system']} at {kelvin}"
+        yield "forces off on its own dynamics", f"{record['relative_force_error']:.1%} of their mean size"
+        times = record["ms_per_step"]
+        yield f"ms per step of {times['atoms']} atoms", f"{times['student']:.3g}, its teacher {times['teacher']:.3g}"
     if "seconds" in training:
         yield "training time", f"{training['seconds']:.0f} seconds"
     for name, words in (("epochs", "epochs"), ("steps", "steps"), ("best_epoch", "epoch of the best weights")):

@@ -22,6 +22,7 @@ WHAT = (
     "the ASE calculator, importers",
     "dynamics, relaxation, bands",
     "structures and labels for training",
+    "students of slower teachers",
     "the command nbody",
 )
 COLOURS = 2 * (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED)

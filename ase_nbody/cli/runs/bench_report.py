@@ -12,6 +12,9 @@ from ase import Atoms
 import ase_nbody
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.calculator_inputs import DTYPES
+from ase_nbody.cli.inputs import ATOMS_OF_ONE_THREAD, calculator
+from ase_nbody.cli.options import Dtype
+from ase_nbody.cli.output import warn
 from ase_nbody.cli.runs.bench_figures import (
     TEMPERATURE,
     TIMESTEP,
@@ -25,9 +28,6 @@ from ase_nbody.cli.runs.bench_figures import (
     peak_memory_mib,
 )
 from ase_nbody.cli.runs.bench_floor import CountedWork, Floor, floor_of_step
-from ase_nbody.cli.inputs import ATOMS_OF_ONE_THREAD, calculator
-from ase_nbody.cli.options import Dtype
-from ase_nbody.cli.output import warn
 from ase_nbody.graph import Graph
 from ase_nbody.kernels.machine import Machine, measured_machine, processor
 from ase_nbody.kernels.workers import torch_threads

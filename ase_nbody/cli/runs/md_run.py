@@ -14,10 +14,10 @@ from ase.md.md import MolecularDynamics
 
 from ase_nbody.cli.continuation import command_with, next_output
 from ase_nbody.cli.endings import end_stopped, end_unstable, failure_files, save_failure
-from ase_nbody.cli.runs.md_plot import Course, Event, draw_dynamics
-from ase_nbody.cli.runs.md_report import summary
 from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import progress_bar, say
+from ase_nbody.cli.runs.md_plot import Course, Event, draw_dynamics
+from ase_nbody.cli.runs.md_report import summary
 from ase_nbody.simulation.dynamics import DynamicsSettings, integrator, watched_steps
 from ase_nbody.simulation.errors import UnstableDynamicsError
 from ase_nbody.simulation.recorder import Recorder

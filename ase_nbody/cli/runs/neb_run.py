@@ -21,9 +21,9 @@ from ase_nbody.cli.endings import (
     write_structures,
 )
 from ase_nbody.cli.inputs import read_structure
-from ase_nbody.cli.runs.neb_report import draw_path, saddle_report
 from ase_nbody.cli.outcome import end_outside
 from ase_nbody.cli.output import say
+from ase_nbody.cli.runs.neb_report import draw_path, saddle_report
 from ase_nbody.dispersion_calculator import DispersionCalculator
 from ase_nbody.simulation.errors import NotConvergedError, SimulationStoppedError, UnstableOptimisationError
 from ase_nbody.simulation.nudged_elastic_band import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -17,15 +19,28 @@ EQUILIBRATION = 100.0
 """Before the first frame, fs."""
 
 
-def dynamics_frames(
+@dataclass(frozen=True)
+class WatchedFrames:
+    """Frames of dynamics, and why it ended before its time.
+
+    Attributes:
+        frames: without calculator and momenta.
+        failure: of the watchdog; None where the dynamics took all its steps.
+    """
+
+    frames: tuple[Atoms, ...]
+    failure: UnstableDynamicsError | None = None
+
+
+def watched_frames(
     atoms: Atoms,
     calculator: BaseCalculator,
     temperature: float,
     n_frames: int,
     settings: SampleSettings,
     generator: np.random.Generator,
-) -> list[Atoms]:
-    """Frames of NVT dynamics from a minimum; fewer where the watchdog ends it, those before it.
+) -> WatchedFrames:
+    """Frames of NVT dynamics from a minimum, until the watchdog ends it.
 
     Velocities start at twice the temperature: half of it goes into the springs.
 
@@ -49,6 +64,18 @@ def dynamics_frames(
         for step in watched_steps(dynamics, first + (n_frames - 1) * interval, MDWatchdog(dynamics)):
             if step >= first and (step - first) % interval == 0:
                 frames.append(moved(moving, moving.positions, f"md {temperature:g} K"))
-    except UnstableDynamicsError:
-        pass  # the frames before it are what was wanted
-    return frames
+    except UnstableDynamicsError as error:
+        return WatchedFrames(tuple(frames), error)
+    return WatchedFrames(tuple(frames))
+
+
+def dynamics_frames(
+    atoms: Atoms,
+    calculator: BaseCalculator,
+    temperature: float,
+    n_frames: int,
+    settings: SampleSettings,
+    generator: np.random.Generator,
+) -> list[Atoms]:
+    """As `watched_frames`, the frames alone: fewer where the watchdog ends it, those before it."""
+    return list(watched_frames(atoms, calculator, temperature, n_frames, settings, generator).frames)

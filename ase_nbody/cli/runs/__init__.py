@@ -1,0 +1,1 @@
+"""What the commands do, and how they show it."""

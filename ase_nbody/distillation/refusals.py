@@ -1,0 +1,17 @@
+"""Students that are not written: their dynamics explodes, or their forces are too far from the teacher's."""
+
+from __future__ import annotations
+
+LARGEST_ERROR = 0.15
+"""Of the forces on a student's own dynamics, in units of the mean size of the teacher's: MAE over mean component.
+
+A student that gives no forces at all has 1, and trainings on one crystal end at 0.01 to 0.05. Where an error is a
+seventh of the forces the start of the distillation failed, and time alone does not help."""
+
+
+class InaccurateStudentError(ValueError):
+    """The forces of a student are too far from the teacher's on the student's own dynamics."""
+
+
+class UnstableStudentError(ValueError):
+    """The dynamics of every student was stopped by the watchdog."""
