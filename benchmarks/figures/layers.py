@@ -25,7 +25,7 @@ WHAT = (
     "students of slower teachers",
     "the command nbody",
 )
-COLOURS = 2 * (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED)
+COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED)
 HEIGHT, WIDTH = 7.0, 112.0
 
 
@@ -48,8 +48,8 @@ def main() -> None:
     found = layers()
     figure, axes = canvas(WIDTH, HEIGHT * len(found) + 5)
     note(axes, (WIDTH - 9, HEIGHT * len(found) + 2), "imports go down only ↓", 10)
-    for number, (parts, what, colour) in enumerate(zip(found, WHAT, COLOURS, strict=True)):
-        low = 1 + HEIGHT * number
+    for number, (parts, what) in enumerate(zip(found, WHAT, strict=True)):
+        low, colour = 1 + HEIGHT * number, COLOURS[number % len(COLOURS)]
         size = (WIDTH - 2, HEIGHT - 1)
         shape = FancyBboxPatch((1, low), *size, boxstyle="round,pad=0,rounding_size=1", facecolor=colour, edgecolor=INK)
         axes.add_patch(shape)
