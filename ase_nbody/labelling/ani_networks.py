@@ -52,6 +52,7 @@ class Committee:
         self.functions = functions.to(device, dtype)
         self.layers = [[(w.to(device, dtype), b.to(device, dtype)) for w, b in element] for element in layers]
         self.self_energies = self_energies.to(device, torch.float64)
+        self._made: dict[tuple[int, ...], list[_Networks]] = {}
 
     @property
     def size(self) -> int:
@@ -80,24 +81,38 @@ class Committee:
 
     def _energies_and_slopes(self, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Energies of atoms without constants, (M, N), their slopes with radial, (M, N, F), and angular functions."""
-        columns = self.functions.columns(batch.present)
+        networks = self._networks(batch.present)
         inputs = torch.cat([batch.environments.radial, batch.environments.angular], dim=1)
         atomic = inputs.new_empty(self.size, len(inputs))
-        radial, angular = (inputs.new_empty(*atomic.shape, len(some)) for some in columns)
+        radial, angular = (inputs.new_empty(*atomic.shape, some.shape[2]) for some in networks[0].first_transposed)
         begin = 0
-        for element, count in zip(batch.present.tolist(), batch.counts, strict=True):
+        for of_element, count in zip(networks, batch.counts, strict=True):
             rows = slice(begin, begin := begin + count)
-            (weights, biases), *others = self.layers[element]
-            of_radial, of_angular = (weights.index_select(1, some) for some in columns)
-            first = torch.cat([of_radial, of_angular], dim=1), biases
-            atomic[:, rows], slopes = _network([first, *others], inputs[rows])
-            torch.bmm(slopes, of_radial.transpose(1, 2), out=radial[:, rows])
-            torch.bmm(slopes, of_angular.transpose(1, 2), out=angular[:, rows])
+            atomic[:, rows], slopes = _evaluated(of_element, inputs[rows])
+            for transposed, out in zip(of_element.first_transposed, (radial, angular), strict=True):
+                torch.bmm(slopes, transposed, out=out[:, rows])
         return atomic, radial, angular
+
+    def _networks(self, present: Tensor) -> list[_Networks]:
+        """Of elements, as far as a batch needs them that has no others; made once for each set of elements."""
+        elements = tuple(present.tolist())
+        if elements not in self._made:
+            columns = self.functions.columns(present)
+            self._made[elements] = [_networks(self.layers[element], columns) for element in elements]
+        return self._made[elements]
 
     def _energies(self, batch: _Batch, atomic: Tensor) -> Tensor:
         """Of molecules, (M, B), eV, float64."""
         return batch.padded(atomic.to(torch.float64) + self.self_energies[batch.elements]).sum(dim=2) * Hartree
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """M networks of one element; products with transposed weights are faster from a copy."""
+
+    layers: Layers
+    first_transposed: list[Tensor]  # (M, H, F) and (M, H, G)
+    transposed: list[Tensor]  # of the other layers, (M, outputs, inputs)
 
 
 class _Batch:
@@ -167,21 +182,32 @@ def _stacked(networks: Sequence[Any]) -> Layers:
     ]
 
 
-def _network(layers: Layers, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs of M networks for the same inputs, (n, F), and their slopes with what the first layer makes of these.
+def _networks(layers: Layers, columns: tuple[Tensor, Tensor]) -> _Networks:
+    """Networks that see only these columns of radial and angular functions."""
+    (weights, biases), *others = layers
+    chosen = [weights.index_select(1, some) for some in columns]
+    return _Networks(
+        [(torch.cat(chosen, dim=1), biases), *others],
+        [some.transpose(1, 2).contiguous() for some in chosen],
+        [some.transpose(1, 2).contiguous() for some, _ in others],
+    )
+
+
+def _evaluated(networks: _Networks, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs of M networks for the same inputs, (n, F + G), and their slopes with what the first layer makes of these.
 
     Returns:
         (M, n) and (M, n, H).
     """
-    states, kept = inputs.expand(len(layers[0][0]), -1, -1), []
-    for weights, biases in layers[:-1]:
+    *hidden, last = networks.layers
+    states, kept = inputs.expand(len(last[0]), -1, -1), []
+    for weights, biases in hidden:
         states = torch.baddbmm(biases, states, weights)  # (M, n, H)
         # CELU is max(0, x) + alpha (s - 1) with its slope s = exp(min(0, x) / alpha).
         kept.append(states.clamp(max=0).mul_(1 / _ALPHA).exp_())
         states.clamp_(min=0).add_(kept[-1], alpha=_ALPHA).sub_(_ALPHA)
-    weights, biases = layers[-1]
-    outputs = torch.baddbmm(biases, states, weights).squeeze(2)
-    slopes = kept[-1].mul_(weights.transpose(1, 2))  # (M, n, H)
-    for (above, _), slope in zip(layers[-2:0:-1], kept[-2::-1], strict=True):
-        slopes = torch.bmm(slopes, above.transpose(1, 2)).mul_(slope)
+    outputs = torch.baddbmm(last[1], states, last[0]).squeeze(2)
+    slopes = kept[-1].mul_(networks.transposed[-1])  # (M, n, H)
+    for transposed, slope in zip(networks.transposed[-2::-1], kept[-2::-1], strict=True):
+        slopes = torch.bmm(slopes, transposed).mul_(slope)
     return outputs, slopes
