@@ -4,9 +4,9 @@
         --output start.pt
     python benchmarks/organic_start/dynamics.py run start.pt --output dynamics.npz --device cuda --seconds 120
 
-`prepare` embeds each molecule twice with RDKit (ETKDG, MMFF94) and keeps the networks of ANI-1x, so that
-`run` needs no torchani. `run` is Langevin dynamics, each molecule at a temperature of its own,
-drawn evenly; frames are kept as those of `select_labels.py` are, where no bond of the first frame broke or formed.
+`prepare` embeds each molecule twice with RDKit (ETKDG, MMFF94) and keeps the networks of ANI-1x, so that `run` needs no
+torchani. `run` is Langevin dynamics, each molecule at a temperature of its own, drawn evenly; frames are kept as those
+of `select_labels.py` are, where no bond of the first frame broke or formed.
 `nbody label FRAMES --with ani:ANI-1x` gives the same labels.
 
     python benchmarks/organic_start/dynamics.py frames dynamics.npz --number 10000 --output ani-1x-dynamics.xyz
