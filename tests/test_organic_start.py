@@ -38,7 +38,7 @@ def test_neighbours_of_molecules_are_those_of_each():
 def started():
     """Two trajectories, padded, and the committee that moves them."""
     pytest.importorskip("torchani")
-    from dynamics import ELEMENTS, Batch, Committee, stacked
+    from dynamics import ELEMENTS, Batch, kept_committee, kept_networks
 
     structures = [molecule(name) for name in ("CH3CH2OH", "H2O")]
     start = {
@@ -46,14 +46,16 @@ def started():
         "positions": [torch.from_numpy(atoms.positions).float() for atoms in structures],
     }
     batch = Batch(start, torch.arange(2), "cpu", torch.Generator().manual_seed(0))
-    return structures, batch, Committee(stacked(), "cpu")
+    return structures, batch, kept_committee(kept_networks(), "cpu")
 
 
 def test_stacked_networks_give_the_labels_of_the_reference():
     structures, batch, committee = started()
+    from dynamics import labels
+
     from ase_nbody.labelling.ani import ANIReference
 
-    energies, forces, spreads = committee.labels(batch.species, batch.positions)
+    energies, forces, spreads = labels(committee, batch)
     for number, label in enumerate(ANIReference("ANI-1x").label(structures)):
         assert abs(float(energies[number]) - label.energy) < 1e-4
         assert np.abs(forces[number, : len(label.forces)].numpy() - label.forces).max() < 1e-4
@@ -64,9 +66,9 @@ def test_dynamics_keeps_the_temperature_and_frames_without_new_bonds():
     from ase.units import kB
 
     _, batch, committee = started()
-    from dynamics import Kept
+    from dynamics import Kept, labels
 
-    forces, ratios = committee.forces(batch.species, batch.positions), []
+    forces, ratios = committee.means(batch.species, batch.positions).forces[0], []
     freedom = 3 * (batch.species >= 0).sum(1)
     for _ in range(400):
         forces = batch.step(forces, committee)
@@ -74,5 +76,5 @@ def test_dynamics_keeps_the_temperature_and_frames_without_new_bonds():
     assert np.allclose(torch.stack(ratios)[100:].mean(0), 1.0, atol=0.35)
     kept = Kept()
     batch.positions[1, 1] += 5.0  # water loses an atom
-    kept.add(batch, committee.labels(batch.species, batch.positions))
+    kept.add(batch, labels(committee, batch))
     assert kept.arrays()["sizes"].tolist() == [9]

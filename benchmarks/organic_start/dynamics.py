@@ -4,9 +4,9 @@
         --output start.pt
     python benchmarks/organic_start/dynamics.py run start.pt --output dynamics.npz --device cuda --seconds 120
 
-`prepare` embeds each molecule twice with RDKit (ETKDG, MMFF94) and keeps the networks of ANI-1x in stacks, so that
-`run` needs nothing but torch and `torchani.aev`. `run` is Langevin dynamics, each molecule at a temperature of its own,
-drawn evenly; frames are kept as those of `select_labels.py` are, where no bond of the first frame broke or formed.
+`prepare` embeds each molecule twice with RDKit (ETKDG, MMFF94) and keeps the networks of ANI-1x, so that `run` needs no
+torchani. `run` is Langevin dynamics, each molecule at a temperature of its own, drawn evenly; frames are kept as those
+of `select_labels.py` are, where no bond of the first frame broke or formed.
 `nbody label FRAMES --with ani:ANI-1x` gives the same labels.
 
     python benchmarks/organic_start/dynamics.py frames dynamics.npz --number 10000 --output ani-1x-dynamics.xyz
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +28,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
 from ase.io import write
-from ase.units import Hartree, fs, kB
+from ase.units import fs, kB
 from select_labels import FORCE, SPREAD
 from torch import Tensor
-from torch.nn import functional
+
+from ase_nbody.labelling.ani import ani_committee
+from ase_nbody.labelling.ani_environments import SymmetryFunctions
+from ase_nbody.labelling.ani_networks import Committee
 
 ELEMENTS = (1, 6, 7, 8)  # in ANI's order
 CONFORMERS = 2
@@ -44,75 +46,23 @@ TOGETHER = 4096  # trajectories
 BOND = 1.25  # in sums of covalent radii
 
 
-class Committee:
-    """The eight networks of ANI-1x, evaluated together.
-
-    Args:
-        kept: what `stacked` made.
-        device: where it lives.
-    """
-
-    def __init__(self, kept: dict[str, Any], device: str) -> None:
-        from torchani.aev import AEVComputer
-
-        self._environments = AEVComputer(**kept["constants"]).to(device)
-        self._layers = [[(w.to(device), b.to(device)) for w, b in layers] for layers in kept["layers"]]
-        self._constants = kept["energies"].to(device)
-        self.size = len(self._layers[0][0][0])
-
-    def energies(self, species: Tensor, positions: Tensor) -> Tensor:
-        """Energies of atoms without constants, (M, B A), Hartree."""
-        environments = self._environments((species, positions)).aevs.flatten(0, 1)
-        elements = species.flatten()
-        total = environments.new_zeros(self.size, len(elements))
-        for number, layers in enumerate(self._layers):
-            chosen = (elements == number).nonzero().squeeze(1)
-            states = environments[chosen].expand(self.size, -1, -1)
-            for depth, (weights, biases) in enumerate(layers):
-                states = torch.baddbmm(biases, states, weights)
-                states = functional.celu(states, 0.1) if depth < len(layers) - 1 else states
-            total = total.index_copy(1, chosen, states.squeeze(2))
-        return total
-
-    def forces(self, species: Tensor, positions: Tensor) -> Tensor:
-        """Of the mean energy, (B, A, 3), eV/angstrom."""
-        positions = positions.detach().requires_grad_(True)
-        atomic = self.energies(species, positions)
-        (gradient,) = torch.autograd.grad(atomic.mean(0).sum(), positions)
-        return -gradient * Hartree
-
-    def labels(self, species: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Energies (B,) float64 eV, forces (B, A, 3) eV/angstrom, spreads of the eight energies (B,) eV."""
-        positions = positions.detach().requires_grad_(True)
-        atomic = self.energies(species, positions)
-        (gradient,) = torch.autograd.grad(atomic.mean(0).sum(), positions)
-        known = species >= 0
-        constants = torch.where(known, self._constants[species.clamp(min=0)], 0.0).sum(1)
-        of_networks = atomic.detach().double().view(self.size, *species.shape).sum(2) + constants  # (M, B)
-        return of_networks.mean(0) * Hartree, -gradient * Hartree, of_networks.std(0) * Hartree
+def kept_networks() -> dict[str, Any]:
+    """The committee of ANI-1x as it stands in a file."""
+    committee = ani_committee("ANI-1x")
+    functions = vars(committee.functions)
+    return {"functions": functions, "layers": committee.layers, "self_energies": committee.self_energies}
 
 
-def stacked() -> dict[str, Any]:
-    """Constants and layers of torchani's ANI-1x, the same layer of all networks in one tensor."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torchani
+def kept_committee(networks: dict[str, Any], device: str) -> Committee:
+    """The committee that `kept_networks` kept."""
+    functions = SymmetryFunctions(**networks["functions"])
+    return Committee(functions, networks["layers"], networks["self_energies"], device=device)
 
-        model = torchani.models.ANI1x()
-    computer = model.aev_computer
-    names = ("EtaR", "ShfR", "EtaA", "Zeta", "ShfA", "ShfZ")
-    constants = {name: getattr(computer, name).flatten() for name in names}
-    constants |= {"Rcr": computer.Rcr, "Rca": computer.Rca, "num_species": computer.num_species}
-    layers = []
-    for element in "HCNO":
-        sequences = [[m for m in network[element] if hasattr(m, "weight")] for network in model.neural_networks]
-        layers.append(
-            [
-                (torch.stack([m.weight.detach().T for m in same]), torch.stack([m.bias.detach()[None] for m in same]))
-                for same in zip(*sequences, strict=True)
-            ]
-        )
-    return {"constants": constants, "layers": layers, "energies": model.energy_shifter.self_energies}
+
+def labels(committee: Committee, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies (B,) float64 eV, forces (B, A, 3) eV/angstrom, spreads of the eight energies (B,) eV."""
+    values = committee.means(batch.species, batch.positions)
+    return values.energies.mean(0), values.forces[0], values.energies.std(0)
 
 
 @dataclass
@@ -197,7 +147,7 @@ class Batch:
         self.positions = self.positions + 0.5 * STEP * fs * self.velocities
         self.velocities = kept * self.velocities + (1 - kept**2) ** 0.5 * self._scales * self._noise()
         self.positions = self.positions + 0.5 * STEP * fs * self.velocities
-        forces = committee.forces(self.species, self.positions)
+        forces = committee.means(self.species, self.positions).forces[0]
         self.velocities += kick * forces.clamp(-100.0, 100.0)
         return forces
 
@@ -205,7 +155,7 @@ class Batch:
 def run(chosen: argparse.Namespace) -> None:
     """Trajectories in a random order, until the time is over or all are done."""
     started, start = time.monotonic(), torch.load(chosen.start, weights_only=True)
-    committee = Committee(start["networks"], chosen.device)
+    committee = kept_committee(start["networks"], chosen.device)
     generator = torch.Generator(chosen.device).manual_seed(0)
     order = torch.randperm(len(start["species"]), generator=torch.Generator().manual_seed(0))
     kept, slowest = Kept(), 0.0
@@ -214,11 +164,11 @@ def run(chosen: argparse.Namespace) -> None:
         if begun + slowest > started + chosen.seconds:
             break
         batch = Batch(start, trajectories, chosen.device, generator)
-        forces = committee.forces(batch.species, batch.positions)
+        forces = committee.means(batch.species, batch.positions).forces[0]
         for step in range(1, BEFORE + BETWEEN * FRAMES + 1):
             forces = batch.step(forces, committee)
             if step > BEFORE and (step - BEFORE) % BETWEEN == 0:
-                kept.add(batch, committee.labels(batch.species, batch.positions))
+                kept.add(batch, labels(committee, batch))
         slowest = max(slowest, time.monotonic() - begun)
         n_frames = sum(map(len, kept.sizes))
         print(f"{len(kept.sizes)} looks, {n_frames} frames, {time.monotonic() - started:.0f} s", flush=True)
@@ -233,7 +183,7 @@ def prepare(chosen: argparse.Namespace) -> None:
             names.append(name)
             species.append(torch.tensor([ELEMENTS.index(n) for n in numbers], dtype=torch.int8))
             positions.append(torch.from_numpy(places).float())
-    start = {"names": names, "species": species, "positions": positions, "networks": stacked()}
+    start = {"names": names, "species": species, "positions": positions, "networks": kept_networks()}
     torch.save(start, chosen.output)
     print(f"{len(names)} geometries of {len(set(names))} molecules: {chosen.output}")
 

@@ -1,22 +1,25 @@
 #!/bin/sh
 # Sample structures of all molecules and pairs of H, C, N and O, and label them by ANI-1x and GFN2-xTB: some 300,000.
 #
-#     sh data/organic/make_cheap.sh [FOLDER] [PROCESSES]
+#     sh data/organic/make_cheap.sh [FOLDER] [PROCESSES] [LISTS] [NUMBER]
 #
 # FOLDER (data/organic/cheap if not given) is not committed. Stopped or killed, the same command goes on; what is done
-# is not done again. GFN2-xTB is spin-polarised: radicals and triplets are covered, singlets are as without.
+# is not done again. LISTS is a folder with other lists, molecules.csv and dimers.csv, and NUMBER how many structures are
+# made of each system (150 of a molecule and 120 of a pair if not given), to try it.
+# GFN2-xTB is spin-polarised: radicals and triplets are covered, singlets are as without.
 # Needs: pip install rdkit tblite, and pip install --no-deps torchani==2.0 with lark-parser.
 set -eu
-lists=$(dirname "$0")
-folder=${1:-$lists/cheap}
+folder=${1:-$(dirname "$0")/cheap}
 processes=${2:-2}
+lists=${3:-$(dirname "$0")}
+number=${4:-}
 mkdir -p "$folder"
 
 sample() { # list, structures of each system, further options
-    list=$1 number=$2
+    list=$1 each=$2
     shift 2
     [ -f "$folder/$list.xyz" ] || nbody sample "$lists/$list.csv" --with tblite:GFN2-xTB --option spin_polarization=1.0 \
-        --number "$number" --seed 0 --processes "$processes" --output "$folder/$list.xyz" "$@"
+        --number "$each" --seed 0 --processes "$processes" --output "$folder/$list.xyz" "$@"
 }
 
 label() { # list, name of the labels, calculator, further options
@@ -26,8 +29,8 @@ label() { # list, name of the labels, calculator, further options
         --output "$folder/$list-$name.xyz" "$@"
 }
 
-sample molecules 150
-sample dimers 120 --kinds dimers,md,normal-modes,rattle
+sample molecules "${number:-150}"
+sample dimers "${number:-120}" --kinds dimers,md,normal-modes,rattle
 for list in molecules dimers; do
     label $list ani-1x ani:ANI-1x
     label $list xtb tblite:GFN2-xTB --option spin_polarization=1.0 --time-limit 120
