@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.edges import EdgeList
 from ase_nbody.kernels.kernel_settings import KernelSettings
 from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.signature import Signature

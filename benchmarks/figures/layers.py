@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 TEST = Path(__file__).parents[2] / "tests" / "test_layers.py"
 WHAT = (
     "irreps, functions, structures",
+    "how code is compiled",
     "operations and their compiled code",
     "graphs and neighbours",
     "composition schemes, gates, steps",
@@ -24,7 +25,7 @@ WHAT = (
     "structures and labels for training",
     "the command nbody",
 )
-COLOURS = 2 * (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED)
+COLOURS = (*2 * (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED), ORANGE)
 HEIGHT, WIDTH = 7.0, 112.0
 
 
