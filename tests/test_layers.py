@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
     {"algebra", "edges", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
-    {"cuda"},
+    {"compiler", "cuda"},
     {"kernels"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn", "steps"},

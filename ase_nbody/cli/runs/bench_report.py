@@ -29,7 +29,7 @@ from ase_nbody.cli.inputs import ATOMS_OF_ONE_THREAD, calculator
 from ase_nbody.cli.options import Dtype
 from ase_nbody.cli.output import warn
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.machine import Machine, measured_machine, processor
+from ase_nbody.compiler.machine import Machine, measured_machine, processor
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_information import read_information
 from ase_nbody.models_directory import find_model
