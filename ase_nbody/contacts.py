@@ -11,7 +11,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.edges import EdgeList
 
 Table = NDArray[np.float64]
 """A distance for each pair of atomic numbers, (119, 119), symmetric, angstrom."""

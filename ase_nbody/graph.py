@@ -10,7 +10,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.edges import EdgeList
 from ase_nbody.kernels.sums import node_sums
 
 

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ase_nbody.contacts import Table, near_edges
+from ase_nbody.cuda.binned_pairs import binned_pairs
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.binned_pairs import binned_pairs
-from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.pairs import narrow, neighbour_pairs
 from ase_nbody.structures import check_structure
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from ase_nbody.edges import EdgeList, edge_list
 from ase_nbody.graph import Graph, edge_vectors
-from ase_nbody.kernels.edges import EdgeList, edge_list
 
 
 @dataclass(frozen=True)

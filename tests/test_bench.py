@@ -38,7 +38,7 @@ from ase_nbody.cli.runs.bench_floor import Floor, floor_of_step
 from ase_nbody.cli.runs.bench_report import Report, StructureFigures
 from ase_nbody.cli.runs.bench_structures import GAP, default_structures
 from ase_nbody.cli.runs.bench_tables import print_report
-from ase_nbody.kernels.machine import Machine
+from ase_nbody.compiler.machine import Machine
 from ase_nbody.model_file import model_information, save_model
 from ase_nbody.timings import Timings
 
@@ -61,7 +61,7 @@ def nbody(monkeypatch, capsys, tmp_path):
     """Run a command line in an empty folder; gives exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr("ase_nbody.kernels.machine.COPIED_BYTES", 2**20)
+    monkeypatch.setattr("ase_nbody.compiler.machine.COPIED_BYTES", 2**20)
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     threads = torch.get_num_threads()
     yield partial(run_command, monkeypatch, capsys)

@@ -10,8 +10,8 @@ from ase.build import bulk
 from test_neighbours import ALL_PBC, LEFT_HANDED, TRICLINIC, random_atoms
 
 from ase_nbody.contacts import ContactSearch, near_edges
-from ase_nbody.kernels import binned_pairs as module
-from ase_nbody.kernels.binned_pairs import binned_pairs
+from ase_nbody.cuda import binned_pairs as module
+from ase_nbody.cuda.binned_pairs import binned_pairs
 from ase_nbody.neighbours import neighbour_graph
 
 CUTOFF = 1.9

@@ -18,10 +18,10 @@ from toy_network import toy_potential
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.architectures import architectures
+from ase_nbody.cuda.binned_pairs import binned_pairs
 from ase_nbody.data.dataset import Labels
 from ase_nbody.data.graph_samples import Sample, batch_samples, targets
 from ase_nbody.envelope import OutsideTrainingWarning
-from ase_nbody.kernels.binned_pairs import binned_pairs
 from ase_nbody.kernels.sums import node_sums, receiver_sums, sender_sums
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction

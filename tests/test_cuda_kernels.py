@@ -24,12 +24,14 @@ from torch import Tensor
 from ase_nbody.algebra import ProductTable, natural_irreps, product_table
 from ase_nbody.algebra.tables import entries
 from ase_nbody.architectures.nbody_splines import NBodySplines
+from ase_nbody.cuda import backend as cuda
+from ase_nbody.cuda import kernel_code
+from ase_nbody.cuda.spline_messages import SplineWeights, spline_contract
+from ase_nbody.cuda.triton_writer import Layout
+from ase_nbody.cuda.weights import Splined
 from ase_nbody.graph import edge_vectors
-from ase_nbody.kernels import backends, contract, cuda, cuda_code, node_product, operations
-from ase_nbody.kernels.cuda_weights import Splined
-from ase_nbody.kernels.spline_messages import SplineWeights, spline_contract
+from ase_nbody.kernels import backends, contract, node_product, operations
 from ase_nbody.kernels.sums import receiver_sums, sender_sums
-from ase_nbody.kernels.triton_writer import Layout
 from ase_nbody.math.splines import basis_polynomials
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict
@@ -50,10 +52,10 @@ MEDIUM = {
 }
 MEDIUM_PRODUCT = product_table(natural_irreps(3), natural_irreps(3), natural_irreps(2), symmetric=True)
 EDGE_KERNELS = {
-    cuda_code.messages: cuda.Held(first=1, second=0, harmonics=1),
-    cuda_code.tangent_messages: cuda.Held(first=2, second=0, harmonics=2),
-    cuda_code.gradients: cuda.Held(first=2, second=1, harmonics=1),
-    cuda_code.tangent_gradients: cuda.Held(first=3, second=1, harmonics=2),
+    kernel_code.messages: cuda.Held(first=1, second=0, harmonics=1),
+    kernel_code.tangent_messages: cuda.Held(first=2, second=0, harmonics=2),
+    kernel_code.gradients: cuda.Held(first=2, second=1, harmonics=1),
+    kernel_code.tangent_gradients: cuda.Held(first=3, second=1, harmonics=2),
 }
 
 
@@ -307,11 +309,11 @@ def test_edge_kernels_of_the_medium_preset_stay_in_registers_and_use_no_atomics(
     assert "fma.rn.f32" in ptx and ".f64" not in ptx
 
 
-@pytest.mark.parametrize("code", [cuda_code.messages, cuda_code.gradients], ids=lambda code: code.__name__)
+@pytest.mark.parametrize("code", [kernel_code.messages, kernel_code.gradients], ids=lambda code: code.__name__)
 def test_edge_kernels_with_splines_stay_in_registers(compiler, code):
     """The second level of the preset medium, whose states have degree 2."""
     table, degree = product_table(natural_irreps(2), natural_irreps(3), natural_irreps(3)), 3
-    slopes = 1 if code is cuda_code.messages else 2
+    slopes = 1 if code is kernel_code.messages else 2
     held = EDGE_KERNELS[code]._replace(edge=slopes * (degree + 1))
     layout, parts = cuda.plan(held, table, torch.float32, 48)
     for part in parts:
@@ -321,7 +323,9 @@ def test_edge_kernels_with_splines_stay_in_registers(compiler, code):
 
 
 @pytest.mark.parametrize(
-    "code", [cuda_code.products, cuda_code.product_gradients, cuda_code.product_tangents], ids=lambda c: c.__name__
+    "code",
+    [kernel_code.products, kernel_code.product_gradients, kernel_code.product_tangents],
+    ids=lambda c: c.__name__,
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_products_of_the_medium_preset_stay_in_registers(compiler, code, dtype):
@@ -332,13 +336,13 @@ def test_products_of_the_medium_preset_stay_in_registers(compiler, code, dtype):
 
 
 def test_sums_over_nodes_compile(compiler):
-    ptx, stack = compiler(cuda_code.sums, (Layout(256, 64),), torch.float64, 80)
+    ptx, stack = compiler(kernel_code.sums, (Layout(256, 64),), torch.float64, 80)
     assert stack == 0 and "add.f64" in ptx
 
 
 def test_coefficients_keep_float64_precision(compiler):
     """A coefficient that passed through float32 would have zeros in its last 29 bits."""
-    ptx, _ = compiler(cuda_code.products, (TABLES["natural"], Layout(64, 32)), torch.float64, 80)
+    ptx, _ = compiler(kernel_code.products, (TABLES["natural"], Layout(64, 32)), torch.float64, 80)
     values = [int(v, 16) for v in re.findall(r"0d([0-9A-F]{16})", ptx)]
     irrational = {e.value for e in entries(TABLES["natural"]) if e.value != 1}
     assert len(values) >= len(irrational) // 2 and any(v & 0x1FFFFFFF for v in values)

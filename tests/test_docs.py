@@ -132,7 +132,7 @@ def test_the_table_of_arrays_is_that_of_the_program():
 
 def test_the_kernel_shown_is_the_one_that_is_written():
     from ase_nbody.algebra import Irrep, product_table
-    from ase_nbody.kernels.kernel_settings import KernelSettings
+    from ase_nbody.compiler.kernel_settings import KernelSettings
     from ase_nbody.kernels.product_code import products
 
     vector, scalar = Irrep(1, -1), Irrep(0, 1)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from ase.build import bulk
 
+from ase_nbody.edges import edge_list, kept_edges
 from ase_nbody.graph import edge_vectors
-from ase_nbody.kernels.edges import edge_list, kept_edges
 from ase_nbody.kernels.sums import node_sums, receiver_sums, sender_sums
 from ase_nbody.neighbours import neighbour_graph
 

@@ -13,7 +13,9 @@ from wigner import INVERSION, REFLECTION, ROTATION, wigner
 
 from ase_nbody.algebra import Irrep, Irreps, ProductTable, natural_irreps, parse_irreps, product_table
 from ase_nbody.algebra.tables import Path, coefficients
-from ase_nbody.kernels import EdgeList, cpu, edge_list, node_product
+from ase_nbody.compiler import cpu
+from ase_nbody.edges import EdgeList, edge_list
+from ase_nbody.kernels import node_product
 from ase_nbody.math import bessel_basis, inverse_powers, polynomial_envelope
 from ase_nbody.nn.gates import LearnedAggregation, ManyBody, PairAggregation, StrictAggregation, sibling_pairs
 from ase_nbody.nn.mixing import Mixing

@@ -13,8 +13,10 @@ from wigner import INVERSION, REFLECTION, ROTATION, wigner
 
 from ase_nbody.algebra import Irrep, ProductTable, natural_irreps, parse_irreps, product_table
 from ase_nbody.algebra.tables import coefficients
-from ase_nbody.kernels import EdgeList, contract, cpu, cpu_code, edge_list, node_product
-from ase_nbody.kernels.signature import Signature, indices
+from ase_nbody.compiler import cpu
+from ase_nbody.compiler.signature import Signature, indices
+from ase_nbody.edges import EdgeList, edge_list
+from ase_nbody.kernels import contract, cpu_code, node_product
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}  # of results of order one, relative to the largest
 WIGNER_TOLERANCE = 1e-10

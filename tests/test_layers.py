@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"algebra", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
+    {"algebra", "edges", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
+    {"compiler", "cuda"},
     {"kernels"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "repulsion"},
     {"scheme", "nn", "steps"},

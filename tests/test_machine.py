@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from ase_nbody.kernels import machine
+from ase_nbody.compiler import machine
 
 DTYPES = (torch.float32, torch.float64)
 

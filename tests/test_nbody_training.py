@@ -10,8 +10,9 @@ import torch
 from nbody_networks import NETWORKS, potential, structures
 from training_passes import assert_close, assert_same, gradients, graph_of, loss
 
+from ase_nbody.compiler import cpu
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph, batch_graphs, split_graph
-from ase_nbody.kernels import EdgeList, cpu
 from ase_nbody.kernels.workers import side_by_side
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.steps import training

@@ -16,15 +16,15 @@ from test_compiled_evaluation import TOLERANCE, graph_of
 
 from ase_nbody.algebra.tables import entries
 from ase_nbody.architectures import compiled as compiled_weights
-from ase_nbody.kernels.arrays import number_array
-from ase_nbody.kernels.cpu import compiled
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.phases import BLOCK, Module
-from ase_nbody.kernels.programs import SHARES_PER_THREAD, Program, shares_of
-from ase_nbody.kernels.signature import WRITE, Signature, numbers
-from ase_nbody.kernels.team import Helper, helpers
+from ase_nbody.compiler.arrays import number_array
+from ase_nbody.compiler.cpu import compiled
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.matmul_code import matmul
+from ase_nbody.compiler.phases import BLOCK, Module
+from ase_nbody.compiler.programs import SHARES_PER_THREAD, Program, shares_of
+from ase_nbody.compiler.signature import WRITE, Signature, numbers
+from ase_nbody.compiler.team import Helper, helpers
 from ase_nbody.math.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict

@@ -10,8 +10,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from ase_nbody.edges import EdgeList, edge_list
 from ase_nbody.graph import Graph, batch_graphs
-from ase_nbody.kernels import EdgeList, edge_list
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.scheme import CompositionScheme, Level, bonded_groups, fragments, neighbourhoods
 

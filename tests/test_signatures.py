@@ -13,15 +13,16 @@ from torch import Tensor
 
 from ase_nbody.algebra import natural_irreps, product_table
 from ase_nbody.algebra.tables import ProductTable
+from ase_nbody.compiler import cpu
+from ase_nbody.compiler.arrays import index_arrays, number_array, state_arrays
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.phases import Module, PhaseWriter
+from ase_nbody.compiler.programs import Program
+from ase_nbody.compiler.signature import ADD, WRITE, Array, Signature, blocks, indices, numbers
+from ase_nbody.compiler.values import Index, Scalar
 from ase_nbody.graph import batch_graphs
-from ase_nbody.kernels import cpu, cpu_code
-from ase_nbody.kernels.arrays import index_arrays, number_array, state_arrays
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.phases import Module, PhaseWriter
-from ase_nbody.kernels.programs import Program
-from ase_nbody.kernels.signature import ADD, WRITE, Array, Signature, blocks, indices, numbers
-from ase_nbody.kernels.values import Index, Scalar
+from ase_nbody.kernels import cpu_code
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict, trainable_prediction
 from ase_nbody.timings import Timings

@@ -8,14 +8,14 @@ from nbody_networks import ALL, potential, rattled, structures
 from torch.nn import functional
 
 from ase_nbody.algebra import Irrep, natural_irreps, product_table
+from ase_nbody.compiler import cpu
+from ase_nbody.compiler.activations import activation
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.matmul_code import matmul_of_types
+from ase_nbody.compiler.signature import WRITE, Signature, numbers
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import cpu
-from ase_nbody.kernels.activations import activation
 from ase_nbody.kernels.gate_code import gate_gradients, gates
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.matmul_code import matmul_of_types
-from ase_nbody.kernels.signature import WRITE, Signature, numbers
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.math.splines import Grid
 from ase_nbody.neighbours import neighbour_graph

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ase_nbody.architectures.stepped import SteppedNetwork
-from ase_nbody.kernels.cpu import vector_bytes
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.programs import Program
+from ase_nbody.compiler.cpu import vector_bytes
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.programs import Program
 from ase_nbody.math.splines import Grid, fitted_grid, interpolate
 from ase_nbody.steps.folding import folded
 from ase_nbody.steps.program import program

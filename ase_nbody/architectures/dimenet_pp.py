@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import EdgeList
 from ase_nbody.math.radial import polynomial_envelope
 from ase_nbody.math.spherical_bessel import legendre_polynomials, spherical_bessel_basis
 from ase_nbody.nn.active_edges import ActiveEdges, active_edges, triplets

@@ -14,8 +14,8 @@ from torch import Tensor
 from ase_nbody.architectures.base import Gradients, Work
 from ase_nbody.architectures.compiled import Loaded, load
 from ase_nbody.architectures.stepped import SteppedNetwork
+from ase_nbody.compiler.programs import Program
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.programs import Program
 from ase_nbody.timings import Timings
 
 _MANY_KINDS = 64

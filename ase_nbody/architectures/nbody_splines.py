@@ -17,10 +17,9 @@ from torch import Tensor
 from ase_nbody.architectures.base import Gradients, gradients_by_vectors
 from ase_nbody.architectures.compiled import Tables, Versions, first_rows, table_grid
 from ase_nbody.architectures.nbody_steps import weights_of_steps
+from ase_nbody.cuda.spline_messages import SplineWeights, spline_contract
+from ase_nbody.edges import EdgeList, kept_edges
 from ase_nbody.graph import Graph, edge_vectors
-from ase_nbody.kernels import EdgeList
-from ase_nbody.kernels.edges import kept_edges
-from ase_nbody.kernels.spline_messages import SplineWeights, spline_contract
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.math.splines import Grid
 from ase_nbody.timings import Timings

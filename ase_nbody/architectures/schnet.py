@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from ase_nbody.algebra import Irrep, product_table
 from ase_nbody.architectures.base import Architecture, Network, NetworkSettings, types_of_numbers
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph
-from ase_nbody.kernels import EdgeList, contract
+from ase_nbody.kernels import contract
 from ase_nbody.math.radial import cosine_envelope, gaussian_basis, polynomial_envelope
 from ase_nbody.nn.active_edges import ActiveEdges, active_edges
 from ase_nbody.nn.dense import Dense

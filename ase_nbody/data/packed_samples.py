@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ase_nbody.data.graph_samples import Sample, batch_samples
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph, Targets
-from ase_nbody.kernels.edges import EdgeList
 
 
 class PackedSamples:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ase_nbody.kernels import cuda
+from ase_nbody.cuda import backend as cuda
 
 Backend = Literal["auto", "reference", "cpu", "cuda"]
 

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ase_nbody.algebra.tables import ProductTable, entries
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder, Rows
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder, Rows
+from ase_nbody.compiler.signature import WRITE, Signature
+from ase_nbody.compiler.values import Index, Scalar, ScalarPointer, Vector
 from ase_nbody.kernels.operands import SENDING, Operands
-from ase_nbody.kernels.signature import WRITE, Signature
-from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
 
 Sums = dict[int, Vector | None]  # of some components; None where nothing is added yet
 

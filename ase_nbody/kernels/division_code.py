@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder, Rows
-from ase_nbody.kernels.signature import ADD, WRITE, Signature, numbers
-from ase_nbody.kernels.values import Index, Vector
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder, Rows
+from ase_nbody.compiler.signature import ADD, WRITE, Signature, numbers
+from ase_nbody.compiler.values import Index, Vector
 
 
 def divided(name: str, settings: KernelSettings, components: int) -> Builder:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ase_nbody.algebra.tables import ProductTable, entries
-from ase_nbody.kernels import cpu, dual_code, product_code
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.compiler import cpu
+from ase_nbody.edges import EdgeList
+from ase_nbody.kernels import dual_code, product_code
 
 Components = Sequence[tuple[int, int]]  # of each irrep: dimension 2l+1, and paths
 VALUES, TANGENTS = 0, 1

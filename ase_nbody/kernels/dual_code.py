@@ -7,6 +7,10 @@ gradient by x, the change, is the change of the pull along them.
 from __future__ import annotations
 
 from ase_nbody.algebra.tables import ProductTable
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import ADD, WRITE, Signature
+from ase_nbody.compiler.values import Scalar, Vector
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
     Sums,
@@ -22,8 +26,6 @@ from ase_nbody.kernels.cpu_code import (
     tangent_messages,
     write_couplings,
 )
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
 from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.product_code import (
     factor_arguments,
@@ -33,8 +35,6 @@ from ase_nbody.kernels.product_code import (
     pulled_pairs,
     write_product_gradients,
 )
-from ase_nbody.kernels.signature import ADD, WRITE, Signature
-from ase_nbody.kernels.values import Scalar, Vector
 
 
 def shared_messages(table: ProductTable, settings: KernelSettings) -> Builder:

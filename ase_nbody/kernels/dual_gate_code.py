@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ase_nbody.kernels.activations import activation, curvature
+from ase_nbody.compiler.activations import activation, curvature
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import WRITE, Signature
+from ase_nbody.compiler.values import Index, ScalarPointer, Vector
 from ase_nbody.kernels.gate_code import (
     Functions,
     GatedShape,
@@ -14,10 +18,6 @@ from ase_nbody.kernels.gate_code import (
     state_arguments,
     vectors_of_columns,
 )
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import WRITE, Signature
-from ase_nbody.kernels.values import Index, ScalarPointer, Vector
 
 
 def gate_tangents(name: str, settings: KernelSettings, shape: GatedShape, functions: Functions) -> Builder:

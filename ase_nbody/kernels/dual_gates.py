@@ -9,12 +9,13 @@ from torch import Tensor
 
 from ase_nbody.algebra.irreps import Irrep
 from ase_nbody.algebra.tables import ProductTable, product_table
-from ase_nbody.kernels import cpu, dual_gate_code, gate_code
-from ase_nbody.kernels.activations import ActivationName
+from ase_nbody.compiler import cpu
+from ase_nbody.compiler.activations import ActivationName
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.kernels import dual_gate_code, gate_code
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
 from ase_nbody.kernels.gate_code import GatedBlock
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
 
 _SCALAR = (Irrep(0, 1),)
 NO_PRODUCT = product_table(_SCALAR, _SCALAR, _SCALAR)

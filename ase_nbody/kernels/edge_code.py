@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ase_nbody.algebra.tables import ProductTable
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder, Rows
+from ase_nbody.compiler.signature import ADD, WRITE, Argument, Signature, indices, numbers
+from ase_nbody.compiler.values import Index, Scalar, ScalarPointer, Vector
 from ase_nbody.kernels.cpu_code import (
     EdgeTable,
     Sums,
@@ -22,11 +26,7 @@ from ase_nbody.kernels.cpu_code import (
     write_couplings,
 )
 from ase_nbody.kernels.edge_splines import Edge, radial_arguments
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder, Rows
 from ase_nbody.kernels.operands import Operands
-from ase_nbody.kernels.signature import ADD, WRITE, Argument, Signature, indices, numbers
-from ase_nbody.kernels.values import Index, Scalar, ScalarPointer, Vector
 
 
 def _receiving(*more: str) -> list[Argument]:

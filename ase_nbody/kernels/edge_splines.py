@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ase_nbody.algebra.tables import ProductTable
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import Argument, numbers
+from ase_nbody.compiler.values import Index, Vector
 from ase_nbody.kernels.cpu_code import EdgeTable
 from ase_nbody.kernels.geometry_code import EdgeRow
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import Argument, numbers
-from ase_nbody.kernels.values import Index, Vector
 
 
 def radial_arguments(table: ProductTable, settings: KernelSettings, degree: int) -> list[Argument]:

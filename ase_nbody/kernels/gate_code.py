@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ase_nbody.algebra.irreps import Irrep
-from ase_nbody.kernels.activations import ActivationName, activation
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Signature, blocks
-from ase_nbody.kernels.values import Index, ScalarPointer, Vector
+from ase_nbody.compiler.activations import ActivationName, activation
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import READ, WRITE, Access, Argument, Signature, blocks
+from ase_nbody.compiler.values import Index, ScalarPointer, Vector
 
 
 class GatedBlock(Protocol):

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
-from ase_nbody.kernels.values import Index, Scalar, ScalarPointer
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import ADD, WRITE, Signature, indices, numbers
+from ase_nbody.compiler.values import Index, Scalar, ScalarPointer
 from ase_nbody.math.splines import Grid, basis_polynomials
 
 

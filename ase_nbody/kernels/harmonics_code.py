@@ -7,11 +7,11 @@ from functools import cache
 import torch
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels.cpu import Code
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Signature, numbers
-from ase_nbody.kernels.values import Index, Vector
+from ase_nbody.compiler.cpu import Code
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import READ, WRITE, Access, Argument, Signature, numbers
+from ase_nbody.compiler.values import Index, Vector
 from ase_nbody.math.harmonics import harmonic_steps
 
 Term = tuple[int, int, int, float]  # component below, of the unit vector, of the result, coefficient

@@ -6,9 +6,10 @@ States come as one array per irrep, (N, (2l+1) paths, C).
 from __future__ import annotations
 
 from ase_nbody.algebra.tables import ProductTable
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder, Rows
+from ase_nbody.compiler.signature import ADD, WRITE, Signature, indices, numbers
 from ase_nbody.kernels.cpu_code import Sums, load_components
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder, Rows
 from ase_nbody.kernels.operands import Operands
 from ase_nbody.kernels.product_code import (
     add_factor_gradients,
@@ -18,7 +19,6 @@ from ase_nbody.kernels.product_code import (
     store_sums,
     write_products,
 )
-from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
 
 
 def products(name: str, table: ProductTable, settings: KernelSettings) -> Builder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Counted, blocks, indices, numbers
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.signature import READ, WRITE, Access, Argument, Counted, blocks, indices, numbers
 
 
 @dataclass(frozen=True)

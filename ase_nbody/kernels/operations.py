@@ -17,9 +17,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ase_nbody.algebra.tables import ProductTable, entries
-from ase_nbody.kernels import cpu, cpu_code, cuda, product_code, reference
+from ase_nbody.compiler import cpu
+from ase_nbody.cuda import backend as cuda
+from ase_nbody.edges import EdgeList
+from ase_nbody.kernels import cpu_code, product_code, reference
 from ase_nbody.kernels.backends import Backend, chosen, of_device
-from ase_nbody.kernels.edges import EdgeList
 
 
 def contract(

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from ase_nbody.algebra.irreps import Irreps
 from ase_nbody.algebra.polynomials import PolynomialTable, Term, terms
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import ADD, READ, WRITE, Access, Argument, Signature, blocks, indices, numbers
+from ase_nbody.compiler.values import Index, ScalarPointer, Vector
 from ase_nbody.kernels.cpu_code import Sums, load_components
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import ADD, READ, WRITE, Access, Argument, Signature, blocks, indices, numbers
-from ase_nbody.kernels.values import Index, ScalarPointer, Vector
 
 
 @dataclass

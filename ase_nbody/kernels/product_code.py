@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from ase_nbody.algebra.tables import Entry, ProductTable, entries
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder, Rows
+from ase_nbody.compiler.signature import READ, WRITE, Access, Argument, Signature
+from ase_nbody.compiler.values import Index, Vector
 from ase_nbody.kernels.cpu_code import Sums, load_components, load_some, weighted_sum
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder, Rows
 from ase_nbody.kernels.operands import Operands
-from ase_nbody.kernels.signature import READ, WRITE, Access, Argument, Signature
-from ase_nbody.kernels.values import Index, Vector
 
 
 def products(table: ProductTable, settings: KernelSettings) -> Builder:

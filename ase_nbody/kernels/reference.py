@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.algebra.tables import Path, ProductTable, coefficients
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.edges import EdgeList
 
 
 def contract(states: Tensor, harmonics: Tensor, radial: Tensor, edges: EdgeList, table: ProductTable) -> Tensor:

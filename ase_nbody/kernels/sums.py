@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ase_nbody.kernels import cuda
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.cuda import backend as cuda
+from ase_nbody.edges import EdgeList
 
 
 def receiver_sums(rows: Tensor, edges: EdgeList) -> Tensor:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ase_nbody.edges import EdgeList, edge_list, kept_edges
 from ase_nbody.graph import Graph, edge_vectors
-from ase_nbody.kernels import EdgeList, edge_list
-from ase_nbody.kernels.edges import kept_edges
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.algebra import Irrep, product_table
-from ase_nbody.kernels import EdgeList, contract
+from ase_nbody.edges import EdgeList
+from ase_nbody.kernels import contract
 from ase_nbody.kernels.sums import receiver_sums
 from ase_nbody.nn.dense import Dense, glorot_orthogonal
 

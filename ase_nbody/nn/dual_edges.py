@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import cpu
+from ase_nbody.compiler import cpu
 from ase_nbody.kernels.dual import TANGENTS, VALUES, Dual
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
 from ase_nbody.kernels.harmonics_code import harmonic_gradients, harmonic_tangents, harmonics

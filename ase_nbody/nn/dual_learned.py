@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ase_nbody.kernels import cpu
+from ase_nbody.compiler import cpu
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
 from ase_nbody.math import bessel_basis, polynomial_envelope
 from ase_nbody.math.radial import polynomial_envelope_slope

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ase_nbody.algebra import Irreps, ProductTable, product_table
-from ase_nbody.kernels import EdgeList, contract, edge_list, node_product
+from ase_nbody.edges import EdgeList, edge_list
+from ase_nbody.kernels import contract, node_product
 from ase_nbody.kernels.sums import receiver_sums
 from ase_nbody.math import inverse_powers
 from ase_nbody.nn.mixing import Mixing

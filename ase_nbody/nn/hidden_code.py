@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from functools import cache
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels.activations import silu, silu_curvature
-from ase_nbody.kernels.cpu import Code
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import WRITE, Signature, indices, numbers
-from ase_nbody.kernels.values import Index, ScalarPointer, Vector
+from ase_nbody.compiler.activations import silu, silu_curvature
+from ase_nbody.compiler.cpu import Code
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import WRITE, Signature, indices, numbers
+from ase_nbody.compiler.values import Index, ScalarPointer, Vector
 
 Pair = tuple[list[Vector], list[Vector]]  # vectors of a row, and of its slopes
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ase_nbody.algebra import Irrep, Irreps, natural_irreps, product_table
-from ase_nbody.kernels import EdgeList, contract
+from ase_nbody.edges import EdgeList
+from ase_nbody.kernels import contract
 from ase_nbody.nn.element_mixing import ElementGroups, ElementMixing
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.perceptron import Perceptron

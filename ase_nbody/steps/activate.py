@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
+from ase_nbody.compiler.activations import ActivationName
+from ase_nbody.compiler.values import ScalarPointer
 from ase_nbody.kernels import gate_code
-from ase_nbody.kernels.activations import ActivationName
 from ase_nbody.kernels.dual_gates import DualGates
-from ase_nbody.kernels.values import ScalarPointer
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import DualAtoms, DualStep, add_offered

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import EdgeList
+from ase_nbody.edges import EdgeList
 from ase_nbody.steps.shapes import Shape
 from ase_nbody.steps.weights import StepWeights
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.algebra.polynomials import PolynomialTable, terms
+from ase_nbody.compiler.values import Pointer
 from ase_nbody.kernels import polynomial_code
-from ase_nbody.kernels.values import Pointer
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.writer import StepWriter

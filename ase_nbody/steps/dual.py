@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import EdgeList
+from ase_nbody.edges import EdgeList
 from ase_nbody.kernels.dual import Batch, Dual, DualArray
 from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.nn.element_mixing import ElementGroups, element_groups

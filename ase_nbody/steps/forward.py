@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import EdgeList, edge_list
+from ase_nbody.edges import EdgeList, edge_list
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Description

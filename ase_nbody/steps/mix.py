@@ -11,12 +11,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.algebra import ProductTable
-from ase_nbody.kernels import cpu
+from ase_nbody.compiler import cpu
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.matmul_code import matmul_of_types
 from ase_nbody.kernels.dual import DualArray
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.matmul_code import matmul_of_types
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import DualAtoms, DualStep, Target

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ase_nbody.compiler.arrays import index_arrays, number_array, state_arrays
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.phases import Module, PhaseWriter
+from ase_nbody.compiler.programs import Program
+from ase_nbody.compiler.signature import Array
 from ase_nbody.kernels import geometry_code
-from ase_nbody.kernels.arrays import index_arrays, number_array, state_arrays
 from ase_nbody.kernels.geometry_code import EdgeRow
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.phases import Module, PhaseWriter
-from ase_nbody.kernels.programs import Program
-from ase_nbody.kernels.signature import Array
 from ase_nbody.math.harmonics import harmonic_steps
 from ase_nbody.math.splines import Grid
 from ase_nbody.steps.contract import Contract, ContractElements

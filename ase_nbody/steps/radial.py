@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels import EdgeList
+from ase_nbody.edges import EdgeList
 from ase_nbody.kernels.dual import RadialRows
 from ase_nbody.steps.memory import Arena
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from ase_nbody.kernels import EdgeList, node_code
+from ase_nbody.edges import EdgeList
+from ase_nbody.kernels import node_code
 from ase_nbody.kernels.dual import CHANGES, VALUES
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step

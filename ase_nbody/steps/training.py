@@ -20,9 +20,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from ase_nbody.edges import kept_edges
 from ase_nbody.graph import Graph, edge_vectors, split_graph
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES
-from ase_nbody.kernels.edges import kept_edges
 from ase_nbody.kernels.workers import side_by_side, torch_threads
 from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.steps.description import Description

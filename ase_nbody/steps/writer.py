@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.phases import PhaseWriter, State
+from ase_nbody.compiler.values import Pointer, ScalarPointer
 from ase_nbody.kernels import node_code
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.phases import PhaseWriter, State
-from ase_nbody.kernels.values import Pointer, ScalarPointer
 from ase_nbody.math.splines import Grid
 from ase_nbody.steps.shapes import Shape
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from ase_nbody.architectures import architectures
 from ase_nbody.architectures.compiled import load
-from ase_nbody.kernels.programs import PhaseWork
+from ase_nbody.compiler.programs import PhaseWork
 from ase_nbody.neighbours import neighbour_graph
 
 WORDS = {

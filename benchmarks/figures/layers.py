@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 TEST = Path(__file__).parents[2] / "tests" / "test_layers.py"
 WHAT = (
     "irreps, functions, structures",
+    "how code is compiled",
     "operations and their compiled code",
     "graphs and neighbours",
     "composition schemes, gates, steps",

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ase_nbody.data import PackedSamples, Sample, batches_of_samples, samples
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph, Targets
-from ase_nbody.kernels.edges import EdgeList
 from ase_nbody.potential import Potential
 from ase_nbody.training.lessons import LabelledStructures
 from ase_nbody.training.run import labelled_structures, train

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ase_nbody.cli.runs.bench_figures import Dynamics
-from ase_nbody.kernels.machine import Machine
+from ase_nbody.compiler.machine import Machine
 
 
 class CountedWork(Protocol):

@@ -28,8 +28,8 @@ from ase_nbody.cli.runs.bench_figures import (
     peak_memory_mib,
 )
 from ase_nbody.cli.runs.bench_floor import CountedWork, Floor, floor_of_step
+from ase_nbody.compiler.machine import Machine, measured_machine, processor
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.machine import Machine, measured_machine, processor
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_information import read_information
 from ase_nbody.models_directory import find_model

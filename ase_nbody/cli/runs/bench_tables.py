@@ -10,7 +10,7 @@ from rich.table import Table
 from ase_nbody.cli.output import say, warn
 from ase_nbody.cli.runs.bench_floor import Floor
 from ase_nbody.cli.runs.bench_report import Report, StructureFigures
-from ase_nbody.kernels.machine import Machine
+from ase_nbody.compiler.machine import Machine
 
 Row = tuple[str, Sequence[str]]
 

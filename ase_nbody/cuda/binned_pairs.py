@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.edges import EdgeList
 from ase_nbody.pairs import periodic_box
 from ase_nbody.structures import cell_heights, reduced_cell
 

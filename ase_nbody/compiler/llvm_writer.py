@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_lines import Lines
-from ase_nbody.kernels.signature import Argument, Signature, described
-from ase_nbody.kernels.values import (
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_lines import Lines
+from ase_nbody.compiler.signature import Argument, Signature, described
+from ase_nbody.compiler.values import (
     AnyValue,
     Flag,
     Index,

@@ -11,10 +11,10 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.cpu import compiled, thread_pool
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import ADD, WRITE, Signature, numbers
+from ase_nbody.compiler.cpu import compiled, thread_pool
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import ADD, WRITE, Signature, numbers
 
 VECTOR_BYTES = 64
 

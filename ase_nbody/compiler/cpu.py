@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import Signature
-from ase_nbody.kernels.values import ScalarPointer
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import Signature
+from ase_nbody.compiler.values import ScalarPointer
+from ase_nbody.edges import EdgeList
 
 Code = Callable[[ProductTable, KernelSettings], Builder]
 Arguments = Mapping[str, Tensor | list[Tensor]]

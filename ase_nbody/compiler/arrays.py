@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.signature import ADD, READ, WRITE, Access, Array, ArrayType, Counted, Source
-from ase_nbody.kernels.values import IndexPointer, ScalarPointer
+from ase_nbody.compiler.signature import ADD, READ, WRITE, Access, Array, ArrayType, Counted, Source
+from ase_nbody.compiler.values import IndexPointer, ScalarPointer
 
 
 def index_arrays(names: str, rows: Counted, source: Source) -> list[Array]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels.triton_writer import Writer
+from ase_nbody.cuda.triton_writer import Writer
 from ase_nbody.math.splines import basis_polynomials
 
 

@@ -16,8 +16,8 @@ from functools import cache
 from typing import TypeVar
 
 from ase_nbody.algebra.tables import Entry, ProductTable, entries
-from ase_nbody.kernels.cuda_weights import READ, Weights
-from ase_nbody.kernels.triton_writer import Layout, Writer
+from ase_nbody.cuda.triton_writer import Layout, Writer
+from ase_nbody.cuda.weights import READ, Weights
 
 Key = TypeVar("Key", bound=Hashable)
 Coupled = tuple[int, list[tuple[int, list[Entry]]]]  # a component of the first factor; its outputs, each with entries

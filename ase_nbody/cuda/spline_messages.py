@@ -10,8 +10,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels import cuda
-from ase_nbody.kernels.edges import EdgeList
+from ase_nbody.cuda import backend as cuda
+from ase_nbody.edges import EdgeList
 
 
 @dataclass(frozen=True)

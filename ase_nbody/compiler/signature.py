@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
-from ase_nbody.kernels.values import IndexPointer, Pointer, PointerPointer, ScalarPointer, Value
+from ase_nbody.compiler.values import IndexPointer, Pointer, PointerPointer, ScalarPointer, Value
 
 Counted = Literal[
     "nodes",

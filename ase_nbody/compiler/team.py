@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ase_nbody.kernels.cpu import compiled
-from ase_nbody.kernels.team_code import ANSWER, HELPER, POST, yield_address
+from ase_nbody.compiler.cpu import compiled
+from ase_nbody.compiler.team_code import ANSWER, HELPER, POST, yield_address
 
 _WAITING, _CALLED = 1, 2  # states beside 0, asleep
 

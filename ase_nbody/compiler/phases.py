@@ -6,13 +6,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ase_nbody.kernels.arrays import ArrayTable
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.matmul_code import matmul
-from ase_nbody.kernels.signature import READ, Argument, Array, ArrayType, Signature, numbers
-from ase_nbody.kernels.team_code import team
-from ase_nbody.kernels.values import AnyPointer, Index, IndexPointer, Pointer, PointerPointer, ScalarPointer
+from ase_nbody.compiler.arrays import ArrayTable
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.matmul_code import matmul
+from ase_nbody.compiler.signature import READ, Argument, Array, ArrayType, Signature, numbers
+from ase_nbody.compiler.team_code import team
+from ase_nbody.compiler.values import AnyPointer, Index, IndexPointer, Pointer, PointerPointer, ScalarPointer
 
 BLOCK = 12
 """Nodes whose states stay in the cache from one operation to the next; their rows of any degree fill whole tiles."""

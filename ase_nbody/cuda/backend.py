@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from ase_nbody.algebra.tables import ProductTable
-from ase_nbody.kernels import cuda_code
-from ase_nbody.kernels.cuda_code import Part
-from ase_nbody.kernels.cuda_weights import Splined, Weights
-from ase_nbody.kernels.edges import EdgeList
-from ase_nbody.kernels.triton_writer import Layout
+from ase_nbody.cuda import kernel_code
+from ase_nbody.cuda.kernel_code import Part
+from ase_nbody.cuda.triton_writer import Layout
+from ase_nbody.cuda.weights import Splined, Weights
+from ase_nbody.edges import EdgeList
 
 OLDEST_TRITON = (3, 3)
 """Older ones round constants to float32 in float64 arithmetic (seen in the PTX of 3.1)."""
@@ -84,7 +84,7 @@ def messages(plain: Sequence[Tensor], edges: EdgeList, table: ProductTable) -> T
     states = plain[0]
     summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
     tensors = [edges.receiver_offsets, edges.senders, *plain, summed]
-    _run_parts(cuda_code.messages, Held(first=1, second=0, harmonics=1), table, edges, states, tensors)
+    _run_parts(kernel_code.messages, Held(first=1, second=0, harmonics=1), table, edges, states, tensors)
     return summed
 
 
@@ -95,7 +95,7 @@ def tangent_messages(
     states = plain[0]
     summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
     tensors = [edges.receiver_offsets, edges.senders, *plain, *tangents, summed]
-    _run_parts(cuda_code.tangent_messages, Held(first=2, second=0, harmonics=2), table, edges, states, tensors)
+    _run_parts(kernel_code.tangent_messages, Held(first=2, second=0, harmonics=2), table, edges, states, tensors)
     return summed
 
 
@@ -104,7 +104,7 @@ def gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dS/dpsi, dS/dY and dS/dR from contiguous states, harmonics, radial weights and G."""
     held = Held(first=2, second=1, harmonics=1)
-    return _gradients(cuda_code.gradients, held, [*plain, upstream], edges, table)
+    return _gradients(kernel_code.gradients, held, [*plain, upstream], edges, table)
 
 
 def tangent_gradients(
@@ -112,7 +112,7 @@ def tangent_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Change of `gradients` along tangents of states, harmonics and radial weights, all contiguous."""
     held = Held(first=3, second=1, harmonics=2)
-    return _gradients(cuda_code.tangent_gradients, held, [*plain, upstream, *tangents], edges, table)
+    return _gradients(kernel_code.tangent_gradients, held, [*plain, upstream, *tangents], edges, table)
 
 
 def spline_messages(
@@ -131,7 +131,7 @@ def spline_messages(
     summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
     tensors = [edges.receiver_offsets, edges.senders, *plain, *place, summed]
     held = Held(first=1, second=0, harmonics=1, edge=degree + 1)
-    _run_parts(cuda_code.messages, held, table, edges, states, tensors, Splined(degree))
+    _run_parts(kernel_code.messages, held, table, edges, states, tensors, Splined(degree))
     return summed
 
 
@@ -152,7 +152,7 @@ def spline_gradients(
     d_places = states.new_empty(edges.n_edges, layout.blocks)
     results = [of_edges, d_harmonics, d_places]
     tensors = [edges.receiver_offsets, edges.senders, *plain, *place, upstream, *results]
-    _run_parts(cuda_code.gradients, held, table, edges, states, tensors, Splined(degree))
+    _run_parts(kernel_code.gradients, held, table, edges, states, tensors, Splined(degree))
     d_states = sums(of_edges, edges.sender_offsets, edges.sender_order)
     return d_states, d_harmonics.sum(dim=1), d_places.sum(dim=1)
 
@@ -161,28 +161,28 @@ def sums(rows: Tensor, offsets: Tensor, order: Tensor) -> Tensor:
     """Contiguous rows (R, ...) summed over nodes; rows order[offsets[n]:offsets[n + 1]] are those of node n."""
     summed = rows.new_empty(len(offsets) - 1, *rows.shape[1:])
     layout = _streaming(prod(rows.shape[1:]), rows.dtype)
-    _launch(compiled(cuda_code.sums, layout), len(summed), layout, [offsets, order, rows, summed])
+    _launch(compiled(kernel_code.sums, layout), len(summed), layout, [offsets, order, rows, summed])
     return summed
 
 
 def products(factors: Sequence[Tensor], table: ProductTable) -> Tensor:
     """The node product of two contiguous factors, (N, table.n_output, C)."""
     product = factors[0].new_empty(factors[0].shape[0], table.n_output, factors[0].shape[2])
-    _run_nodes(cuda_code.products, table, [*factors, product])
+    _run_nodes(kernel_code.products, table, [*factors, product])
     return product
 
 
 def product_gradients(factors: Sequence[Tensor], upstream: Tensor, table: ProductTable) -> tuple[Tensor, Tensor]:
     """Gradients of the node product with respect to its factors, all contiguous."""
     first, second = (torch.empty_like(factor) for factor in factors)
-    _run_nodes(cuda_code.product_gradients, table, [*factors, upstream, first, second])
+    _run_nodes(kernel_code.product_gradients, table, [*factors, upstream, first, second])
     return first, second
 
 
 def product_tangents(factors: Sequence[Tensor], tangents: Sequence[Tensor], table: ProductTable) -> Tensor:
     """Change of the node product along tangents of its factors, all contiguous."""
     product = factors[0].new_empty(factors[0].shape[0], table.n_output, factors[0].shape[2])
-    _run_nodes(cuda_code.product_tangents, table, [*factors, *tangents, product])
+    _run_nodes(kernel_code.product_tangents, table, [*factors, *tangents, product])
     return product
 
 

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.kernels.cpu import compiled
-from ase_nbody.kernels.phases import Module
-from ase_nbody.kernels.signature import Source
-from ase_nbody.kernels.team import helpers, own
-from ase_nbody.kernels.team_code import WHOLE, control
+from ase_nbody.compiler.cpu import compiled
+from ase_nbody.compiler.phases import Module
+from ase_nbody.compiler.signature import Source
+from ase_nbody.compiler.team import helpers, own
+from ase_nbody.compiler.team_code import WHOLE, control
 from ase_nbody.timings import Timings
 
 SMALLEST_SHARE = 500_000

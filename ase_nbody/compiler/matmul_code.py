@@ -6,10 +6,10 @@ columns, and a panel of the matrix stays in the cache for all rows.
 
 from __future__ import annotations
 
-from ase_nbody.kernels.kernel_settings import KernelSettings
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.signature import ADD, WRITE, Signature, indices, numbers
-from ase_nbody.kernels.values import ScalarPointer, Vector
+from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.signature import ADD, WRITE, Signature, indices, numbers
+from ase_nbody.compiler.values import ScalarPointer, Vector
 
 TILE_ROWS = 6
 """Rows of the largest tile: with 4 vectors of columns 24 sums, 4 columns and a factor fill 32 registers."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ase_nbody.kernels.llvm_writer import Builder
-from ase_nbody.kernels.values import Value, Vector
+from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.values import Value, Vector
 
 ActivationName = Literal["silu", "tanh", "mish", "sigmoid"]
 

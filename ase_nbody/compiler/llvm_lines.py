@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic
 
-from ase_nbody.kernels.signature import described
-from ase_nbody.kernels.values import AnyValue, Flag, Index, Number, Scalar, Value
+from ase_nbody.compiler.signature import described
+from ase_nbody.compiler.values import AnyValue, Flag, Index, Number, Scalar, Value
 
 
 @dataclass
