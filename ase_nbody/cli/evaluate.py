@@ -68,7 +68,7 @@ def evaluate(
         warn(note)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)  # evaluated in batches
     calc = calculator(model, device, dtype, threads, n_atoms, level, average_over_inversion)
-    report, evaluation = evaluation_of(calc.potential, dataset, check=calc.envelope_check)
+    report, evaluation = evaluation_of(calc.potential, dataset, check=calc.evaluator.envelope_check)
     _print_report(report)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
