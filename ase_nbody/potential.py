@@ -192,10 +192,18 @@ def _summed(terms: Sequence[EnergyTerm], graph: Graph, gradients_of: Callable[[E
 
 
 def _further(term: EnergyTerm, graph: Graph) -> tuple[Predicted, ...]:
+    """What a term predicts beside energies, checked against its descriptions."""
     further = term.further_predictions(graph)
     made = tuple(found.property for found in further)
     if made != term.properties:
         raise ValueError(f"{type(term).__name__} predicts {made}, and its properties are {term.properties}")
+    for found in further:
+        rows = graph.n_atoms if found.property.per_atom else graph.n_structures
+        if tuple(found.values.shape) != (rows, *found.property.shape):
+            raise ValueError(
+                f"{type(term).__name__} gives '{found.property.name}' in the shape {tuple(found.values.shape)}, and it "
+                f"is to have {(rows, *found.property.shape)}"
+            )
     return further
 
 

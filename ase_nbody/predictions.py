@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -55,13 +54,6 @@ class Predicted:
 
     property: Property
     values: Tensor
-
-    def __post_init__(self) -> None:
-        if self.values.shape[1:] != torch.Size(self.property.shape):
-            raise ValueError(
-                f"values of '{self.property.name}' have shape {tuple(self.values.shape)}; give a row of shape "
-                f"{self.property.shape} for each {'atom' if self.property.per_atom else 'structure'}"
-            )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ase.calculators.calculator import CalculationFailed
 from numpy.typing import NDArray
 
 from ase_nbody.graph import Graph
-from ase_nbody.predictions import Predicted, Prediction, Property
+from ase_nbody.predictions import Prediction, Property
 
 Results = dict[str, Any]
 
@@ -35,23 +35,16 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
     bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
     results: list[Results] = [{} for _ in range(graph.n_structures)]
     for predicted in prediction.predicted:
-        for result, value in zip(results, _values_by_structure(predicted, bounds), strict=True):
-            kind = predicted.property
-            if kind.always and not np.isfinite(value).all():
-                raise CalculationFailed(
-                    f"the model gives no finite {kind.name.replace('_', ' ')}; are two atoms at one place?"
-                )
-            if kind.always or not np.isnan(value).all():
+        kind, values = predicted.property, predicted.values.double().cpu().numpy()
+        if kind.always and not np.isfinite(values).all():
+            raise CalculationFailed(f"the model gives no finite {kind.name}; are two atoms at one place?")
+        of_structures = [values[a:b] for a, b in pairwise(bounds)] if kind.per_atom else values
+        for result, value in zip(results, of_structures, strict=True):
+            if kind.always or not np.isnan(value.flat[0]):
                 result[kind.name] = _as_ase_has_it(kind, value)
     for result in results:
         result["free_energy"] = result["energy"]
     return results
-
-
-def _values_by_structure(predicted: Predicted, bounds: list[int]) -> list[NDArray[np.float64]]:
-    """Values of each structure, whose atoms begin and end at these bounds."""
-    values = predicted.values.double().cpu().numpy()
-    return [values[a:b] for a, b in pairwise(bounds)] if predicted.property.per_atom else list(values)
 
 
 def _as_ase_has_it(kind: Property, value: NDArray[np.float64]) -> Any:

@@ -14,13 +14,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.verlet import VelocityVerlet
-from pair_term import CHARGES, DIPOLE, TERM, LennardJones, LennardJonesSettings, PolarTerm
+from pair_term import CHARGES, TERM, LennardJones, LennardJonesSettings, PolarTerm
 from toy_network import ARCHITECTURE, toy_potential
 
 import ase_nbody.architectures
 import ase_nbody.terms
 from ase_nbody import NBodyCalculator
-from ase_nbody.graph import Targets, batch_graphs, inverted
+from ase_nbody.graph import Graph, Targets, batch_graphs, inverted
 from ase_nbody.hessian import hessian
 from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
 from ase_nbody.neighbours import neighbour_graph
@@ -267,8 +267,6 @@ def test_properties_have_the_parity_that_they_say_under_a_mean_over_inversion():
 def test_descriptions_are_kept_to():
     with pytest.raises(ValueError, match="several terms predict charges, dipole"):
         replace(toy_potential(), others=(POLAR, POLAR))
-    with pytest.raises(ValueError, match=r"values of 'dipole' have shape \(2,\); give a row of shape \(3,\) for each"):
-        Predicted(DIPOLE, torch.zeros(2))
     assert [kind.name for kind in replace(toy_potential(), others=(POLAR,)).properties][-2:] == ["charges", "dipole"]
 
     class Forgetful(PolarTerm):
@@ -276,8 +274,14 @@ def test_descriptions_are_kept_to():
         def properties(self) -> tuple[Property, ...]:
             return (CHARGES,)
 
-    with pytest.raises(ValueError, match="Forgetful predicts"):
-        evaluated(replace(toy_potential(), others=(Forgetful(LennardJonesSettings()),)), alcohol())
+    class Flat(PolarTerm):
+        def further_predictions(self, graph: Graph) -> tuple[Predicted, ...]:
+            charges, dipole = super().further_predictions(graph)
+            return charges, Predicted(dipole.property, dipole.values[0])
+
+    for term, words in ((Forgetful, "Forgetful predicts"), (Flat, r"Flat gives 'dipole' .* \(3,\), .* \(1, 3\)")):
+        with pytest.raises(ValueError, match=words):
+            evaluated(replace(toy_potential(), others=(term(LennardJonesSettings()),)), alcohol())
 
 
 def test_results_are_free_of_the_memory_of_the_prediction():
