@@ -3,62 +3,46 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from threading import RLock
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from ase import Atoms
-from ase.calculators.calculator import (
-    Calculator,
-    CalculatorSetupError,
-    Parameters,
-    PropertyNotImplementedError,
-    all_changes,
-)
+from ase.calculators.calculator import Parameters, all_changes
 
-from ase_nbody.calculator_inputs import (
-    DTYPES,
-    batches_of_structures,
-    check_parameters,
-    check_stress_is_defined,
-    copied_potential,
-    loaded_potential,
-)
-from ase_nbody.contacts import larger_limits
-from ase_nbody.descriptors import descriptor_irreps, descriptors
+from ase_nbody.calculator_inputs import DTYPES, check_parameters, check_stress_is_defined, loaded_potential
+from ase_nbody.descriptors import check_descriptors, descriptor_irreps, descriptors
 from ase_nbody.devices import plain_torch, torch_device
-from ase_nbody.envelope import EnvelopeReport, OutsideTrainingError, OutsideTrainingWarning
-from ase_nbody.envelope_check import EnvelopeCheck
-from ase_nbody.graph import Graph, batch_graphs
+from ase_nbody.envelope import EnvelopeReport
+from ase_nbody.evaluator import Evaluator, EvaluatorSettings
 from ase_nbody.hessian import hessian
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.model_file import Envelope
+from ase_nbody.model_calculator import ModelCalculator
+from ase_nbody.model_information import ModelInformation
 from ase_nbody.neighbour_cache import NeighbourCache
-from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.potential import Potential, predict
-from ase_nbody.results import Results, results_by_structure
-from ase_nbody.structures import changed_parts, check_structure
+from ase_nbody.potential import Potential
+from ase_nbody.results import Results
+from ase_nbody.states import states
+from ase_nbody.structures import check_structure
 from ase_nbody.timings import Timings
 
 
-class NBodyCalculator(Calculator):
+class NBodyCalculator(ModelCalculator):
     """ASE calculator of a trained model: energy, free energy, energies, forces and stress from one evaluation.
 
-    `atoms` is never written to, and no state outside the calculator is changed. Threads may share a calculator;
-    their evaluations then wait for each other.
+    `atoms` is never written to, and nothing outside the calculator is changed. Threads that share one take turns.
 
     Args:
         model: name of a shipped model, path of a model file, or a Potential (which is copied).
         device: "cpu", "cuda", "cuda:1", ..., or "auto": cuda where there is one.
         dtype: "float64" or "float32", the precision of the network; energies are summed and returned in float64.
         skin: distance beyond the cutoff to which neighbour lists reach, so that they can be reused, angstrom.
-        threads: threads that torch and the kernels use during an evaluation; torch's own number if None. One is best
-            for small structures on a machine that is busy otherwise.
+        threads: that torch and the kernels use; torch's own number if None. One is best for small structures on a
+            machine that is busy otherwise.
         outside: what happens where a structure is outside what the model was trained on: "warn" (an
             OutsideTrainingWarning, once for each kind and structure), "raise" (an OutsideTrainingError) or "ignore".
         level: level of theory, for a model that has several; its first if not given. `information.levels` lists them.
@@ -67,27 +51,21 @@ class NBodyCalculator(Calculator):
         **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Attributes:
-        potential: network, reference energies and scale.
+        evaluator: the potential at work.
         information: the model file's header; None where a Potential was given.
-        evaluations: number of structures evaluated.
-        neighbours: the neighbour list and its counts of builds and reuses.
-        timings: seconds spent on neighbours, evaluation and results, and how often.
-        envelope_check: compares results with what the training covered.
-        excursions: reports of structures outside the training, the first of each kind and structure; not kept where
-            `outside` is "ignore".
 
     Raises:
         CalculatorSetupError: a device that is not there, or a value that is not allowed.
         ValueError: no such shipped model, or not a model file.
         FileNotFoundError: no such file.
 
-    Results are in eV, eV/angstrom and eV/angstrom^3 with ASE's sign. The stress is defined where the cell
-    has three vectors and at least one direction is periodic: the virial over the volume of that cell. Elsewhere asking
-    for it raises PropertyNotImplementedError, and the rest is there.
+    Results are in eV, eV/angstrom and eV/angstrom^3 with ASE's sign. The stress is the virial over the volume of the
+    cell, of three vectors and with a periodic direction; elsewhere asking for it raises PropertyNotImplementedError.
+    What terms of the model predict beside these is in the results by its name.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
-    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
+    made_by = "NBodyCalculator(model, device=..., dtype=..., skin=..., threads=...)"
 
     @plain_torch()
     def __init__(
@@ -104,39 +82,40 @@ class NBodyCalculator(Calculator):
         **kwargs: Any,
     ) -> None:
         check_parameters(dtype, skin, threads, outside)
-        self.potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype], level)
+        potential, self.information, name = loaded_potential(model, torch_device(device), DTYPES[dtype], level)
         if average_over_inversion:
-            self.potential = replace(self.potential, over_inversion=True)
-        self.evaluations = 0
-        self.excursions: list[EnvelopeReport] = []
-        self.timings = Timings()
-        self._lock = RLock()
+            potential = replace(potential, over_inversion=True)
+        settings = EvaluatorSettings(device, skin, threads, outside)
+        self.evaluator = Evaluator(potential, self.information, settings)
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
-        self.parameters = Parameters(
-            model=name,
-            device=device,
-            dtype=dtype,
-            skin=skin,
-            threads=threads,
-            outside=outside,
-            level=level,
-            average_over_inversion=average_over_inversion,
-        )
-        self._said: set[tuple[str, bytes]] = set()
-        self._prepare()
+        own = {"level": level, "average_over_inversion": average_over_inversion}
+        self.parameters = Parameters(model=name, dtype=dtype, **asdict(settings), **own)
+        self.implemented_properties = [*self.implemented_properties, *(p.name for p in potential.further_properties)]
 
-    def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Nothing can be set: a calculator's parameters are given when it is made.
+    @property
+    def potential(self) -> Potential:
+        """Reference energies, network and what else the energy is the sum of."""
+        return self.evaluator.potential
 
-        Raises:
-            CalculatorSetupError: anything was given.
-        """
-        if kwargs:
-            raise CalculatorSetupError(
-                f"{sorted(kwargs)} cannot be set on an NBodyCalculator; make another one with model, device, dtype, "
-                "skin or threads"
-            )
-        return {}
+    @property
+    def evaluations(self) -> int:
+        """Number of structures evaluated."""
+        return self.evaluator.evaluations
+
+    @property
+    def excursions(self) -> list[EnvelopeReport]:
+        """Reports of structures outside the training, the first of each kind and structure; none where ignored."""
+        return self.evaluator.excursions.reports
+
+    @property
+    def neighbours(self) -> NeighbourCache:
+        """The neighbour list and its counts of builds and reuses."""
+        return self.evaluator.neighbours
+
+    @property
+    def timings(self) -> Timings:
+        """Seconds spent on neighbours, evaluation and results, and how often."""
+        return self.evaluator.timings
 
     def set_atoms(self, atoms: Atoms) -> None:
         """Called by `atoms.calc = ...`: refuses structures with elements that the model does not know.
@@ -148,17 +127,13 @@ class NBodyCalculator(Calculator):
             # Elements alone: positions and cell may be set later.
             check_structure(Atoms(numbers=atoms.numbers), self.potential.elements)
 
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What differs from the structure of the results, in any digit: `tol` is ASE's, and everything counts here."""
-        return list(all_changes) if self.atoms is None else changed_parts(self.atoms, atoms)
-
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """A result by its ASE name, calculated if the structure has changed.
 
         Raises:
             PropertyNotImplementedError: not a property of this calculator, or a stress that is not defined.
         """
-        with self._lock:
+        with self.evaluator.lock:
             structure = self.atoms if atoms is None else atoms
             if name == "stress" and structure is not None:
                 check_stress_is_defined(structure)
@@ -179,17 +154,13 @@ class NBodyCalculator(Calculator):
             ValueError: a structure that cannot be evaluated.
             CalculationFailed: the model gave no finite energy.
         """
-        with self._lock:
+        with self.evaluator.lock:
             structure = self.atoms if atoms is None else atoms
             if structure is None:
                 raise ValueError("there is no structure to calculate; give atoms")
-            with self.timings.measure("neighbours"):
-                check_structure(structure, self.potential.elements)
-                graph = self.neighbours.graph(structure, dtype=self.potential.dtype, device=self.potential.device)
+            graph = self.evaluator.moving_graph(structure)
             self.atoms, self.results = structure.copy(), {}
-            results = self._results(graph)
-            self._look_outside(graph, results)
-            self.results = results[0]
+            self.results = self.evaluator.compared_results(graph)[0]
             if "stress" in properties:
                 check_stress_is_defined(structure)
 
@@ -208,14 +179,7 @@ class NBodyCalculator(Calculator):
             ValueError: a structure that cannot be evaluated, with its number.
             CalculationFailed: the model gave no finite energy.
         """
-        results: list[Results] = []
-        for batch in batches_of_structures(structures):
-            with self._lock, self.timings.measure("neighbours"):
-                graph = batch_graphs([self._numbered_graph(number, structures[number]) for number in batch])
-            some = self._results(graph)
-            self._look_outside(graph, some, batch)
-            results += some
-        return results
+        return self.evaluator.results_of_many(structures)
 
     @plain_torch()
     def adapt(
@@ -242,21 +206,18 @@ class NBodyCalculator(Calculator):
             accept_worse: take the model also where the start or a training from scratch is better.
 
         Raises:
-            ValueError: no labels, too few structures, elements that the model does not know, or a model that would be
-                worse.
+            ValueError: no labels, too few structures, elements unknown to the model, or a model that would be worse.
         """
         from ase_nbody.meta.frames import adapted_to_frames
         from ase_nbody.meta.settings import AdaptationSettings
 
         chosen = {"method": method, "minutes": minutes, "steps": steps, "seed": seed, "accept_worse": accept_worse}
         settings = AdaptationSettings.model_validate(chosen)
-        with self._lock, torch_threads(self.parameters["threads"]):
+        with self.evaluator.lock, torch_threads(self.parameters["threads"]):
             potential, information = adapted_to_frames(self.potential, self.information, frames, level, settings)
-        names = ("device", "dtype", "skin", "threads", "outside", "average_over_inversion")
-        given = {name: self.parameters[name] for name in names}
-        calculator = NBodyCalculator(potential, **given)
-        calculator.information = information
-        calculator._prepare()
+        kept = {name: value for name, value in self.parameters.items() if name not in ("model", "level")}
+        calculator = NBodyCalculator(potential, **kept)
+        calculator._inform(information)
         return calculator
 
     @plain_torch()
@@ -272,24 +233,17 @@ class NBodyCalculator(Calculator):
             >>> NBodyCalculator("organic").get_envelope(molecule("CH3CH2OH")).inside
             True
         """
-        graph = self._graph(atoms)
-        with self._lock:
-            known = self.results if self.results and not self.check_state(atoms) else self._results(graph)[0]
-            return self.envelope_check.reports(graph, [known])[0]
+        with self.evaluator.lock:
+            return self.evaluator.report(atoms, None if self.check_state(atoms) else self.results)
 
     @plain_torch()
     def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
-        """Second derivatives of the energy by positions, exact, (3N, 3N), eV/angstrom^2.
-
-        Rows and columns run over atoms, then x, y, z, as ASE's VibrationsData.from_2d takes them.
+        """Second derivatives of the energy by positions, (3N, 3N), eV/angstrom^2: what VibrationsData.from_2d takes.
 
         Raises:
             ValueError: a structure that cannot be evaluated.
         """
-        graph = self._graph(atoms)
-        with self._lock, torch_threads(self.parameters["threads"]):
-            self.evaluations += 1
-            return hessian(self.potential, graph).double().cpu().numpy()
+        return self.evaluator.answer(atoms, hessian).double().cpu().numpy()
 
     @plain_torch()
     def get_descriptors(self, atoms: Atoms, invariant: bool = True) -> npt.NDArray[np.float64]:
@@ -313,22 +267,12 @@ class NBodyCalculator(Calculator):
             >>> NBodyCalculator("organic").get_descriptors(molecule("CH3CH2OH")).shape
             (9, 96)
         """
-        if not self.descriptor_irreps:
-            raise PropertyNotImplementedError(
-                f"{type(self.potential.network).__name__} with these settings is not a list of steps, hence it has no "
-                "descriptors; use another model (nbody models lists them)"
-            )
-        graph = self._graph(atoms)
-        with self._lock, torch_threads(self.parameters["threads"]):
-            self.evaluations += 1
-            return descriptors(self.potential, graph, invariant=invariant).double().cpu().numpy()
+        check_descriptors(self.potential)
+        return self.evaluator.answer(atoms, partial(descriptors, invariant=invariant)).double().cpu().numpy()
 
     @property
     def descriptor_irreps(self) -> str:
-        """Irreps of the descriptors that are not invariant, in e3nn's notation, such as "32x0e+32x1o+32x0e".
-
-        Empty where the network has none.
-        """
+        """Irreps of whole descriptors in e3nn's notation, such as "32x0e+32x1o+32x0e"; empty where there are none."""
         return descriptor_irreps(self.potential)
 
     @plain_torch()
@@ -339,86 +283,18 @@ class NBodyCalculator(Calculator):
             PropertyNotImplementedError: the architecture has no composition scheme.
             ValueError: a structure that cannot be evaluated.
         """
-        states: Callable[[Graph], Any] | None = getattr(self.potential.network, "states", None)
-        if states is None:
-            raise PropertyNotImplementedError(
-                f"{type(self.potential.network).__name__} has no composition scheme, hence no states; use nbody"
-            )
-        graph = self._graph(atoms)
-        with self._lock, torch_threads(self.parameters["threads"]):
-            self.evaluations += 1
-            return states(graph)
-
-    @plain_torch()
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"], state["neighbours"], state["timings"], state["envelope_check"], state["_limits"]
-        state["potential"] = copied_potential(self.potential, torch.device("cpu"), self.potential.dtype)
-        return state
-
-    @plain_torch()
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = RLock()
-        self.timings = Timings()
-        self.potential = copied_potential(self.potential, torch_device(self.parameters["device"]), self.potential.dtype)
-        self._prepare()
+        return self.evaluator.answer(atoms, states)
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "model")
         return f"{type(self).__name__}({self.parameters['model']!r}, {chosen})"
 
-    def _get_name(self) -> str:
-        return "nbody"
+    def __copy__(self) -> NBodyCalculator:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__, evaluator=copy(self.evaluator))
+        return other
 
-    def _prepare(self) -> None:
-        """Make what follows from potential, information and parameters."""
-        envelope = Envelope() if self.information is None else self.information.envelope
-        references = self.potential.reference_energies_by_number().cpu().numpy()
-        self.envelope_check = EnvelopeCheck(envelope, references, self.potential.cutoff)
-        self._limits = larger_limits(self.envelope_check.limits, self.potential.contact_limits)
-        self.neighbours = NeighbourCache(self.potential.cutoff, self.parameters["skin"], self._limits)
-
-    def _look_outside(self, graph: Graph, results: Sequence[Results], numbers: Sequence[int] | None = None) -> None:
-        """Warn or raise where structures are outside the training; `numbers` are those of a list given by the user."""
-        outside = self.parameters["outside"]
-        if outside == "ignore":
-            return
-        for place, report in self.envelope_check.excursions(graph, results).items():
-            if numbers is not None:
-                report = replace(report, formula=f"structure {numbers[place]} ({report.formula})")
-            if outside == "raise":
-                raise OutsideTrainingError(report)
-            atoms = graph.structure == place
-            structure = graph.atomic_numbers[atoms].cpu().numpy().tobytes() + bytes(graph.pbc[place].tolist())
-            new = {(kind, structure) for kind in report.kinds} - self._said
-            if new:
-                self._said |= new
-                self.excursions.append(report)
-                warnings.warn(str(report), OutsideTrainingWarning, stacklevel=2)
-
-    def _results(self, graph: Graph) -> list[Results]:
-        with self._lock, torch_threads(self.parameters["threads"]):
-            self.evaluations += graph.n_structures
-            with self.timings.measure("evaluation"):
-                prediction = predict(self.potential, graph, timings=self.timings)
-                if graph.positions.is_cuda:
-                    torch.cuda.synchronize(graph.positions.device)
-            with self.timings.measure("results"):
-                return results_by_structure(prediction, graph)
-
-    def _graph(self, atoms: Atoms) -> Graph:
-        check_structure(atoms, self.potential.elements)
-        return neighbour_graph(
-            atoms,
-            self.potential.cutoff,
-            dtype=self.potential.dtype,
-            device=self.potential.device,
-            limits=self._limits,
-        )
-
-    def _numbered_graph(self, number: int, atoms: Atoms) -> Graph:
-        try:
-            return self._graph(atoms)
-        except ValueError as error:
-            raise ValueError(f"structure {number}: {error}") from error
+    def _inform(self, information: ModelInformation) -> None:
+        """Take the header of a file for a model that came without."""
+        self.information = information
+        self.evaluator = Evaluator(self.potential, information, self.evaluator.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from ase.calculators.calculator import PropertyNotImplementedError
 from torch import Tensor
 
 from ase_nbody.graph import Graph, inverted
@@ -42,6 +43,19 @@ def descriptor_irreps(potential: Potential) -> str:
     """Irreps of covariant descriptors in e3nn's notation, such as "32x0e+32x1o+32x0e"; empty where there are none."""
     shapes = potential.network.read_out_shapes()
     return "+".join(f"{block.columns}x{block.irrep}" for its_shape in shapes for block in its_shape)
+
+
+def check_descriptors(potential: Potential) -> None:
+    """Refuse a network without descriptors.
+
+    Raises:
+        PropertyNotImplementedError: as said.
+    """
+    if not descriptor_irreps(potential):
+        raise PropertyNotImplementedError(
+            f"{type(potential.network).__name__} with these settings is not a list of steps, hence it has no "
+            "descriptors; use another model (nbody models lists them)"
+        )
 
 
 def _blocks(potential: Potential, graph: Graph, *, invariant: bool) -> Blocks:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, CalculatorSetupError, Parameters, all_changes
+from ase.calculators.calculator import Parameters, all_changes
 from numpy.typing import NDArray
 
 from ase_nbody.calculator import NBodyCalculator
@@ -20,8 +19,8 @@ from ase_nbody.dispersion import (
     dispersion_results,
 )
 from ase_nbody.envelope import EnvelopeReport
+from ase_nbody.model_calculator import ModelCalculator
 from ase_nbody.model_information import ModelInformation
-from ase_nbody.structures import changed_parts
 
 # Names of methods whose energies have dispersion: D2 to D4 as in PBE-D3(BJ), B97-D and ωB97X-D, functionals with
 # nonlocal correlation, many-body and Tkatchenko-Scheffler corrections, composite and tight-binding methods, and
@@ -34,7 +33,7 @@ _WITH_DISPERSION = re.compile(
 )
 
 
-class DispersionCalculator(Calculator):
+class DispersionCalculator(ModelCalculator):
     """ASE calculator of a model and D3(BJ) dispersion: energy, free energy, forces and stress are their sums.
 
     Args:
@@ -53,7 +52,7 @@ class DispersionCalculator(Calculator):
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
-    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
+    made_by = "with_dispersion(calculator, functional)"
 
     def __init__(self, model: NBodyCalculator, functional: str) -> None:
         check_has_no_dispersion(level_of_theory(model))
@@ -80,16 +79,6 @@ class DispersionCalculator(Calculator):
         """The model's reports of structures outside its training."""
         return self.model.excursions
 
-    def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Nothing can be set, as with the model's calculator.
-
-        Raises:
-            CalculatorSetupError: anything was given.
-        """
-        if kwargs:
-            raise CalculatorSetupError(f"{sorted(kwargs)} cannot be set; make another calculator with with_dispersion")
-        return {}
-
     def set_atoms(self, atoms: Atoms) -> None:
         """Called by `atoms.calc = ...`: refuses elements that the model does not know or D3 does not have.
 
@@ -98,10 +87,6 @@ class DispersionCalculator(Calculator):
         """
         self.model.set_atoms(atoms)
         check_dispersion_elements(atoms.numbers)
-
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What differs from the structure of the results, in any digit, as NBodyCalculator has it."""
-        return list(all_changes) if self.atoms is None else changed_parts(self.atoms, atoms)
 
     def calculate(
         self,
@@ -149,9 +134,6 @@ class DispersionCalculator(Calculator):
 
     def __repr__(self) -> str:
         return f"with_dispersion({self.model!r}, {self.functional!r})"
-
-    def _get_name(self) -> str:
-        return "nbody"
 
 
 def with_dispersion(calculator: NBodyCalculator, functional: str) -> DispersionCalculator:

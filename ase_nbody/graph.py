@@ -1,4 +1,4 @@
-"""Graph, Targets and Prediction: the only things that travel between the parts; a structure is always a batch."""
+"""Graph and Targets: with Prediction the only things that travel between the parts; a structure is always a batch."""
 
 from __future__ import annotations
 
@@ -88,23 +88,6 @@ class Targets:
     def to(self, device: torch.device | str) -> Targets:
         """The same labels on another device."""
         return Targets(*(None if t is None else t.to(device) for t in (self.energy, self.forces, self.stress)))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a potential says of a batch.
-
-    Attributes:
-        energy: (B,) float64, eV.
-        energies: energy of each atom, reference energy included, (N,) float64, eV.
-        forces: (N, 3), eV/angstrom.
-        stress: (B, 3, 3), eV/angstrom^3, ASE's sign; NaN where `stress_is_defined` is not.
-    """
-
-    energy: Tensor
-    energies: Tensor
-    forces: Tensor
-    stress: Tensor
 
 
 def edge_vectors(graph: Graph) -> Tensor:

@@ -15,7 +15,7 @@ def hessian(potential: Potential, graph: Graph) -> Tensor:
     """d2E / dx dx, row by row: each row is the derivative of one component of the gradient.
 
     Args:
-        potential: its reference energies are constant, so absent here.
+        potential: all its terms but the constant ones, such as reference energies, have second derivatives.
         graph: one structure, or several, whose mixed derivatives are zero; on the potential's device, in its dtype.
 
     Returns:

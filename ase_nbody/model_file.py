@@ -61,14 +61,17 @@ def model_information(
     """The information of a potential, to be saved with it.
 
     Args:
-        potential: gives architecture, settings, elements, reference energies, scale and repulsion.
+        potential: gives architecture, settings, elements, reference energies, scale, repulsion and further terms.
         name: name of the model.
         reference_energies_source: where the reference energies come from.
         **fields: any other field of ModelInformation.
 
     Raises:
-        ValueError: the network's architecture is not in the registry, or a field is unknown or of a wrong type.
+        ValueError: the network's architecture is not in the registry, a term cannot be saved, or a field is unknown or
+            of a wrong type.
     """
+    from ase_nbody.model_terms import term_records
+
     settings = potential.network.settings
     return ModelInformation(
         name=name,
@@ -79,6 +82,7 @@ def model_information(
         reference_energies_source=reference_energies_source,
         energy_scale=float(potential.energy_scale),
         repulsion=None if potential.repulsion is None else dict(potential.repulsion.onsets),
+        terms=term_records(potential.others),
         own_parameters=() if potential.network.theory is None else potential.network.theory.names,
         **{
             "made_with": package_versions(),
@@ -188,6 +192,7 @@ def load_model_with_levels(
     from safetensors.torch import load_file
 
     from ase_nbody.architectures.theory import add_levels
+    from ase_nbody.model_terms import recorded_terms
     from ase_nbody.potential import Potential
     from ase_nbody.repulsion import Repulsion
 
@@ -202,7 +207,9 @@ def load_model_with_levels(
     network.load_state_dict(tensors)
     repulsion = None if information.repulsion is None else Repulsion(information.repulsion)
     network = network.to(device)
-    return Potential(network, information.reference_energies, information.energy_scale, repulsion), information
+    others = recorded_terms(information.terms, path)
+    scale = information.energy_scale
+    return Potential(network, information.reference_energies, scale, repulsion, others=others), information
 
 
 def _architecture_of(network: Network) -> Architecture:
@@ -260,6 +267,7 @@ def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
         "reference_energies",
         "energy_scale",
         "repulsion",
+        "terms",
         "format_version",
     )
     differing = [f for f in fields if getattr(given, f) != getattr(actual, f)]

@@ -17,12 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ase_nbody import __version__
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version of the header's JSON that this package writes."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda header: header,  # 2 adds repulsion, purpose and trials, which 1 did not have, and a checksum of the file
     2: lambda header: header,  # 3 adds levels of theory, of which files of format 2 have one
+    3: lambda header: header,  # 4 adds further terms, of which files of format 3 have none
 }
 """Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
 
@@ -94,6 +95,13 @@ class TheoryLevel(_Record):
     reference_energies_source: str = Field(description="where the reference energies come from")
 
 
+class TermRecord(_Record):
+    """A further term of a potential, which is added to network and repulsion."""
+
+    name: str = Field(description="name in the registry of terms")
+    settings: dict[str, Any] = Field(description="the term's settings")
+
+
 class ModelInformation(_Record):
     """What a model file says of its model: all but the weights."""
 
@@ -122,6 +130,7 @@ class ModelInformation(_Record):
         default=None,
         description="onset of the nuclear repulsion by pair of elements, angstrom; none: no repulsion",
     )
+    terms: tuple[TermRecord, ...] = Field(default=(), description="what is added beside network and repulsion")
     purpose: str | None = Field(default=None, description="what the model is for, in words")
     not_for: str | None = Field(default=None, description="what it is not for, in words")
     trials: tuple[Trial, ...] = Field(default=(), description="tests on structures outside its training")

@@ -35,7 +35,7 @@ def repulsion_onsets(potential: Potential, closest: Mapping[str, float]) -> dict
         closest: closest distances of the training, angstrom, by pair.
     """
     pairs = sorted("-".join(sorted(pair)) for pair in combinations_with_replacement(potential.elements, 2))
-    starts = {pair: closest.get(pair, min(_sum_of_radii(pair), potential.cutoff)) for pair in pairs}
+    starts = {pair: closest.get(pair, min(_sum_of_radii(pair), potential.network.settings.cutoff)) for pair in pairs}
     network = replace(potential, repulsion=None)
     return {pair: start * _fraction(network, pair, start) for pair, start in starts.items()}
 

@@ -15,7 +15,7 @@ are continuous there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -87,6 +87,19 @@ class Repulsion:
         atoms = node_sums(energies, graph.edges.receivers[contacts], graph.n_atoms)
         return seen, self._left(graph, contacts, short), atoms
 
+    def seen(self, graph: Graph) -> Graph:
+        """A graph as the network sees it, with lengthened vectors where there are contacts."""
+        contacts = self.contacts(graph)
+        return self.acted_on(graph, contacts)[0] if len(contacts) else graph
+
+    def moves_of_seen(self, graph: Graph, moves: Sequence[Tensor]) -> list[Tensor]:
+        """Changes of the vectors that the network sees, from those of the vectors of the edges, (E, 3) each."""
+        contacts = self.contacts(graph)
+        if not len(contacts):
+            return list(moves)
+        stretching = self._stretching(graph, contacts)  # (K, 3, 3)
+        return [move.index_put((contacts,), (stretching @ move[contacts].unsqueeze(2)).squeeze(2)) for move in moves]
+
     def fades(self, graph: Graph, contacts: Tensor) -> bool:
         """Whether the network's energy of an atom may fade."""
         lengths = edge_vectors(graph).detach()[contacts].double().norm(dim=1)
@@ -123,7 +136,7 @@ class Repulsion:
         lengthened = double * (_held(distances, onsets) / distances).unsqueeze(1)
         return lengthened.to(vectors.dtype), energies
 
-    def stretching(self, graph: Graph, contacts: Tensor) -> Tensor:
+    def _stretching(self, graph: Graph, contacts: Tensor) -> Tensor:
         """Derivatives of lengthened vectors by the vectors of contacts, (K, 3, 3)."""
         with torch.enable_grad():
             short = edge_vectors(graph)[contacts].detach().requires_grad_()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from ase.calculators.calculator import CalculationFailed
+from numpy.typing import NDArray
 
-from ase_nbody.graph import Graph, Prediction
+from ase_nbody.graph import Graph
+from ase_nbody.predictions import Prediction, Property
 
 Results = dict[str, Any]
 
@@ -24,23 +27,27 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
 
     Returns:
         B dictionaries of energy and free_energy (float, eV), energies (n, eV), forces (n, 3, eV/angstrom) and, where
-        it is defined, stress (6, xx, yy, zz, yz, xz, xy, eV/angstrom^3).
+        it is defined, stress (6, xx, yy, zz, yz, xz, xy, eV/angstrom^3); and what else is predicted, by its name.
 
     Raises:
-        CalculationFailed: an energy or a force is not finite.
+        CalculationFailed: something that every structure has, such as an energy or a force, is not finite.
     """
-    energies = prediction.energies.double().cpu().numpy()
-    forces = prediction.forces.double().cpu().numpy()
-    stresses = prediction.stress.double().cpu().numpy()
-    defined = ~np.isnan(stresses[:, 0, 0])
-    ends = torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()
-    results = []
-    for number, (energy, start, end) in enumerate(zip(prediction.energy.tolist(), [0, *ends[:-1]], ends, strict=True)):
-        if not (np.isfinite(energy) and np.isfinite(forces[start:end]).all()):
-            raise CalculationFailed("the model gives no finite energy and forces; are two atoms at one place?")
-        result: Results = {"energy": energy, "free_energy": energy}
-        result |= {"energies": energies[start:end].copy(), "forces": forces[start:end].copy()}
-        if defined[number]:
-            result["stress"] = stresses[number][_VOIGT]
-        results.append(result)
+    bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
+    results: list[Results] = [{} for _ in range(graph.n_structures)]
+    for predicted in prediction.predicted:
+        kind, values = predicted.property, predicted.values.double().cpu().numpy()
+        if kind.always and not np.isfinite(values).all():
+            raise CalculationFailed(f"the model gives no finite {kind.name}; are two atoms at one place?")
+        of_structures = [values[a:b] for a, b in pairwise(bounds)] if kind.per_atom else values
+        for result, value in zip(results, of_structures, strict=True):
+            if kind.always or not np.isnan(value.flat[0]):
+                result[kind.name] = _as_ase_has_it(kind, value)
+    for result in results:
+        result["free_energy"] = result["energy"]
     return results
+
+
+def _as_ase_has_it(kind: Property, value: NDArray[np.float64]) -> Any:
+    if kind.voigt:
+        return value[_VOIGT]
+    return value.copy() if value.ndim else float(value)

@@ -282,10 +282,8 @@ def test_what_the_model_says_of_its_training_stays(stand_in):
     outside = {}
     for what in ("warn", "raise", "ignore"):
         model = NBodyCalculator(toy_potential(ELEMENTS), outside=what)
-        model.information = NBodyCalculator("organic").information.model_copy(
-            update={"envelope": Envelope(closest_distances={"C-H": 1.2}, force_max=1e3), "method": "PBE"}
-        )
-        model._prepare()
+        known = {"envelope": Envelope(closest_distances={"C-H": 1.2}, force_max=1e3), "method": "PBE"}
+        model._inform(NBodyCalculator("organic").information.model_copy(update=known))
         outside[what] = with_dispersion(model, "PBE")
     with pytest.warns(OutsideTrainingWarning, match="C2H6O is outside"):
         outside["warn"].get_property("energy", atoms)

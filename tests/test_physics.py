@@ -21,10 +21,11 @@ from toy_network import ToyNetwork, ToySettings
 from wigner import INVERSION, REFLECTION, ROTATION, wigner
 
 from ase_nbody.architectures import architectures
-from ase_nbody.graph import Graph, Prediction, batch_graphs, edge_vectors
+from ase_nbody.graph import Graph, batch_graphs, edge_vectors
 from ase_nbody.hessian import hessian
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
+from ase_nbody.predictions import Prediction
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.scheme import bonded_groups
 

@@ -15,11 +15,12 @@ from ase_nbody.architectures.mace import MaceNetwork
 from ase_nbody.architectures.mace_settings import MaceSettings
 from ase_nbody.architectures.sevennet import SevenNetNetwork
 from ase_nbody.architectures.sevennet_layers import SevenNetSettings
-from ase_nbody.graph import Graph, Prediction, edge_vectors
+from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.math import polynomial_envelope, spherical_harmonics
 from ase_nbody.nn.active_edges import active_edges
 from ase_nbody.nn.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.potential import Potential, trainable_prediction
+from ase_nbody.predictions import Prediction
 from ase_nbody.steps import (
     Activate,
     ActivationFunction,

@@ -31,9 +31,10 @@ from ase_nbody.architectures.nbody import ARCHITECTURE as NBODY
 from ase_nbody.cli import app
 from ase_nbody.cli.runs.training import architecture_settings
 from ase_nbody.data import Dataset, Sample, evaluate, read_dataset, samples, without_isolated_atoms
-from ase_nbody.graph import Graph, Prediction, Targets
+from ase_nbody.graph import Graph, Targets
 from ase_nbody.model_file import file_hash, load_model, model_information, read_information, save_model
 from ase_nbody.potential import Potential, predict
+from ase_nbody.predictions import Prediction
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path

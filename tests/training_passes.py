@@ -8,9 +8,10 @@ from nbody_networks import SKIN
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients
-from ase_nbody.graph import Graph, Prediction, batch_graphs
+from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.predictions import Prediction
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}  # of the largest number; measured 2e-14 and 5e-6
 

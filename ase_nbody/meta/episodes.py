@@ -142,7 +142,8 @@ class Episodes(Lessons):
         value = _loss(potential, query, values, self.weights)
         shared = [name for name in own if name not in self.names and own[name].requires_grad and "theory." not in name]
         rates = self.rates.logarithms if self.inner.learned_rates else {}
-        wanted = [own[name] if second else values[name] for name in self.names] + [own[name] for name in shared]
+        wanted: list[Tensor] = [own[name] if second else values[name] for name in self.names]
+        wanted += [own[name] for name in shared]
         found = torch.autograd.grad(value, wanted + list(rates.values()) * second, materialize_grads=True)
         gradients = list(zip([own[name] for name in [*self.names, *shared]], found, strict=False))
         if second:

@@ -67,7 +67,7 @@ def adapted_model(
     """
     own = adaptation.referenced.potential
     own.network.requires_grad_(False)
-    found = statistics(data, own.reference_energies, own.cutoff)
+    found = statistics(data, own.reference_energies, own.network.settings.cutoff)
     potential = replace(own, repulsion=Repulsion(repulsion_onsets(own, _closest(found, origin))))
     files = DataFile(name=Path(data.source).name, sha256=data.sha256, role="train", n_structures=len(data))
     information = model_information(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ase_nbody.graph import Graph, Prediction, Targets, stress_is_defined, volumes
+from ase_nbody.graph import Graph, Targets, stress_is_defined, volumes
+from ase_nbody.predictions import Prediction
 from ase_nbody.training.settings import FittingSettings
 
 

@@ -72,7 +72,8 @@ def train(
     data = read_training_data(settings, display)
     network, found = build_network(settings, data)
     scale = energy_scale(found) if data.start is None else data.start.potential.energy_scale
-    potential = Potential(network.to(fabric.device), data.references, scale)
+    others = () if data.start is None else data.start.potential.others
+    potential = Potential(network.to(fabric.device), data.references, scale, others=others)
     display.say(_network_words(network, found, fabric))
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)

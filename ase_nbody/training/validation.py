@@ -13,9 +13,10 @@ from torch import Tensor
 from ase_nbody.architectures.base import Network
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
-from ase_nbody.graph import Graph, Prediction
+from ase_nbody.graph import Graph
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.predictions import Prediction
 from ase_nbody.training.loss import Errors, LossWeights, errors
 
 FEWEST_ATOMS = 1000

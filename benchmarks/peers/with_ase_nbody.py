@@ -48,7 +48,7 @@ def neighbour_list(calc: NBodyCalculator, atoms: Atoms) -> Callable[[], object]:
     """A new list with the calculator's skin, and its contacts."""
 
     def new_list() -> object:
-        fresh = NeighbourCache(calc.neighbours.cutoff, calc.neighbours.skin, calc._limits)
+        fresh = NeighbourCache(calc.neighbours.cutoff, calc.neighbours.skin, calc.evaluator.limits)
         return fresh.graph(atoms, dtype=calc.potential.dtype, device=calc.potential.device)
 
     return new_list

@@ -62,7 +62,7 @@ def evaluate(options: EvaluateOptions) -> None:
     _check(options)
     dataset = _dataset(options)
     calc = _calculator(options, dataset)
-    report, evaluation = evaluation_of(calc.potential, dataset, check=calc.envelope_check)
+    report, evaluation = evaluation_of(calc.potential, dataset, check=calc.evaluator.envelope_check)
     _print_report(report)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
