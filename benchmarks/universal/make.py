@@ -26,7 +26,9 @@ CITATION = (
     "Y. Park, J. Kim, S. Hwang, S. Han, J. Chem. Theory Comput. 20, 4857 (2024), doi 10.1021/acs.jctc.4c00190; "
     "training data: MPtrj, B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), CC BY 4.0"
 )
-PUBLISHED = "on Matbench Discovery, as sevenn's README before version 0.12 has them: F1 {}, error of conductivities kappa_SRME {}"
+PUBLISHED = (
+    "on Matbench Discovery, as sevenn's README before version 0.12 has them: F1 {}, error of conductivities kappa_SRME {}"
+)
 
 
 @dataclass(frozen=True)
