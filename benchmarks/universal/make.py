@@ -27,7 +27,7 @@ CITATION = (
     "training data: MPtrj, B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), CC BY 4.0"
 )
 PUBLISHED = (
-    "on Matbench Discovery, as sevenn's README before version 0.12 has them: F1 {}, error of conductivities kappa_SRME {}"
+    "on Matbench Discovery, as sevenn's README before version 0.12 has them: F1 {}, kappa_SRME (conductivities) {}"
 )
 
 
