@@ -77,6 +77,7 @@ SHIPPED = {
     "3bpa": molecule("C5H5N"),
     "organic-start": molecule("CH3CONH2"),
     "universal": molecule("CH3CH2OH"),
+    "universal-l3i5": molecule("CH3CH2OH"),
 }
 
 

@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import combinations, pairwise
 from threading import Event
 
 import numpy as np
@@ -229,6 +229,21 @@ def test_networks_count_the_work_of_a_graph() -> None:
         assert 0 < one[phase].bytes < other[phase].bytes
     # spline weights and their slopes alone: 4 rows each for every path and channel of an edge
     assert one["level_2_senders"].multiply_adds > small.edges.n_edges * 8 * paths * 8
+
+
+def test_arrays_take_the_memory_of_those_that_no_phase_between_needs() -> None:
+    program = compiled_weights.load(potential(torch.float32, "small", "nequip").network, frozenset({0})).program
+    lengths = program.arrays.sizes({"nodes": 1}, "workspace")
+    needed = [does.arrays for does in program.phases.values()]
+    spans = {}
+    for name in program.hosts:
+        uses = [number for number, arrays in enumerate(needed) if name in arrays]
+        spans[name] = set(range(uses[0], uses[-1] + 1))
+    for one, other in combinations(spans, 2):
+        assert program.hosts[one] != program.hosts[other] or not spans[one] & spans[other], (one, other)
+    assert all(lengths[name] <= lengths[host] for name, host in program.hosts.items())
+    assert all(program.hosts[host] == host for host in program.hosts.values())
+    assert sum(lengths[host] for host in set(program.hosts.values())) < 0.8 * sum(map(lengths.get, program.hosts))
 
 
 def test_work_is_shared_by_edges_and_nodes() -> None:

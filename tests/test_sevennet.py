@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks" / "universal"))
 from structures import structures  # noqa: E402
 
-REFERENCE = {row["name"]: row for row in json.loads((ROOT / "tests" / "sevennet_0.json").read_text())["rows"]}
+REFERENCES = {"universal": "sevennet_0.json", "universal-l3i5": "sevennet_l3i5.json"}
 
 
 def mixed() -> Atoms:
@@ -42,12 +42,15 @@ def mixed() -> Atoms:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_universal_gives_the_numbers_of_sevenn(dtype: torch.dtype) -> None:
-    potential, _ = load_model(find_model("universal"), device="cpu", dtype=dtype)
-    tolerance = 2e-6 if dtype == torch.float64 else 1e-4  # weights are stored in float32
+@pytest.mark.parametrize("model", REFERENCES)
+def test_shipped_models_give_the_numbers_of_sevenn(model: str, dtype: torch.dtype) -> None:
+    rows = json.loads((ROOT / "tests" / REFERENCES[model]).read_text())["rows"]
+    reference = {row["name"]: row for row in rows}
+    potential, _ = load_model(find_model(model), device="cpu", dtype=dtype)
+    tolerance = 2e-6 if dtype == torch.float64 else 2e-5  # weights are stored in float32
     for name, atoms in structures():
-        if name in REFERENCE:
-            row = REFERENCE[name]
+        if name in reference:
+            row = reference[name]
             found = predict(potential, neighbour_graph(atoms, potential.cutoff, dtype=dtype))
             assert abs(float(found.energy[0]) - row["energy"]) < tolerance * len(atoms), name
             assert np.abs(found.forces.numpy() - row["forces"]).max() < tolerance, name

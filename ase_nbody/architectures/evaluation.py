@@ -112,18 +112,22 @@ class Workspace:
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
+        self._arrays: dict[str, Tensor] = {}
         self._fits: tuple[Program, dict[str, int]] | None = None
 
     def arrays(self, program: Program, counts: dict[str, int]) -> dict[str, Tensor]:
-        """Arrays of at least so many nodes and edges."""
+        """Arrays of at least so many nodes and edges; those that are not needed at the same time share memory."""
         if self._fits == (program, counts):
-            return self._kept
-        for name, size in program.arrays.sizes(counts, "workspace").items():
-            dtype = program.dtype_of(name)
+            return self._arrays
+        sizes = program.arrays.sizes(counts, "workspace")
+        host_of = {name: program.hosts.get(name, name) for name in sizes}
+        for name in set(host_of.values()):  # the longest of those that take its memory
+            dtype, size = program.dtype_of(name), sizes[name]
             if name not in self._kept or self._kept[name].numel() < size or self._kept[name].dtype != dtype:
                 self._kept[name] = torch.empty(size + size // 8, dtype=dtype)
+        self._arrays = {name: self._kept[host] for name, host in host_of.items()}
         self._fits = program, counts
-        return self._kept
+        return self._arrays
 
 
 def _counts(graph: Graph) -> dict[str, int]:

@@ -129,15 +129,20 @@ def _purpose(information: ModelInformation) -> str:
 def _trials(information: ModelInformation) -> Iterator[str]:
     if not information.trials:
         return
+    table = _table(
+        ("structure", "quantity", "model", "reference", ""),
+        [(t.structure, t.quantity, _maybe(t.model), _maybe(t.reference), t.remark) for t in information.trials],
+    )
+    if "imported_from" in information.training:
+        yield from ("## Beside experiment", table)
+        yield "`benchmarks/universal/solids.py` makes this table and names its references."
+        return
     yield "## Outside its training"
     yield (
         "What the model does on structures that it was not trained on. Where it warns, its calculator says that the "
         "structure is outside, and commands end with status 3; where it does not, only this table tells."
     )
-    yield _table(
-        ("structure", "quantity", "model", "reference", ""),
-        [(t.structure, t.quantity, _maybe(t.model), _maybe(t.reference), t.remark) for t in information.trials],
-    )
+    yield table
     yield "`benchmarks/scope.py` makes this table and names its references."
 
 
@@ -216,6 +221,8 @@ def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         yield "imported from", f"{training['file']} of {training['imported_from']} (sha256 `{training['sha256']}`)"
     if "citation" in training:
         yield "cite", training["citation"]
+    if "published" in training:
+        yield "published errors", training["published"]
     if "adaptation" in training:
         start = training["start"]
         yield "adapted from", start["name"] + (f" (`{start['sha256']}`)" if start["sha256"] else "")

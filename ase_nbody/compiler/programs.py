@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.compiler.cpu import compiled
+from ase_nbody.compiler.lifetimes import Life, hosts
 from ase_nbody.compiler.phases import Module
 from ase_nbody.compiler.signature import Source
 from ase_nbody.compiler.team import helpers, own
@@ -53,6 +54,7 @@ class Program:
     Attributes:
         phases: by name, in order, what they do.
         arrays: that they use.
+        hosts: of each array of nodes in the workspace, the one whose memory it takes.
 
     Raises:
         ValueError: an array is declared that no phase uses.
@@ -66,6 +68,7 @@ class Program:
         }
         module.arrays.check()
         self.arrays = module.arrays
+        self.hosts = hosts(self._lives())
         self._matrices = dict(module.matrices)
         self._scratch_size = module.scratch
         shared = {name: f"shared_{name}" for name in module.phases}
@@ -73,6 +76,16 @@ class Program:
         functions = compiled(module.text(self._texts), [*shared.values(), WHOLE], 3)
         self._functions = {name: functions[function] for name, function in shared.items()}
         self._whole = ctypes.cast(functions[WHOLE], ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+    def _lives(self) -> dict[str, Life]:
+        """Of the arrays of nodes in the workspace: a phase begins when all nodes have been through the one before."""
+        used = [(name, number) for number, does in enumerate(self.phases.values()) for name in does.arrays]
+        lives = {}
+        for name, length in self.arrays.sizes({"nodes": 1}, "workspace").items():
+            if self.dtype_of(name) is self.dtype:
+                numbers = [number for user, number in used if user == name]
+                lives[name] = Life(min(numbers), max(numbers), length)
+        return lives
 
     def text(self, phase: str | None = None) -> str:
         """LLVM code of a phase and of the functions that it calls, or of all phases.

@@ -144,7 +144,8 @@ class Episodes(Lessons):
         rates = self.rates.logarithms if self.inner.learned_rates else {}
         wanted: list[Tensor] = [own[name] if second else values[name] for name in self.names]
         wanted += [own[name] for name in shared]
-        found = torch.autograd.grad(value, wanted + list(rates.values()) * second, materialize_grads=True)
+        of_steps: list[Tensor] = list(rates.values()) if second else []
+        found = torch.autograd.grad(value, wanted + of_steps, materialize_grads=True)
         gradients = list(zip([own[name] for name in [*self.names, *shared]], found, strict=False))
         if second:
             return value.item(), gradients + list(zip(rates.values(), found[len(wanted) :], strict=True))

@@ -17,6 +17,7 @@ WHAT = (
     "graphs and neighbours",
     "composition schemes, gates, steps",
     "networks: graph to atomic energies",
+    "terms of an energy",
     "energy, forces, stress; model files",
     "data, training, what is outside",
     "adaptation to few structures",

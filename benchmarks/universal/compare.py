@@ -47,7 +47,7 @@ def differences(potential: Potential, rows: list[dict], differentiable: bool) ->
     for row, (_, atoms) in zip(rows, structures(), strict=True):
         graph = neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype)
         found = predict(potential, graph, differentiable=differentiable)
-        energies.append(abs(float(found.energy[0]) - row["energy"]) / len(atoms))
+        energies.append(abs(float(found.energy[0].detach()) - row["energy"]) / len(atoms))
         forces.append(np.abs(found.forces.detach().double().numpy() - row["forces"]).max())
         largest = max(largest, float(np.abs(row["forces"]).max()))
         if "stress" in row:

@@ -1,6 +1,6 @@
-"""Milliseconds of one energy and forces through ASE: `universal` and sevenn's own calculator with the same weights.
+"""Milliseconds of one energy and forces through ASE: a shipped model and sevenn's own calculator with the same weights.
 
-    python benchmarks/universal/speed.py --sevenn SEVENN/bin/python [--threads 1] [--repeats 2 4] [--rounds 2]
+    python benchmarks/universal/speed.py --sevenn SEVENN/bin/python [--model universal] [--threads 1] [--repeats 2 4]
 
 Silicon boxes of 8 n^3 atoms. Both run in their own processes, in turns, in float32; the best of each is compared.
 """
@@ -15,18 +15,21 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent.parent))
 import peer_timing
 
+SEVENN = {"universal": "7net-0", "universal-l3i5": "7net-l3i5"}  # what sevenn calls the same weights
+
 
 def main() -> None:
     """Run the processes in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sevenn", type=Path, help="interpreter (or a script that starts one) with sevenn 0.13")
+    parser.add_argument("--model", choices=tuple(SEVENN), default="universal")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--worker", choices=("ase_nbody", "sevenn"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        print(json.dumps(measured(arguments.worker, arguments.repeats[0], arguments.threads)))
+        print(json.dumps(measured(arguments.worker, arguments.model, arguments.repeats[0], arguments.threads)))
         return
     print(peer_timing.HEAD.format(peer="sevenn"))
     for repeat in arguments.repeats:
@@ -34,22 +37,22 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for worker, python in (("ase_nbody", sys.executable), ("sevenn", str(arguments.sevenn))):
                 command = [python, __file__, "--worker", worker, "--repeats", str(repeat)]
-                command += ["--threads", str(arguments.threads)]
+                command += ["--model", arguments.model, "--threads", str(arguments.threads)]
                 rows[worker].append(peer_timing.started(command, worker))
         print(peer_timing.line(rows["ase_nbody"], rows["sevenn"]))
 
 
-def measured(worker: str, repeat: int, threads: int) -> dict:
+def measured(worker: str, model: str, repeat: int, threads: int) -> dict:
     """Best time, time of the first call, and its forces."""
     atoms = peer_timing.silicon(repeat)
     if worker == "sevenn":
         from sevenn.calculator import SevenNetCalculator
 
-        atoms.calc = SevenNetCalculator("7net-0", device="cpu")
+        atoms.calc = SevenNetCalculator(SEVENN[model], device="cpu")
     else:
         from ase_nbody import NBodyCalculator
 
-        atoms.calc = NBodyCalculator("universal", dtype="float32", device="cpu", threads=threads)
+        atoms.calc = NBodyCalculator(model, dtype="float32", device="cpu", threads=threads)
     return peer_timing.measured(atoms, threads, most=100)
 
 
