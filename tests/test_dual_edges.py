@@ -13,8 +13,8 @@ from ase_nbody.kernels.dual import TANGENTS, VALUES
 from ase_nbody.math import spherical_harmonics
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.nn.dual_edges import DualDirections
-from ase_nbody.nn.dual_learned import LearnedLayers
 from ase_nbody.nn.radial import EdgeFunctions, LearnedRadial, edge_functions
+from ase_nbody.steps.dual_learned import LearnedLayers
 from ase_nbody.steps.memory import Arena, SpareArenas
 from ase_nbody.steps.radial import (
     RadialEdges,

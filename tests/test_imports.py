@@ -63,6 +63,15 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle({module: imported(source, SOURCES) - {module} for module, source in SOURCES.items()}) == []
 
 
+def test_no_folders_import_each_other_in_a_circle() -> None:
+    """Parts of the package: its folders, and the modules beside them."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    for module, source in SOURCES.items():
+        part = module.split(".")[1]
+        parts[part] |= {other.split(".")[1] for other in imported(source, SOURCES)} - {part}
+    assert circle(parts) == []
+
+
 def test_circles_are_seen_in_functions_and_for_types() -> None:
     sources = {
         "p": "",

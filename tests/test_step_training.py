@@ -18,7 +18,6 @@ from ase_nbody.architectures.sevennet_layers import SevenNetSettings
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.math import polynomial_envelope, spherical_harmonics
 from ase_nbody.nn.active_edges import active_edges
-from ase_nbody.nn.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.potential import Potential, trainable_prediction
 from ase_nbody.predictions import Prediction
 from ase_nbody.steps import (
@@ -39,6 +38,7 @@ from ase_nbody.steps import (
     shape,
 )
 from ase_nbody.steps.atoms import StepAtoms
+from ase_nbody.steps.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.steps.features import atom_features
 from ase_nbody.steps.forward import forward
 from ase_nbody.steps.radial import RadialNetwork

@@ -13,7 +13,6 @@ from torch.nn import functional
 from ase_nbody.architectures.nbody_gates import SCALARS, Gate, GatedNetwork
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.math.radial import smooth_envelope
-from ase_nbody.nn.dual_learned import LearnedLayers
 from ase_nbody.nn.gates import LearnedAggregation
 from ase_nbody.nn.mixing import Mixing
 from ase_nbody.nn.radial import SILU_GAIN, LearnedRadial
@@ -30,6 +29,7 @@ from ase_nbody.steps import (
     StepWeights,
     shape,
 )
+from ase_nbody.steps.dual_learned import LearnedLayers
 from ase_nbody.steps.radial import RadialNetwork
 
 

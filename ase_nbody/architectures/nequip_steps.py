@@ -13,7 +13,6 @@ from ase_nbody.algebra import Irreps
 from ase_nbody.architectures.nequip_settings import NequipParts, NequipSettings
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.math.radial import smooth_envelope
-from ase_nbody.nn.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN, E3NN_TANH_GAIN, SCALARS, NequipInteraction
 from ase_nbody.steps import (
     Activate,
@@ -30,6 +29,7 @@ from ase_nbody.steps import (
     StepWeights,
     shape,
 )
+from ase_nbody.steps.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.weights import Hidden
 

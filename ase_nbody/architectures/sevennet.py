@@ -27,10 +27,10 @@ from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph
 from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.active_edges import active_edges
-from ase_nbody.nn.dual_perceptron import PerceptronLayers, SlopedEnvelope, sloped_polynomial
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
 from ase_nbody.steps import Description, Embed, Readout, Shape, Step, StepWeights
+from ase_nbody.steps.dual_perceptron import PerceptronLayers, SlopedEnvelope, sloped_polynomial
 from ase_nbody.steps.forward import atomic_energies, isolated_energies
 from ase_nbody.steps.readout import Shift
 from ase_nbody.steps.shapes import parse_shape

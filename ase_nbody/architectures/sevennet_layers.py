@@ -15,10 +15,10 @@ from ase_nbody.algebra import Irrep, Irreps, ProductTable, natural_irreps, produ
 from ase_nbody.architectures.base import NetworkSettings
 from ase_nbody.architectures.nequip_steps import gate_functions
 from ase_nbody.architectures.stepped import radial
-from ase_nbody.nn.dual_perceptron import PerceptronLayers
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import SCALARS
 from ase_nbody.steps import Activate, Block, Contract, Embed, Mix, Shape, Step, StepWeights
+from ase_nbody.steps.dual_perceptron import PerceptronLayers
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.shapes import parse_shape
 from ase_nbody.steps.weights import Hidden
