@@ -20,7 +20,7 @@ from ase_nbody.distillation.rounds import Round, is_last, training_minutes
 from ase_nbody.distillation.settings import DistillationSettings
 from ase_nbody.distillation.structures import relaxed_minimum, write_own_dynamics, write_sample
 from ase_nbody.distillation.teacher import Teacher
-from ase_nbody.distillation.working_folder import State, WorkingFolder
+from ase_nbody.distillation.working_folder import DistillationState, WorkingFolder
 from ase_nbody.labelling.labelled_files import write_frames
 from ase_nbody.labelling.labels import LabelSettings, label
 from ase_nbody.labelling.sampling.system import System
@@ -58,7 +58,7 @@ class Distillation:
     system: System
     teacher: Teacher
     settings: DistillationSettings
-    state: State
+    state: DistillationState
     clock: Clock
     say: Callable[[str], None]
     stop: StopRequest

@@ -15,7 +15,7 @@ from ase_nbody.files import replaced
 from ase_nbody.model_information import SUFFIX
 
 
-class State(BaseModel):
+class DistillationState(BaseModel):
     """How far a distillation is.
 
     Attributes:
@@ -41,7 +41,7 @@ class State(BaseModel):
         """Whether no round is to come."""
         return bool(self.rounds) and self.rounds[-1].last
 
-    def with_budget(self, rounds: int, minutes: float) -> State:
+    def with_budget(self, rounds: int, minutes: float) -> DistillationState:
         """The same with another budget: where it is larger, what was the last round was not."""
         done = self.rounds
         if done and (rounds > self.budget[0] or minutes > self.budget[1]):
@@ -104,7 +104,7 @@ class WorkingFolder:
         """The frames with labels of the teacher."""
         return self.path / f"dynamics-{number}-labelled.xyz"
 
-    def begun(self, origin: Mapping[str, Any], budget: tuple[int, float], *, force: bool) -> State:
+    def begun(self, origin: Mapping[str, Any], budget: tuple[int, float], *, force: bool) -> DistillationState:
         """The state of the distillation that is there, or of a new one.
 
         Args:
@@ -120,7 +120,7 @@ class WorkingFolder:
             raise FileExistsError(f"{self.path} is no folder, and one of this name is needed; choose another output")
         if force and self._state.exists():
             rmtree(self.path)
-        new = State(origin=dict(origin), overwrites=force, budget=budget)
+        new = DistillationState(origin=dict(origin), overwrites=force, budget=budget)
         state = self._read() if self._state.exists() else new
         if self.output.exists() and not state.overwrites:
             raise FileExistsError(
@@ -138,7 +138,7 @@ class WorkingFolder:
         self.save(state)
         return state
 
-    def save(self, state: State) -> None:
+    def save(self, state: DistillationState) -> None:
         """Write a state, whole or not at all."""
         with replaced(self._state) as temporary:
             temporary.write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -147,8 +147,8 @@ class WorkingFolder:
     def _state(self) -> Path:
         return self.path / "state.json"
 
-    def _read(self) -> State:
+    def _read(self) -> DistillationState:
         try:
-            return State.model_validate_json(self._state.read_text(encoding="utf-8"))
+            return DistillationState.model_validate_json(self._state.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
             raise ValueError(f"{self._state} cannot be read ({error}); start afresh with --force") from None
