@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 FALL = 0.95
-"""An error falls where it is below this part of the best of all rounds before: 5 % are more than its noise."""
+"""An error falls where it is below this part of the best of all rounds before; the number is a choice."""
 _LEAST = 0.1
 """Part of the budget that a training needs which is not the last."""
 _SHORTEST = 0.02  # part of the budget that any training has, also where labels have used it up

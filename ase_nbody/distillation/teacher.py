@@ -17,7 +17,7 @@ from ase_nbody.models_directory import find_model
 
 _MODEL = "model:"
 _AVERAGED = "average_over_inversion"
-# eV/angstrom. Rounding in float32 makes 1e-5, and `universal`, which is not invariant, differs by 1e-2 at 300 K.
+# eV/angstrom: far above rounding, also in float32, and too small to matter beside a student's error.
 _SAME = 1e-3
 
 

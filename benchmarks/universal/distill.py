@@ -1,7 +1,8 @@
 """A student of `universal` for one crystal: minutes, errors beside the teacher, and speed.
 
     python benchmarks/universal/distill.py [--structure NaCl] [--minutes 30] [--structures 1000] [--rounds 4]
-                                           [--set levels=1] [--output nacl.safetensors]
+                                           [--picoseconds 5] [--supercell-atoms 64] [--set levels=1]
+                                           [--output student.safetensors]
 
 Structures are NaCl, SrTiO3 (cubic) and Si. Speed is that of dynamics at 300 K, float32, of the structure that the
 student's own dynamics began with, and of that structure repeated twice in each direction.
@@ -42,6 +43,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--structures", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--picoseconds", type=float, default=5.0, help="own dynamics of each round")
+    parser.add_argument("--supercell-atoms", type=int, default=64)
     parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the student's architecture")
     parser.add_argument("--output", type=Path, default=Path("student.safetensors"))
     arguments = parser.parse_args()
@@ -49,6 +52,8 @@ def main() -> None:
         minutes=arguments.minutes,
         structures=arguments.structures,
         rounds=arguments.rounds,
+        picoseconds=arguments.picoseconds,
+        supercell_atoms=arguments.supercell_atoms,
         model={name: yaml.safe_load(value) for name, value in (pair.split("=") for pair in arguments.set)},
         accept_worse=True,
     )
@@ -65,6 +70,7 @@ def main() -> None:
     print(report.speed)
     start = read(report.folder / "dynamics-0.xyz", 0)
     print(speed(start.repeat(2), arguments.output))
+    print(f"load average {os.getloadavg()}")
 
 
 def speed(atoms: Atoms, student: Path) -> Speed:
