@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,7 @@ from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, Adaptati
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
 from ase_nbody.meta.fitting import Structures, copied, prepared
 from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors
+from ase_nbody.meta.new_elements import with_new_elements
 from ase_nbody.meta.references import Referenced
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.meta.shares import SHORT, Time, budget_of_folds, share_of_each
@@ -45,6 +46,7 @@ class Adaptation:
         n_held_out: structures held out in all folds, and the number of folds.
         steps: that the fit to all structures took.
         seconds: time of everything.
+        new_elements: that the start did not know, and the elements that they began as.
     """
 
     referenced: Referenced
@@ -54,6 +56,7 @@ class Adaptation:
     n_held_out: tuple[int, int]
     steps: int
     seconds: float
+    new_elements: Mapping[str, str]
 
 
 def adapt(
@@ -75,7 +78,7 @@ def adapt(
     Raises:
         WorseModelError: what was chosen is worse than the start, or than a training from scratch.
         TooFewStepsError: the method asked for has no time to show anything.
-        ValueError: elements that the start does not know, too few structures, or a method that the start does not have.
+        ValueError: new elements that are refused, too few structures, or a method that the start does not have.
     """
     search = _Search.begun(start, data, settings, say, now)
     rows = search.compared()
@@ -97,6 +100,7 @@ def adapt(
         n_held_out=(sum(len(fold.held_out) for fold in search.parts), len(search.parts)),
         steps=fit.steps.taken,
         seconds=search.time.spent(),
+        new_elements=search.new_elements,
     )
 
 
@@ -111,6 +115,7 @@ class _Search:
     settings: AdaptationSettings
     say: Callable[[str], None]
     time: Time
+    new_elements: Mapping[str, str]
 
     @classmethod
     def begun(
@@ -122,12 +127,15 @@ class _Search:
         now: Callable[[], float],
     ) -> _Search:
         clock = Time.begun(settings, now)
-        _check_elements(start, data)
-        chosen = _candidates(start, settings)
-        own = replace(copied(start), repulsion=None)
+        widened = with_new_elements(start, data)
+        for element, near in widened.nearest.items():
+            say(f"{element}: the start does not know it; its weights begin as those of {near}")
+        chosen = _candidates(widened.potential, settings)
+        own = replace(copied(widened.potential), repulsion=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
-        search = cls(own, structures, folds(len(structures.dataset), settings), chosen, settings, say, clock)
+        parts = folds(len(structures.dataset), settings)
+        search = cls(own, structures, parts, chosen, settings, say, clock, widened.nearest)
         return search.with_closed_form()
 
     def with_closed_form(self) -> _Search:
@@ -224,15 +232,6 @@ def _candidates(start: Potential, settings: AdaptationSettings) -> list[Adaptati
             f"{', '.join(known)}, or leave the method out"
         )
     return [known[settings.method]]
-
-
-def _check_elements(start: Potential, data: Dataset) -> None:
-    unknown = sorted(set(data.elements) - set(start.elements))
-    if unknown:
-        raise ValueError(
-            f"{data.source} has {', '.join(unknown)}, which the start does not know ({', '.join(start.elements)}); "
-            "adapt another model (nbody models lists them), train one (nbody train), or leave these structures out"
-        )
 
 
 def _best(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: AdaptationSettings) -> Row:
