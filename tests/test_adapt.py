@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
 from ase_nbody.meta.adapt import WorseModelError, adapt, worth_more_time
 from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
+from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
 from ase_nbody.meta.held_out import Row, folds
@@ -34,7 +37,8 @@ def fitted(name: str, **more: Any) -> tuple[Any, Any]:
     data = dataset_of(teacher_of(start), 6)
     start.network.float()
     settings = AdaptationSettings(**more)
-    fit = candidates(start)[name].fitted(AdaptationTask(start, prepared(data, start), None, StepBudget(10), settings))
+    structures = with_linear_errors(prepared(data, start), start, math.inf, time.monotonic)
+    fit = candidates(start)[name].fitted(AdaptationTask(start, structures, None, StepBudget(10), settings))
     return start, fit
 
 

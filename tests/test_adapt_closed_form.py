@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +21,8 @@ from adaptation import (
 from ase import Atoms
 
 from ase_nbody.architectures import architectures
-from ase_nbody.data import batch_samples, labelled_dataset, samples
-from ase_nbody.meta.design import Design, design, errors_by_readouts, forces_by_readouts
+from ase_nbody.data import Sample, batch_samples, labelled_dataset, samples
+from ase_nbody.meta.design import Design, blocks_of_errors, design, errors_by_readouts, forces_by_readouts
 from ase_nbody.meta.fitting import copied
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.ridge import cross_validated, solve, with_readouts
@@ -33,6 +33,11 @@ from ase_nbody.training.loss import LossWeights, errors, loss
 
 WEIGHTS = LossWeights(10.0, 1.0, 0.1, 0.3)
 EXACT = 1e-9  # float64; broken laws differ by 1e-3 and more
+
+
+def design_of(potential: Potential, prepared: Sequence[Sample]) -> Design:
+    """The design matrix, of errors that were made in blocks."""
+    return design([one for block in blocks_of_errors(potential, prepared) for one in block], WEIGHTS)
 
 
 def test_the_design_matrix_is_the_change_of_the_errors_by_a_unit_of_each_readout() -> None:
@@ -83,7 +88,7 @@ def test_no_gradient_is_left_at_the_solution(strength: float) -> None:
     data = labelled_dataset([*frames_of(teacher, 3), *frames_of(teacher, 3, "CH3OH"), *crystals_of(teacher, 2)])
     prepared = samples(data, start.cutoff)
     own = copied(with_reference_energies(start, data, prepared).potential)
-    with_readouts(own.network, solve(design(own, prepared, WEIGHTS), strength))
+    with_readouts(own.network, solve(design_of(own, prepared), strength))
     own = with_reference_energies(own, data, prepared).potential
     batch = batch_samples(prepared)
     value = loss(predict(own, batch.graph, differentiable=True), batch.targets, batch.graph, WEIGHTS)
@@ -113,7 +118,7 @@ def test_a_level_that_differs_in_its_readouts_is_found_again(build: Callable[[],
     data, unseen = dataset_of(teacher, 8), dataset_of(teacher, 3, seed=50)
     prepared = samples(data, start.cutoff)
     own = copied(with_reference_energies(start, data, prepared).potential)
-    ridge = cross_validated(design(own, prepared, WEIGHTS))
+    ridge = cross_validated(design_of(own, prepared))
     with_readouts(own.network, ridge.change)
     wanted = forces_of(teacher, unseen.structures)
     assert (forces_of(start, unseen.structures) - wanted).abs().max() > 0.05

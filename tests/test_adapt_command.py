@@ -47,7 +47,12 @@ def test_a_model_is_adapted_and_its_card_says_how(run: Any, folder: Path) -> Non
     assert status == 0, error
     for told in ("readouts, closed form *", "6 held-out structures (3 folds in turn)", "chosen: readouts, closed form"):
         assert told in out
-    for told in ("errors on test test.xyz (4 structures)", "own.xyz with the adapted model", "no longer covered: N-N"):
+    for told in (
+        "errors on test test.xyz (4 structures)",
+        "errors on remembered own.xyz, the start (3",
+        "errors on remembered own.xyz (3",
+        "no longer covered: N-N",
+    ):
         assert told in out
     assert "do not determine the reference energies of H, C, O, N" in error
     potential, information = load_model(folder / "mine.safetensors")
@@ -56,9 +61,15 @@ def test_a_model_is_adapted_and_its_card_says_how(run: Any, folder: Path) -> Non
     assert information.training["start"]["sha256"] == file_hash(folder / "start.safetensors")
     assert information.training["n_structures"] == 10
     assert [row["method"] for row in information.training["adaptation"]["tried"]] == ["start", "readout", "scratch"]
-    assert set(information.errors) == {"held out", "test test.xyz"}
+    forces = {name: report["forces_mae_mev_per_angstrom"] for name, report in information.errors.items()}
+    remembered = {"remembered own.xyz, the start", "remembered own.xyz"}
+    assert set(forces) == {"held out, the start", "held out", "test test.xyz", *remembered}
     held, start = (information.training["adaptation"]["tried"][n]["forces_mae_mev_per_angstrom"] for n in (1, 0))
-    assert information.errors["held out"]["forces_mae_mev_per_angstrom"] == held < 0.7 * start
+    assert forces["held out"] == held < 0.7 * start == 0.7 * forces["held out, the start"]
+    assert forces["remembered own.xyz, the start"] < 0.01 < forces["remembered own.xyz"]
+    low, high = information.envelope.energy_per_atom_range or (0.0, 0.0)
+    assert f"beyond the reference energies, {low:.4f} to {high:.4f} eV" in out
+    assert f"covered: forces up to {information.envelope.force_max:.3g} eV/Å" in out
     assert potential.repulsion is not None and potential.repulsion.onsets["C-H"] < 0.6
     assert NBodyCalculator(folder / "mine.safetensors").information == information
 

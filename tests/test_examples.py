@@ -70,12 +70,17 @@ def test_the_example_of_labelling(capsys):
 
 
 def few_shot_frames():
-    return {name: read(FEW_SHOT / f"{name}.xyz", ":") for name in ("fifty", "test", "torsion")}
+    return {name: read(FEW_SHOT / f"{name}.xyz", ":") for name in ("fifty", "picked", "test", "torsion")}
 
 
 def test_structures_of_the_example_of_few_are_small_labelled_and_apart():
     frames = few_shot_frames()
-    assert {name: len(several) for name, several in frames.items()} == {"fifty": 50, "test": 15, "torsion": 7}
+    assert {name: len(several) for name, several in frames.items()} == {
+        "fifty": 50,
+        "picked": 20,
+        "test": 15,
+        "torsion": 7,
+    }
     assert sum((FEW_SHOT / f"{name}.xyz").stat().st_size for name in frames) < 200_000
     for frame in (frame for several in frames.values() for frame in several):
         assert frame.get_chemical_formula() == "C3H6N2"
@@ -84,7 +89,7 @@ def test_structures_of_the_example_of_few_are_small_labelled_and_apart():
         assert np.linalg.norm(frame.get_forces().sum(axis=0)) < 0.05  # eV/Å, the limit of nbody label
     for frame in frames["torsion"]:
         assert np.cos(np.radians(frame.get_dihedral(0, 1, 2, 3) - frame.info["torsion"])) > 1 - 1e-4
-    distances = [frame.get_all_distances() for frame in frames["fifty"]]
+    distances = [frame.get_all_distances() for frame in (*frames["fifty"], *frames["picked"])]
     for frame in frames["test"]:
         assert min(np.abs(frame.get_all_distances() - other).max() for other in distances) > 0.02  # Å
 

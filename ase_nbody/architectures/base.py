@@ -161,6 +161,14 @@ class Network(nn.Module, ABC):
         """Parameters that the energies are a linear function of, all of them together; none where that is not known."""
         return []
 
+    def with_elements(self, nearest: Mapping[str, str]) -> Network | None:
+        """A network that knows more elements, whose weights begin as those of known ones; None where there is no way.
+
+        Args:
+            nearest: known element by new element.
+        """
+        return None
+
     def read_out_shapes(self) -> list[Shape]:
         """Shapes of the states that energies are read out of, level by level; none where there are no such states."""
         return []

@@ -78,6 +78,20 @@ class NBodyNetwork(GatedNetwork):
         """The readout of every level of practical networks: a level's energies are its invariant states times it."""
         return [cast("Gate", gate).readout for gate in self.gates] if self._is_practical() else []
 
+    def with_elements(self, nearest: Mapping[str, str]) -> NBodyNetwork | None:
+        """Practical networks with more elements: weights of elements and of pairs of them are those of the nearest."""
+        if not self._is_practical():
+            return None
+        known = self.settings.elements
+        settings = self.settings.model_copy(update={"elements": (*known, *nearest)})
+        wider = NBodyNetwork(settings, torch.Generator().manual_seed(0)).to(self.embedding)
+        rows = torch.tensor([known.index(nearest.get(element, element)) for element in settings.elements])
+        own = dict(self.named_parameters())
+        with torch.no_grad():
+            for name, parameter in wider.named_parameters():
+                parameter.copy_(_of_elements(name, own[name], rows, len(known)))
+        return wider
+
     def scheme(self, graph: Graph) -> CompositionScheme:
         """The composition scheme of a graph."""
         if self.settings.scheme == "fragments":
@@ -122,6 +136,16 @@ def _functions(gate: Gate, level: Level, child_types: Tensor, parent_types: Tens
         max_degree=gate.max_degree,
         softening=gate.shape.softening,
     )
+
+
+def _of_elements(name: str, weight: Tensor, rows: Tensor, n_known: int) -> Tensor:
+    """A weight of a network of more elements, which stand at these rows of those known."""
+    kind = name.rpartition(".")[2]
+    if kind in {"embedding", "own_scale", "readout"}:
+        return weight[rows]
+    if kind in {"first", "first_bias"}:  # of pairs of elements, parent and child
+        return weight.view(n_known, n_known, -1, weight.shape[1])[rows][:, rows].flatten(0, 2)
+    return weight
 
 
 def _shared_by_atoms(node_energies: Tensor, level: Level) -> Tensor:

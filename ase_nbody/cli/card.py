@@ -227,6 +227,9 @@ def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         start = training["start"]
         yield "adapted from", start["name"] + (f" (`{start['sha256']}`)" if start["sha256"] else "")
         yield "method of the adaptation", training["adaptation"]["method"]
+        if new := training["adaptation"].get("new_elements"):
+            begun = ", ".join(f"{element} (as {near})" for element, near in new.items())
+            yield "elements that the start did not know, and what their weights began as", begun
     if "distillation" in training:
         record = training["distillation"]
         kelvin = ", ".join(f"{temperature:g} K" for temperature in record["temperatures"])

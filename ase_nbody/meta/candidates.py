@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from ase_nbody.data import samples as samples_of
 from ase_nbody.data import statistics
 from ase_nbody.meta.design import design
-from ase_nbody.meta.fitting import Fit, Structures, copied, referenced, stepped
+from ase_nbody.meta.fitting import Fit, Steps, Structures, copied, referenced, stepped
 from ase_nbody.meta.groups import only_trained, parameter_groups
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.ridge import cross_validated, with_readouts
@@ -38,6 +37,7 @@ class AdaptationTask:
         held_out: structures that choose the best step; None: the budget's last is taken.
         budget: of methods that take steps.
         settings: of the adaptation.
+        now: tells the time, seconds.
     """
 
     start: Potential
@@ -45,10 +45,11 @@ class AdaptationTask:
     held_out: Structures | None
     budget: Budget
     settings: AdaptationSettings
+    now: Callable[[], float] = field(default=lambda: time.monotonic())
 
-    def stepped(self, own: Potential, optimizers: Sequence[Optimizer]) -> int:
-        """Train a potential in place; the number of steps."""
-        return stepped(own, optimizers, self.structures, self.held_out, self.budget, self.settings)
+    def stepped(self, own: Potential, optimizers: Sequence[Optimizer]) -> Steps:
+        """Train a potential in place; the steps."""
+        return stepped(own, optimizers, self.structures, self.held_out, self.budget, self.settings, self.now)
 
     def referenced(self, potential: Potential) -> Potential:
         """A potential with reference energies of the structures."""
@@ -76,17 +77,17 @@ class AdaptationMethod(ABC):
         Raises:
             TrainingDivergedError: a training diverged.
         """
-        begun = time.monotonic()
+        begun = task.now()
         if "learning_rate" not in task.settings.model_fields_set:
             task = replace(task, settings=task.settings.model_copy(update={"learning_rate": self.learning_rate}))
         own, steps = self.changed(task)
         # from those of the start, also where they were fitted before the steps: fitted twice, they differ by rounding
         own = replace(own, reference_energies=task.start.reference_energies)
-        return Fit(referenced(own, task.structures), steps, time.monotonic() - begun)
+        return Fit(referenced(own, task.structures), steps, task.now() - begun)
 
     @abstractmethod
-    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
-        """A potential of other weights, and the steps that were taken."""
+    def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
+        """A potential of other weights, and the steps of it."""
 
 
 @dataclass(frozen=True)
@@ -94,29 +95,24 @@ class StartItself(AdaptationMethod):
     """The start with new reference energies."""
 
     @override
-    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
-        return task.start, 0
+    def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
+        return task.start, Steps()
 
 
 @dataclass(frozen=True)
 class Readouts(AdaptationMethod):
-    """Ridge regression of the readouts."""
+    """Ridge regression of the readouts, from the structures' `linear` errors."""
 
     @override
-    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+    def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
         own = copied(task.start)
-        exact = replace(own, network=copied(task.start).network.double())
-        exact = referenced(
-            exact, Structures(task.structures.dataset, samples_of(task.structures.dataset, task.start.cutoff))
-        ).potential
         weights = loss_weights(task.settings, task.start.energy_scale)
-        ridge = cross_validated(design(exact, samples_of(task.structures.dataset, task.start.cutoff), weights))
-        with_readouts(own.network, ridge.change)
-        return own, 0
+        with_readouts(own.network, cross_validated(design(task.structures.linear, weights)).change)
+        return own, Steps()
 
 
 @dataclass(frozen=True)
-class Steps(AdaptationMethod):
+class SteppedGroup(AdaptationMethod):
     """Training from the start, of all or some of its parameters.
 
     Attributes:
@@ -127,7 +123,7 @@ class Steps(AdaptationMethod):
     takes_steps = True
 
     @override
-    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+    def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
         own = task.referenced(copied(task.start))
         with only_trained(own.network, parameter_groups(own.network)[self.group]):
             optimizers = network_optimizers(
@@ -146,7 +142,7 @@ class LowRankUpdates(AdaptationMethod):
     learning_rate = 0.01
 
     @override
-    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+    def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
         own = task.referenced(copied(task.start))
         network = own.network
         matrices = network.mixing_matrices()
@@ -171,7 +167,7 @@ class FromScratch(AdaptationMethod):
     learning_rate = FittingSettings.model_fields["learning_rate"].default
 
     @override
-    def changed(self, task: AdaptationTask) -> tuple[Potential, int]:
+    def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
         build: Any = type(task.start.network)
         generator = torch.Generator().manual_seed(task.settings.seed)
         network = build(task.start.network.settings, generator=generator).to(task.start.dtype)
@@ -195,9 +191,9 @@ def candidates(start: Potential) -> dict[str, AdaptationMethod]:
     known: Sequence[tuple[str, AdaptationMethod]] = (
         ("all", START),
         ("readout", Readouts("readout", "readouts, closed form")),
-        ("radial", Steps("radial", "radial weights", "radial")),
+        ("radial", SteppedGroup("radial", "radial weights", "radial")),
         ("mixing", LowRankUpdates("low-rank", "low-rank updates of the mixing matrices")),
-        ("all", Steps("all", "all weights", "all")),
+        ("all", SteppedGroup("all", "all weights", "all")),
     )
     return {candidate.name: candidate for group, candidate in known if group in groups}
 

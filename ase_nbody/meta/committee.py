@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.data import Dataset, batch_samples, samples, without_isolated_atoms
+from ase_nbody.data import Dataset, samples, without_isolated_atoms
 from ase_nbody.graph import Graph
-from ase_nbody.meta.design import forces_by_readouts, linear_errors
+from ase_nbody.meta.design import blocks_of_errors, forces_by_readouts, joint_errors
 from ase_nbody.meta.fitting import copied
 from ase_nbody.potential import Potential
 
@@ -81,7 +81,8 @@ def committee(potential: Potential, known: Dataset) -> Committee:
     _check(potential, known)
     own = replace(copied(potential), over_inversion=False)
     own.network.to(device="cpu", dtype=torch.float64).requires_grad_(True)
-    quantities = linear_errors(own, batch_samples(samples(without_isolated_atoms(known), own.cutoff)))
+    blocks = blocks_of_errors(own, samples(without_isolated_atoms(known), own.cutoff))
+    quantities = joint_errors([structure for block in blocks for structure in block])
     noises = [_noise(quantity.residual) for quantity in quantities]
     rows = np.concatenate([q.matrix / noise for q, noise in zip(quantities, noises, strict=True)])
     sizes = np.concatenate([_sizes(readout) for readout in own.network.linear_readouts()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from ase_nbody.potential import Potential, moves_of_seen, seen_by_network, train
 from ase_nbody.training.loss import Errors, LossWeights, errors
 
 Floats = NDArray[np.float64]
+BLOCK = 5
+"""Structures whose derivatives are made at once."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +51,77 @@ class LinearErrors:
     residual: Floats
 
 
-def design(potential: Potential, samples: Sequence[Sample], weights: LossWeights) -> Design:
-    """The design matrix of a potential's linear readouts, exact.
+@dataclass(frozen=True)
+class StructureErrors:
+    """Errors of one structure.
+
+    Attributes:
+        energy: per atom, with its composition's part: one row, or none without a label.
+        forces: a row for each component that is labelled.
+        virial: per atom, likewise.
+        composition: share of each element among the atoms, by atomic number, (119,).
+    """
+
+    energy: LinearErrors
+    forces: LinearErrors
+    virial: LinearErrors
+    composition: Floats
+
+
+def design(structures: Sequence[StructureErrors], weights: LossWeights) -> Design:
+    """The design matrix of linear readouts, exact.
+
+    Args:
+        structures: that are learnt.
+        weights: of the loss.
+    """
+    matrix, residual, numbers = [], [], []
+    of_loss = (weights.energy, weights.forces, weights.stress)
+    for weight, name, joint in zip(of_loss, ("energy", "forces", "virial"), joint_errors(structures), strict=True):
+        factor = (weight / max(len(joint.residual), 1)) ** 0.5 / weights.scale
+        matrix.append(factor * joint.matrix)
+        residual.append(factor * joint.residual)
+        rows = [len(getattr(structure, name).residual) for structure in structures]
+        numbers.append(np.repeat(np.arange(len(structures)), rows))
+    return Design(np.concatenate(matrix), np.concatenate(residual), np.concatenate(numbers))
+
+
+def joint_errors(structures: Sequence[StructureErrors]) -> tuple[LinearErrors, LinearErrors, LinearErrors]:
+    """Errors of energies per atom off their compositions, of forces, and of virials per atom, of all structures."""
+    energy, forces, virial = (
+        LinearErrors(np.concatenate([e.matrix for e in several]), np.concatenate([e.residual for e in several]))
+        for several in zip(*((s.energy, s.forces, s.virial) for s in structures), strict=True)
+    )
+    fractions = np.array([s.composition for s in structures if len(s.energy.residual)]).reshape(-1, 119)
+    free = np.eye(len(fractions)) - fractions @ np.linalg.pinv(fractions, rcond=1e-6)
+    return LinearErrors(free @ energy.matrix, free @ energy.residual), forces, virial
+
+
+def blocks_of_errors(potential: Potential, samples: Sequence[Sample]) -> Iterator[list[StructureErrors]]:
+    """Errors of each structure as a linear function of the readouts, in order, `BLOCK` structures at once.
 
     Args:
         potential: in float64, on the CPU.
         samples: labelled structures in float64.
-        weights: of the loss.
     """
-    batch = batch_samples(samples)
-    matrix, residual = [], []
-    of_loss = (weights.energy, weights.forces, weights.stress)
-    for weight, of_quantity in zip(of_loss, linear_errors(potential, batch), strict=True):
-        factor = (weight / max(len(of_quantity.residual), 1)) ** 0.5 / weights.scale
-        matrix.append(factor * of_quantity.matrix)
-        residual.append(factor * of_quantity.residual)
-    return Design(np.concatenate(matrix), np.concatenate(residual), _structures(batch))
+    for first in range(0, len(samples), BLOCK):
+        yield _errors_of_block(potential, batch_samples(samples[first : first + BLOCK]))
 
 
-def linear_errors(potential: Potential, batch: Sample) -> tuple[LinearErrors, LinearErrors, LinearErrors]:
-    """Errors of energies per atom off their compositions, of forces, and of virials per atom.
-
-    Args:
-        potential: in float64, on the CPU.
-        batch: labelled structures in float64.
-    """
+def _errors_of_block(potential: Potential, batch: Sample) -> list[StructureErrors]:
     columns = errors_by_readouts(potential, batch)
     with torch.no_grad():
         now = errors(trainable_prediction(potential, batch.graph), batch.targets, batch.graph)
-    free = without_compositions(batch)
-    return (
-        LinearErrors(free @ columns.energy.numpy(), free @ now.energy.numpy()),
-        LinearErrors(columns.forces.numpy(), now.forces.numpy()),
-        LinearErrors(columns.virial.numpy(), now.virial.numpy()),
-    )
+    found: list[list[LinearErrors]] = []
+    for matrix, residual, structure in zip(
+        (columns.energy, columns.forces, columns.virial),
+        (now.energy, now.forces, now.virial),
+        _structures(batch),
+        strict=True,
+    ):
+        rows = [(structure == number).numpy() for number in range(batch.graph.n_structures)]
+        found.append([LinearErrors(matrix.numpy()[chosen], residual.numpy()[chosen]) for chosen in rows])
+    return [StructureErrors(*several) for several in zip(*found, _compositions(batch.graph), strict=True)]
 
 
 def errors_by_readouts(potential: Potential, batch: Sample) -> Errors:
@@ -137,14 +176,12 @@ def labelled(batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
     return ~targets.energy.isnan(), ~targets.forces.isnan(), ~targets.stress.isnan() & defined
 
 
-def without_compositions(batch: Sample) -> Floats:
-    """The projection (S', S') of energies per atom, of the structures that have one, off their compositions."""
-    graph = batch.graph
+def _compositions(graph: Graph) -> Floats:
+    """Share of each element among the atoms of each structure, (B, 119)."""
     counts = torch.zeros(graph.n_structures, 119, dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
     counts.index_put_((graph.structure, graph.atomic_numbers), one, accumulate=True)
-    fractions = (counts / counts.sum(dim=1, keepdim=True))[labelled(batch)[0]].numpy()
-    return np.asarray(np.eye(len(fractions)) - fractions @ np.linalg.pinv(fractions, rcond=1e-6))
+    return np.asarray((counts / counts.sum(dim=1, keepdim=True)).numpy())
 
 
 @dataclass(frozen=True)
@@ -186,13 +223,12 @@ def _strains() -> list[Tensor]:
     return list(0.5 * (units + units.transpose(1, 2)))
 
 
-def _structures(batch: Sample) -> NDArray[np.int64]:
-    """The structure of each of the errors, in their order."""
+def _structures(batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    """The structure of each error of energies, forces and virials, in their order."""
     energy, forces, stress = labelled(batch)
     numbers = torch.arange(batch.graph.n_structures)
-    rows = [
+    return (
         numbers[energy],
         batch.graph.structure[:, None].expand_as(forces)[forces],
         numbers[:, None, None].expand_as(stress)[stress],
-    ]
-    return torch.cat(rows).numpy()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lightning_fabric import Fabric
@@ -11,6 +11,7 @@ from rich.console import Console
 from torch.optim import Optimizer
 
 from ase_nbody.data import Dataset, PackedSamples, Sample, batches_of_samples, samples
+from ase_nbody.meta.design import StructureErrors
 from ase_nbody.meta.references import Referenced, with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
@@ -33,14 +34,17 @@ class Structures:
     Attributes:
         dataset: structures and labels.
         samples: the same, with neighbour lists, in float32.
+        linear: errors of each as a function of the start's readouts; empty where nothing asks for them.
     """
 
     dataset: Dataset
     samples: Sequence[Sample]
+    linear: Sequence[StructureErrors] = ()
 
     def subset(self, indices: Sequence[int]) -> Structures:
         """The structures at some indices."""
-        return Structures(self.dataset.subset(indices), [self.samples[i] for i in indices])
+        linear = [self.linear[i] for i in indices] if self.linear else ()
+        return Structures(self.dataset.subset(indices), [self.samples[i] for i in indices], linear)
 
     def batches(self) -> list[Sample]:
         """All of them in batches for an evaluation."""
@@ -58,13 +62,26 @@ class Fit:
 
     Attributes:
         referenced: the potential, with reference energies of these structures.
-        steps: steps of the best weights; 0 where nothing was stepped.
+        steps: what was stepped.
         seconds: time that it took.
     """
 
     referenced: Referenced
-    steps: int
+    steps: Steps
     seconds: float
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of a training.
+
+    Attributes:
+        kept: steps of the weights that are kept.
+        taken: all of them.
+    """
+
+    kept: int = 0
+    taken: int = 0
 
 
 def copied(potential: Potential) -> Potential:
@@ -84,7 +101,8 @@ def stepped(
     held_out: Structures | None,
     budget: Budget,
     settings: AdaptationSettings,
-) -> int:
+    now: Callable[[], float],
+) -> Steps:
     """Train a potential in place, up to the best averaged weights, or the last without held-out structures.
 
     Args:
@@ -94,8 +112,7 @@ def stepped(
         held_out: structures that choose the best step; None: the last is taken.
         budget: when to end.
         settings: of the steps.
-
-    Returns the number of steps of the weights that are kept.
+        now: tells the time, seconds.
 
     Raises:
         TrainingDivergedError: the training diverged.
@@ -115,6 +132,7 @@ def stepped(
         from_start=True,
     )
     display = Display(Console(quiet=True))
-    fit(task, state, Clock(), Fabric(accelerator="cpu", devices=1), display, StopRequest())
+    fit(task, state, Clock(started=now(), now=now), Fabric(accelerator="cpu", devices=1), display, StopRequest())
     assign(network, state.averaged if held_out is None else state.best)
-    return state.counters.step if held_out is None else min(state.history, key=lambda row: row.score).step
+    taken = state.counters.step
+    return Steps(taken if held_out is None else min(state.history, key=lambda row: row.score).step, taken)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -19,6 +20,8 @@ from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.validation import score, validation_errors
 
 _MILLI = 1e-3
+FEWEST_PASSES = 2
+"""Passes over what is learnt below which a training on the clock says nothing of its method."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Row:
         report: errors over the held-out structures of all folds.
         score: what is compared: mean absolute errors, each times the root of its weight, meV and meV/angstrom.
         steps: steps of the best weights, mean over the folds; 0 where nothing was stepped.
-        seconds: time of all folds.
+        seconds: time of all folds, their errors too.
+        compared: its budget was enough to say anything: `FEWEST_PASSES`, or what the settings ask for.
     """
 
     candidate: AdaptationMethod
@@ -46,6 +50,7 @@ class Row:
     score: float
     steps: int
     seconds: float
+    compared: bool = True
 
 
 def folds(n_structures: int, settings: AdaptationSettings) -> list[Fold]:
@@ -72,6 +77,7 @@ def held_out_errors(
     parts: Sequence[Fold],
     budget: Budget,
     settings: AdaptationSettings,
+    now: Callable[[], float] = time.monotonic,
 ) -> Row:
     """Fit a candidate to what is left of each fold, and compare with what is held out; steps end at their best there.
 
@@ -82,20 +88,24 @@ def held_out_errors(
         parts: folds.
         budget: of each fold.
         settings: of the adaptation.
+        now: tells the time, seconds.
 
     Raises:
         TrainingDivergedError: a training diverged.
     """
-    evaluations, scores, steps, seconds = [], [], [], 0.0
+    begun = now()
+    evaluations, scores, steps, compared = [], [], [], True
     for fold in parts:
         out = structures.subset(fold.held_out)
-        fit = candidate.fitted(AdaptationTask(start, structures.subset(fold.learnt), out, budget, settings))
+        fit = candidate.fitted(AdaptationTask(start, structures.subset(fold.learnt), out, budget, settings, now))
         potential = fit.referenced.potential
         evaluations.append(evaluate(potential, out.dataset)[1])
         scores.append(score_of(potential, out, settings))
-        steps.append(fit.steps)
-        seconds += fit.seconds
-    return Row(candidate, error_report(joined(evaluations)), fmean(scores), round(fmean(steps)), seconds)
+        steps.append(fit.steps.kept)
+        fewest = FEWEST_PASSES * len(fold.learnt) / settings.batch_size
+        compared &= not candidate.takes_steps or settings.steps is not None or fit.steps.taken >= fewest
+    report, seconds = error_report(joined(evaluations)), now() - begun
+    return Row(candidate, report, fmean(scores), round(fmean(steps)), seconds, compared)
 
 
 def score_of(potential: Potential, structures: Structures, settings: AdaptationSettings) -> float:

@@ -80,7 +80,10 @@ def adapted_model(
         not_for="structures unlike those: that its start knew them proves nothing here",
         label_source=data.found,
         data=(files,),
-        errors={"held out": adaptation.chosen.report.to_json_dict()},
+        errors={
+            "held out, the start": adaptation.rows[0].report.to_json_dict(),
+            "held out": adaptation.chosen.report.to_json_dict(),
+        },
         envelope=_covered(found),
         training=_record(adaptation, origin, data, command),
     )
@@ -109,6 +112,7 @@ def _record(adaptation: Adaptation, origin: StartModel, data: Dataset, command: 
         "start": origin.to_json_dict(),
         "adaptation": {
             "method": adaptation.chosen.candidate.name,
+            "new_elements": dict(adaptation.new_elements),
             "reason": adaptation.reason,
             "held_out_structures": held_out,
             "folds": n_folds,
@@ -128,4 +132,5 @@ def _tried(row: Row) -> dict[str, Any]:
         "energy_mae_mev_per_atom": row.report.energy_mae_mev_per_atom,
         "steps": row.steps,
         "seconds": row.seconds,
+        "compared": row.compared,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -58,11 +59,18 @@ class StepBudget(Budget):
 
 @dataclass(frozen=True)
 class Clock:
-    """Time spent, seconds, counted on from an earlier run."""
+    """Time spent, seconds, counted on from an earlier run.
+
+    Attributes:
+        earlier: time of the earlier run, seconds.
+        started: when this run began, as `now` tells it.
+        now: tells the time, seconds.
+    """
 
     earlier: float = 0.0
     started: float = field(default_factory=lambda: time.monotonic())
+    now: Callable[[], float] = field(default=lambda: time.monotonic())
 
     def seconds(self) -> float:
         """Time spent in this and the earlier run, seconds."""
-        return self.earlier + time.monotonic() - self.started
+        return self.earlier + self.now() - self.started

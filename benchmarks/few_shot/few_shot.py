@@ -19,8 +19,9 @@ from typing import Any
 from ase_nbody.data import Dataset, evaluate, read_dataset
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.adapt import Adaptation, adapt
+from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.model_file import ModelInformation, file_hash, load_model
+from ase_nbody.model_file import ModelInformation, file_hash, load_model, save_model
 from ase_nbody.models_directory import find_model
 
 MOLECULES = ("aspirin", "ethanol", "malonaldehyde", "toluene", "benzene")
@@ -89,6 +90,12 @@ def measured(run: Run, start: Path, options: argparse.Namespace) -> dict[str, An
     settings = AdaptationSettings(method=run.method, minutes=run.minutes, seed=run.seed, accept_worse=True)
     with torch_threads(options.threads):
         adaptation = adapt(potential, data, settings, lambda words: print(f"    {words}"))
+    if options.keep is not None:
+        origin = StartModel(potential, information, file_hash(start), information.name)
+        name = f"{run.molecule}-{run.structures}-{run.method}-{run.seed}"
+        save_model(
+            options.keep / f"{name}.safetensors", *adapted_model(adaptation, origin, data, name=name, level=None)
+        )
     chosen = test if options.limit is None else spaced(test, min(options.limit, len(test)), 0)
     report = evaluate(adaptation.referenced.potential, chosen)[0]
     return {
@@ -178,6 +185,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0, help="of each run")
     parser.add_argument("--seeds", type=int, default=1, help="draws of the structures")
     parser.add_argument("--limit", type=int, help="test structures, evenly spaced; all of them if not given")
+    parser.add_argument("--keep", type=Path, help="folder where the adapted models are kept; none is overwritten")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md, run nothing")
     return parser.parse_args()

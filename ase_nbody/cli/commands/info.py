@@ -66,9 +66,8 @@ def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         yield "levels", ", ".join(level.name for level in information.levels)
     trained = [f"{file.name} ({file.n_structures})" for file in information.data if file.role == "train"]
     yield "trained on", ", ".join(trained) or "not given"
-    for name, errors in information.errors.items():
-        if name.startswith("test") or len(information.errors) == 1:
-            yield "errors", f"{name.removeprefix('test ')}: {_errors_in_brief(errors)}"
+    for name in [key for key in information.errors if key.startswith("test")] or information.errors:
+        yield "errors", f"{name.removeprefix('test ')}: {_errors_in_brief(information.errors[name])}"
     envelope = information.envelope
     distances = {pair: f"{distance:.2f}" for pair, distance in envelope.closest_distances.items()}
     yield "closest, Å", f"{_pairs(distances)}{'' if information.repulsion is None else '; below them ZBL'}"

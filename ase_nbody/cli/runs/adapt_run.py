@@ -16,10 +16,9 @@ from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.model_file import file_hash, load_model, save_model
+from ase_nbody.model_file import Envelope, file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
-from ase_nbody.potential import Potential
 from ase_nbody.training.finish import without_folders
 
 
@@ -51,12 +50,14 @@ def run_adapt(options: Mapping[str, Any]) -> None:
             adaptation, origin, data, name=output.stem, level=options["level"], command=command
         )
         found = {name: evaluate(adapted, dataset)[0] for name, dataset in others.items()}
+        if remember is not None:
+            remembered = f"remembered {Path(remember.source).name}"
+            found |= {f"{remembered}, the start": evaluate(potential, remember)[0]}
+            found |= {remembered: evaluate(adapted, remember)[0]}
     for name, report in found.items():
         say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
     errors = {**written.errors, **{name: report.to_json_dict() for name, report in found.items()}}
-    if remember is not None:
-        _print_forgotten(potential, adapted, remember)
-    _print_envelope(written.envelope.closest_distances, information.envelope.closest_distances)
+    _print_envelope(written.envelope, information.envelope)
     if adaptation.referenced.undetermined:
         warn(_undetermined_words(adaptation.referenced.undetermined))
     save_model(output, adapted, written.model_copy(update={"errors": errors}), force=options["force"])
@@ -80,6 +81,8 @@ def _print_table(adaptation: Adaptation) -> None:
     for row in adaptation.rows:
         mark = " *" if row is adaptation.chosen else ""
         say(_line([row.candidate.words + mark, *_cells(row)]))
+    if not all(row.compared for row in adaptation.rows):
+        say("too few: so few steps in its part of --minutes that it is not ranked")
     say(f"* chosen: {adaptation.reason}; steps to fit all structures: {adaptation.steps}")
 
 
@@ -91,19 +94,19 @@ def _line(cells: Sequence[str]) -> str:
 def _cells(row: Row) -> list[str]:
     numbers = (row.report.forces_mae_mev_per_angstrom, row.report.energy_mae_mev_per_atom)
     errors = ["-" if number is None else f"{number:.2f}" for number in numbers]
-    return [*errors, f"{row.score:.1f}", str(row.steps), f"{row.seconds:.0f}"]
+    score = f"{row.score:.1f}" if row.compared else "too few"
+    return [*errors, score, str(row.steps), f"{row.seconds:.0f}"]
 
 
-def _print_forgotten(start: Potential, adapted: Potential, dataset: Dataset) -> None:
-    before, after = (evaluate(p, dataset)[0] for p in (start, adapted))
-    say(f"{dataset.source} with the start: {_error_words(before)}")
-    say(f"{dataset.source} with the adapted model: {_error_words(after)}")
-
-
-def _print_envelope(ours: Mapping[str, float], starts: Mapping[str, float]) -> None:
-    words = ", ".join(f"{pair} {distance:.2f}" for pair, distance in ours.items())
-    lost = [pair for pair in starts if pair not in ours]
+def _print_envelope(ours: Envelope, starts: Envelope) -> None:
+    words = ", ".join(f"{pair} {distance:.2f}" for pair, distance in ours.closest_distances.items())
+    lost = [pair for pair in starts.closest_distances if pair not in ours.closest_distances]
     say(f"covered: the new structures alone; closest distances, Å: {words}")
+    if ours.force_max is not None:
+        say(f"covered: forces up to {ours.force_max:.3g} eV/Å")
+    if ours.energy_per_atom_range is not None:
+        low, high = ours.energy_per_atom_range
+        say(f"covered: energies per atom beyond the reference energies, {low:.4f} to {high:.4f} eV")
     if lost:
         say(f"no longer covered: {', '.join(lost)}, which only the start's own data have; warnings will say so")
 
