@@ -1,0 +1,177 @@
+"""Errors of forces against time per atom and step, ours beside classical machine-learned potentials and others.
+
+    bash benchmarks/pareto/make_environments.sh               # the peers, each in its own environment
+    python benchmarks/pareto/run.py --data ../shared/data/mlearn
+    python benchmarks/pareto/run.py --data ... times --symbol Si --model "lammps snap"    # a part of it
+
+`train` trains what nobody ships, `errors` are those of the test files, `times` those of a step in a crystal, `report`
+writes the table and the figure. Every row is written when it is known; what has a row is not done again, and what
+failed is tried again. To measure a row again, take it out of rows.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compared import MODELS, train_all
+from systems import SYSTEMS
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "peers"))
+from machine import machine  # noqa: E402
+from turns import Models, NotMeasuredError, Settings  # noqa: E402
+
+Row = dict[str, Any]
+ROUND = 0.3  # processor seconds of steps in a round
+MOST_STEPS = 50  # in a round
+
+
+def error_row(models: Models, model: str, symbol: str, chosen: argparse.Namespace) -> Row:
+    """Errors of a model on the test file of an element, by the package's own function for all.
+
+    Raises:
+        NotMeasuredError: the model gave no predictions.
+    """
+    from ase_nbody.data import Evaluation, error_report, read_dataset
+
+    file = (chosen.data / f"{symbol}_test.xyz").absolute()
+    with tempfile.TemporaryDirectory() as place:
+        output = f"{place}/predictions.npz"
+        models.ask(model, do="predict", symbol=symbol, folder=str(chosen.models), file=str(file), output=output)
+        found = dict(np.load(output))
+    dataset = read_dataset(file)
+    labels, missing = dataset.labels, np.full((len(dataset), 3, 3), np.nan)
+    report = error_report(
+        Evaluation(
+            n_atoms=np.array([len(atoms) for atoms in dataset.structures]),
+            atomic_numbers=np.concatenate([atoms.numbers for atoms in dataset.structures]),
+            reference_energies=np.zeros(len(dataset)),
+            energy_labels=np.array([one.energy for one in labels]),
+            energy_predictions=found["energies"],
+            force_labels=np.concatenate([one.forces for one in labels]),
+            force_predictions=found["forces"],
+            stress_labels=missing,
+            stress_predictions=missing,
+        )
+    )
+    names = ("energy_mae_mev_per_atom", "energy_rmse_mev_per_atom", "energy_rmse_mev_per_atom_without_shift")
+    names += ("forces_mae_mev_per_angstrom", "forces_rmse_mev_per_angstrom", "n_structures")
+    return {name: value for name, value in report.to_json_dict().items() if name in names}
+
+
+def time_row(models: Models, model: str, symbol: str, repeat: int, chosen: argparse.Namespace) -> Row:
+    """Time per atom and step of a model in a box, the best of several rounds and their median.
+
+    Raises:
+        NotMeasuredError: the model did not take the steps.
+    """
+    atoms = models.ask(model, do="prepare", symbol=symbol, folder=str(chosen.models), repeat=repeat)["atoms"]
+    first = models.ask(model, do="steps", number=1)
+    number = int(np.clip(ROUND / (first["cpu_us"] * atoms / 1e6), 1, MOST_STEPS))
+    rounds = [models.ask(model, do="steps", number=number) for _ in range(chosen.rounds)]
+    best = min(rounds, key=lambda one: one["cpu_us"])
+    row = {"atoms": atoms, "steps": number, "rounds": len(rounds), "cpu_us": best["cpu_us"]}
+    row["cpu_us_median"] = float(np.median([one["cpu_us"] for one in rounds]))
+    row["wall_us"] = min(one["wall_us"] for one in rounds)
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()} | (
+        {"pair": best["pair"]} if "pair" in best else {}
+    )
+
+
+def wanted(chosen: argparse.Namespace) -> Iterator[Row]:
+    """What identifies each row, boxes of the middle size first."""
+    for symbol in chosen.symbol:
+        for model in chosen.model:
+            if "errors" in chosen.parts and MODELS[model].learnt != "random":
+                yield {"part": "errors", "symbol": symbol, "model": model}
+    for place in (1, 2, 0):
+        for symbol in chosen.symbol:
+            for model in chosen.model:
+                if "times" in chosen.parts:
+                    yield {"part": "times", "symbol": symbol, "model": model, "repeat": SYSTEMS[symbol].repeats[place]}
+
+
+def measured(key: Row, settings: Settings, chosen: argparse.Namespace) -> Row:
+    """A row with its numbers, the machine and the versions, or why there are none."""
+    model, symbol = key["model"], key["symbol"]
+    models = Models(MODELS[model].dtype, settings, HERE / "worker.py")
+    try:
+        if key["part"] == "errors":
+            found = error_row(models, model, symbol, chosen)
+        else:
+            found = time_row(models, model, symbol, key["repeat"], chosen)
+    except NotMeasuredError as error:
+        found = {"failed": str(error)}
+    finally:
+        models.close()
+    about = {"dtype": MODELS[model].dtype, "machine": machine(), "load": round(os.getloadavg()[0], 1)}
+    return key | found | about | {"versions": models.versions.get(model.split()[0], {})}
+
+
+def rows_of(file: Path) -> list[Row]:
+    """The rows that are there."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def write_rows(file: Path, rows: list[Row]) -> None:
+    """Write all rows to another name and rename."""
+    written = file.with_suffix(".part")
+    written.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    written.replace(file)
+
+
+def measure(settings: Settings, chosen: argparse.Namespace) -> None:
+    """Add the rows that are missing, and those that failed before."""
+    for key in wanted(chosen):
+        same = [row for row in rows_of(chosen.rows) if all(row.get(name) == value for name, value in key.items())]
+        if any("failed" not in row for row in same):
+            continue
+        row = measured(key, settings, chosen)
+        write_rows(chosen.rows, [old for old in rows_of(chosen.rows) if old not in same] + [row])
+        print({name: value for name, value in row.items() if name not in ("machine", "versions")}, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ("train", "errors", "times", "report")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all if none is given")
+    parser.add_argument("--data", type=Path, required=True, help="folder with Si_train.xyz, Si_test.xyz, ... of mlearn")
+    parser.add_argument("--environments", type=Path, default=Path("runs/peers"))
+    parser.add_argument("--models", type=Path, default=Path("runs/pareto"), help="folder of what is trained here")
+    parser.add_argument("--rows", type=Path, default=HERE / "rows.jsonl")
+    parser.add_argument("--symbol", action="append", choices=SYSTEMS, help="may be repeated")
+    parser.add_argument("--model", action="append", choices=MODELS, help="may be repeated")
+    parser.add_argument("--rounds", type=int, default=8, help="of steps; the best counts")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds after which a model is stopped")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.parts) - set(parts):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    chosen.parts, chosen.symbol = chosen.parts or parts, chosen.symbol or list(SYSTEMS)
+    chosen.model, chosen.models = chosen.model or list(MODELS), chosen.models.absolute()
+    return chosen
+
+
+def main() -> None:
+    """Train, measure and report."""
+    chosen = arguments()
+    settings = Settings(chosen.environments, 1, chosen.rounds, ROUND, chosen.limit, chosen.limit, memory=12.0)
+    if "train" in chosen.parts:
+        train_all(chosen.symbol, chosen.model, chosen.data, chosen.models, chosen.environments)
+    measure(settings, chosen)
+    if "report" in chosen.parts:
+        from report import write
+
+        write(rows_of(chosen.rows), HERE)
+
+
+if __name__ == "__main__":
+    main()
