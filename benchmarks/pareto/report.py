@@ -66,7 +66,7 @@ def _atoms(models: Mapping[str, Mapping[str, Row]], place: str) -> str:
 
 
 def _line(model: str, found: Mapping[str, Row]) -> str:
-    weights = {"train": "training files", "other": "other data", "random": "random"}[MODELS[model].learnt]
+    weights = {"train": "training files", "other": "other data", "none": "not of these data"}[MODELS[model].learnt]
     errors = found.get("errors", {})
     cells = [number(errors.get(name)) for name in (FORCES, "forces_mae_mev_per_angstrom", ENERGY)]
     cells += [number(found.get(str(place), {}).get("cpu_us")) for place in range(3)]
@@ -109,7 +109,7 @@ def points_of(models: Mapping[str, Mapping[str, Row]]) -> dict[str, tuple[float,
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:
-    """A panel for each element, logarithmic in both; models with random weights have a time only, below."""
+    """A panel for each element, logarithmic in both; those not of these data have a time only, below."""
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     panels = figure.subplots(1, len(SYSTEMS))
     for axes, symbol in zip(panels, SYSTEMS, strict=True):
@@ -127,7 +127,7 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
     for model, marker in zip(points, MARKERS, strict=False):
         axes.plot(*points[model], marker, color=_colour(model), markersize=8)
         _label(axes, model, points[model])
-    low = min(error for _, error in points.values())
+    low = min((error for _, error in points.values()), default=100.0)
     times = {
         model: found["1"]["cpu_us"]
         for model, found in models.items()
@@ -142,7 +142,7 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
 
 
 def _label(axes: Axes, model: str, point: tuple[float, float]) -> None:
-    label = MODELS[model].label + (" (time only)" if MODELS[model].learnt == "random" else "")
+    label = MODELS[model].label + (" (time only)" if MODELS[model].learnt == "none" else "")
     axes.annotate(label, point, xytext=(6, 4), textcoords="offset points", fontsize=8, color=_colour(model))
 
 

@@ -32,6 +32,7 @@ from turns import Models, NotMeasuredError, Settings  # noqa: E402
 Row = dict[str, Any]
 ROUND = 0.3  # processor seconds of steps in a round
 MOST_STEPS = 50  # in a round
+ORDER = (1, 2, 0)  # of the sizes of boxes
 
 
 def error_row(models: Models, model: str, symbol: str, chosen: argparse.Namespace) -> Row:
@@ -90,9 +91,9 @@ def wanted(chosen: argparse.Namespace) -> Iterator[Row]:
     """What identifies each row, boxes of the middle size first."""
     for symbol in chosen.symbol:
         for model in chosen.model:
-            if "errors" in chosen.parts and MODELS[model].learnt != "random":
+            if "errors" in chosen.parts and MODELS[model].learnt != "none":
                 yield {"part": "errors", "symbol": symbol, "model": model}
-    for place in (1, 2, 0):
+    for place in ORDER[: chosen.boxes]:
         for symbol in chosen.symbol:
             for model in chosen.model:
                 if "times" in chosen.parts:
@@ -151,6 +152,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--symbol", action="append", choices=SYSTEMS, help="may be repeated")
     parser.add_argument("--model", action="append", choices=MODELS, help="may be repeated")
     parser.add_argument("--rounds", type=int, default=8, help="of steps; the best counts")
+    parser.add_argument("--boxes", type=int, default=3, choices=(1, 2, 3), help="sizes: middle, large, small")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds after which a model is stopped")
     chosen = parser.parse_args()
     if unknown := set(chosen.parts) - set(parts):

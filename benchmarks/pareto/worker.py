@@ -63,10 +63,9 @@ class Worker:
     def predict(self, symbol: str, folder: str, file: str, output: str) -> dict[str, int]:
         """Write energies (S,), eV, and forces (N, 3), eV/angstrom, of the structures of a file to an .npz file."""
         calculator, energies, forces = self.calculator(symbol, folder), [], []
-        alone = self.package.atom_energy(self.kind, symbol, folder) if hasattr(self.package, "atom_energy") else 0.0
         for atoms in read(file, ":"):
             bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, calculator=calculator)
-            energies.append(bare.get_potential_energy() + len(bare) * alone)
+            energies.append(bare.get_potential_energy())
             forces.append(bare.get_forces())
         np.savez(output, energies=energies, forces=np.concatenate(forces))
         return {"structures": len(energies)}
