@@ -62,38 +62,48 @@ def test_a_row_is_measured_once_and_a_failure_again(load, tmp_path, monkeypatch)
     run = load("run")
     calls = []
 
-    def measured(key, settings, chosen):
-        calls.append(key["model"])
-        return key | ({"failed": "no environment"} if key["model"] == "lammps pod" else ERRORS)
+    def measured(keys, settings, chosen):
+        calls.extend(key["model"] for key in keys)
+        return [key | ({"failed": "no environment"} if key["model"] == "lammps pod" else ERRORS) for key in keys]
 
     monkeypatch.setattr(run, "measured", measured)
-    chosen = Namespace(
-        rows=tmp_path / "rows.jsonl",
-        parts=("errors",),
-        symbol=["Mo"],
-        model=["lammps snap", "lammps pod", "mace 64x0e"],
-    )
+    models = ["lammps snap", "lammps pod", "mace 64x0e"]
+    chosen = Namespace(rows=tmp_path / "rows.jsonl", parts=("errors",), symbol=["Mo"], model=models, boxes=1)
     run.measure(None, chosen)
     run.measure(None, chosen)
     assert calls == ["lammps snap", "lammps pod", "lammps pod"]  # MACE has random weights, no errors
-    assert [row["model"] for row in run.rows_of(chosen.rows)] == ["lammps snap", "lammps pod"]
+    chosen.parts = ("times",)
+    run.measure(None, chosen)
+    run.measure(None, chosen)
+    assert calls[3:] == [*models, "lammps pod"]
+    parts = [(row["part"], row["model"]) for row in run.rows_of(chosen.rows)]
+    assert sorted(parts) == sorted([("errors", name) for name in models[:2]] + [("times", name) for name in models])
 
 
-def test_time_is_that_of_the_best_round(load):
+def test_models_take_turns_and_the_best_round_counts(load):
+    turns = load("turns")
     run = load("run")
-    rounds = iter([9.0, 4.0, 2.0, 3.0])
+    order = []
 
     class Models:
+        def __init__(self, times):
+            self.times = iter(times)
+
         def ask(self, model, do, **request):
             if do == "prepare":
                 return {"atoms": 64}
-            value = next(rounds)
-            return {"cpu_us": value, "wall_us": 2 * value, "pair": 0.1 * value}
+            order.append(model)
+            value = next(self.times, None)
+            if value is None:
+                raise turns.NotMeasuredError("out of memory")
+            return {"cpu_us": value, "wall_us": 10 - value, "pair": 0.1 * value}
 
-    row = run.time_row(Models(), "lammps snap", "Si", 2, Namespace(models=Path(), rounds=3))
-    assert (row["cpu_us"], row["cpu_us_median"], row["wall_us"]) == (2.0, 3.0, 4.0)
-    assert row["pair"] == pytest.approx(0.2)
-    assert row["steps"] == run.MOST_STEPS
+    keys = [{"model": name, "symbol": "Si", "repeat": 2} for name in "ab"]
+    rows = run.time_rows([Models([9, 4, 2, 3]), Models([1, 1])], keys, Namespace(models=Path(), rounds=3))
+    assert order == ["a", "b", "a", "b", "a", "b", "a"]
+    assert [rows[0][name] for name in ("cpu_us", "cpu_us_median", "wall_us", "pair")] == [2, 3, 6, 0.2]
+    assert rows[0]["steps"] == run.MOST_STEPS and rows[0]["atoms"] == 64
+    assert rows[1]["failed"] == "out of memory" and "cpu_us" not in rows[1]
 
 
 def test_worker_gives_microseconds_for_each_atom_and_step(load):
@@ -122,7 +132,9 @@ def test_request_is_answered_or_says_why_not(load):
 
 def test_report_writes_between_the_marks_only(load, tmp_path):
     report = load("report")
-    rows = [json.loads(line) for line in (FOLDER / "rows.jsonl").read_text().splitlines()]
+    row = {"symbol": "Si", "model": "lammps snap"}
+    times = {"part": "times", "repeat": 4, "atoms": 512, "cpu_us": 10.0, "wall_us": 20.0}
+    rows = [row | {"part": "errors"} | ERRORS, row | times, row | times | {"model": "nep calorine"}]
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}old\n{report.END}\nafter\n")
     report.write(rows, tmp_path)
@@ -132,3 +144,8 @@ def test_report_writes_between_the_marks_only(load, tmp_path):
     readme.write_text("nothing")
     with pytest.raises(ValueError, match="no lines"):
         report.write(rows, tmp_path)
+
+
+def test_readme_has_the_table_of_the_rows(load):
+    rows = [json.loads(line) for line in (FOLDER / "rows.jsonl").read_text().splitlines()]
+    assert "\n".join(load("report").table(rows)) in (FOLDER / "README.md").read_text()

@@ -121,22 +121,20 @@ def plot(rows: Sequence[Row], file: Path) -> None:
 
 def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
     points = points_of(models)
+    middle = {model: found["1"]["cpu_us"] for model, found in models.items() if "cpu_us" in found.get("1", {})}
+    if not points:
+        axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center")
+        return
     axes.set(xscale="log", yscale="log")
-    best = front(points)
-    axes.plot(*zip(*(points[model] for model in best), strict=True), "--", color="0.6", linewidth=1, zorder=1)
+    axes.plot(*zip(*(points[model] for model in front(points)), strict=True), "--", color="0.6", linewidth=1, zorder=1)
     for model, marker in zip(points, MARKERS, strict=False):
         axes.plot(*points[model], marker, color=_colour(model), markersize=8)
         _label(axes, model, points[model])
-    low = min((error for _, error in points.values()), default=100.0)
-    times = {
-        model: found["1"]["cpu_us"]
-        for model, found in models.items()
-        if model not in points and "cpu_us" in found.get("1", {})
-    }
-    for place, (model, time) in enumerate(sorted(times.items(), key=lambda item: item[1])):
-        error = low * 0.72 * 0.86**place
-        axes.plot(time, error, "|", color=_colour(model), markersize=11, markeredgewidth=2)
-        _label(axes, model, (time, error))
+    lowest = min(error for _, error in points.values())
+    for place, model in enumerate(sorted(middle.keys() - points.keys(), key=lambda model: middle[model])):
+        below = (middle[model], lowest * 0.72 * 0.86**place)
+        axes.plot(*below, "|", color=_colour(model), markersize=11, markeredgewidth=2)
+        _label(axes, model, below)
     axes.margins(x=0.12, y=0.1)
     axes.grid(which="both", alpha=0.15)
 

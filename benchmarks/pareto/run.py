@@ -5,8 +5,8 @@
     python benchmarks/pareto/run.py --data ... times --symbol Si --model "lammps snap"    # a part of it
 
 `train` trains what nobody ships, `errors` are those of the test files, `times` those of a step in a crystal, `report`
-writes the table and the figure. Every row is written when it is known; what has a row is not done again, and what
-failed is tried again. To measure a row again, take it out of rows.jsonl.
+writes the table and the figure. Rows are written when they are known, times box by box, since models take turns there;
+what has a row is not done again, and what failed is tried again. To measure a row again, take it out of rows.jsonl.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,53 +68,79 @@ def error_row(models: Models, model: str, symbol: str, chosen: argparse.Namespac
     return {name: value for name, value in report.to_json_dict().items() if name in names}
 
 
-def time_row(models: Models, model: str, symbol: str, repeat: int, chosen: argparse.Namespace) -> Row:
-    """Time per atom and step of a model in a box, the best of several rounds and their median.
+def time_rows(models: Sequence[Models], keys: Sequence[Row], chosen: argparse.Namespace) -> list[Row]:
+    """Times per atom and step of models in one box, which take turns; the best round of each counts, with the median.
 
-    Raises:
-        NotMeasuredError: the model did not take the steps.
+    Args:
+        models: the processes of each key's model.
+        keys: what identifies each row, with the same element and box.
+        chosen: the command line.
     """
-    atoms = models.ask(model, do="prepare", symbol=symbol, folder=str(chosen.models), repeat=repeat)["atoms"]
-    first = models.ask(model, do="steps", number=1)
-    number = int(np.clip(ROUND / (first["cpu_us"] * atoms / 1e6), 1, MOST_STEPS))
-    rounds = [models.ask(model, do="steps", number=number) for _ in range(chosen.rounds)]
-    best = min(rounds, key=lambda one: one["cpu_us"])
-    row = {"atoms": atoms, "steps": number, "rounds": len(rounds), "cpu_us": best["cpu_us"]}
-    row["cpu_us_median"] = float(np.median([one["cpu_us"] for one in rounds]))
-    row["wall_us"] = min(one["wall_us"] for one in rounds)
-    return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()} | (
-        {"pair": best["pair"]} if "pair" in best else {}
-    )
+    rows: list[Row] = []
+    for process, key in zip(models, keys, strict=True):
+        try:
+            rows.append(key | _prepared(process, key, chosen))
+        except NotMeasuredError as error:
+            rows.append(key | {"failed": str(error)})
+    rounds: list[list[Row]] = [[] for _ in rows]
+    for _ in range(chosen.rounds):
+        for process, row, taken in zip(models, rows, rounds, strict=True):
+            try:
+                if "failed" not in row:
+                    taken.append(process.ask(row["model"], do="steps", number=row["steps"]))
+            except NotMeasuredError as error:
+                row["failed"] = str(error)
+    return [row if "failed" in row else row | best(taken) for row, taken in zip(rows, rounds, strict=True)]
 
 
-def wanted(chosen: argparse.Namespace) -> Iterator[Row]:
-    """What identifies each row, boxes of the middle size first."""
-    for symbol in chosen.symbol:
+def _prepared(process: Models, key: Row, chosen: argparse.Namespace) -> Row:
+    request = {name: key[name] for name in ("symbol", "repeat")}
+    atoms = process.ask(key["model"], do="prepare", folder=str(chosen.models), **request)["atoms"]
+    first = process.ask(key["model"], do="steps", number=1)
+    return {"atoms": atoms, "steps": int(np.clip(ROUND / (first["cpu_us"] * atoms / 1e6), 1, MOST_STEPS))}
+
+
+def best(rounds: Sequence[Row]) -> Row:
+    """The round with the least processor time, the median of that time, and the least time of the wall clock."""
+    least = min(rounds, key=lambda one: one["cpu_us"])
+    row = {name: round(value, 3) for name, value in least.items()}
+    row["cpu_us_median"] = round(float(np.median([one["cpu_us"] for one in rounds])), 3)
+    row["wall_us"] = round(min(one["wall_us"] for one in rounds), 3)
+    return row | {"rounds": len(rounds)}
+
+
+def wanted(chosen: argparse.Namespace) -> Iterator[list[Row]]:
+    """What identifies the rows that are measured together, boxes of the middle size first."""
+    for symbol in chosen.symbol if "errors" in chosen.parts else ():
         for model in chosen.model:
-            if "errors" in chosen.parts and MODELS[model].learnt != "none":
-                yield {"part": "errors", "symbol": symbol, "model": model}
-    for place in ORDER[: chosen.boxes]:
+            if MODELS[model].learnt != "none":
+                yield [{"part": "errors", "symbol": symbol, "model": model}]
+    for place in ORDER[: chosen.boxes] if "times" in chosen.parts else ():
         for symbol in chosen.symbol:
-            for model in chosen.model:
-                if "times" in chosen.parts:
-                    yield {"part": "times", "symbol": symbol, "model": model, "repeat": SYSTEMS[symbol].repeats[place]}
+            box = {"part": "times", "symbol": symbol, "repeat": SYSTEMS[symbol].repeats[place]}
+            yield [box | {"model": model} for model in chosen.model]
 
 
-def measured(key: Row, settings: Settings, chosen: argparse.Namespace) -> Row:
-    """A row with its numbers, the machine and the versions, or why there are none."""
-    model, symbol = key["model"], key["symbol"]
-    models = Models(MODELS[model].dtype, settings, HERE / "worker.py")
+def measured(keys: Sequence[Row], settings: Settings, chosen: argparse.Namespace) -> list[Row]:
+    """Rows with their numbers, the machine and the versions, or why there are none."""
+    models = [Models(MODELS[key["model"]].dtype, settings, HERE / "worker.py") for key in keys]
+    load = round(os.getloadavg()[0], 1)
     try:
-        if key["part"] == "errors":
-            found = error_row(models, model, symbol, chosen)
+        if keys[0]["part"] == "times":
+            rows = time_rows(models, keys, chosen)
         else:
-            found = time_row(models, model, symbol, key["repeat"], chosen)
+            rows = [keys[0] | error_row(models[0], keys[0]["model"], keys[0]["symbol"], chosen)]
     except NotMeasuredError as error:
-        found = {"failed": str(error)}
+        rows = [keys[0] | {"failed": str(error)}]
     finally:
-        models.close()
-    about = {"dtype": MODELS[model].dtype, "machine": machine(), "load": round(os.getloadavg()[0], 1)}
-    return key | found | about | {"versions": models.versions.get(model.split()[0], {})}
+        for process in models:
+            process.close()
+    about = {"machine": machine(), "load": load}
+    versions = [process.versions.get(key["model"].split()[0], {}) for process, key in zip(models, keys, strict=True)]
+    return [
+        row | {"dtype": process.dtype, "versions": found} | about
+        for row, process, found in zip(rows, models, versions, strict=True)
+    ]
 
 
 def rows_of(file: Path) -> list[Row]:
@@ -131,13 +157,21 @@ def write_rows(file: Path, rows: list[Row]) -> None:
 
 def measure(settings: Settings, chosen: argparse.Namespace) -> None:
     """Add the rows that are missing, and those that failed before."""
-    for key in wanted(chosen):
-        same = [row for row in rows_of(chosen.rows) if all(row.get(name) == value for name, value in key.items())]
-        if any("failed" not in row for row in same):
+    for keys in wanted(chosen):
+        there = [identity(row) for row in rows_of(chosen.rows) if "failed" not in row]
+        missing = [key for key in keys if identity(key) not in there]
+        if not missing:
             continue
-        row = measured(key, settings, chosen)
-        write_rows(chosen.rows, [old for old in rows_of(chosen.rows) if old not in same] + [row])
-        print({name: value for name, value in row.items() if name not in ("machine", "versions")}, flush=True)
+        rows = measured(missing, settings, chosen)
+        measured_now = [identity(row) for row in rows]
+        write_rows(chosen.rows, [row for row in rows_of(chosen.rows) if identity(row) not in measured_now] + rows)
+        for row in rows:
+            print({name: value for name, value in row.items() if name not in ("machine", "versions")}, flush=True)
+
+
+def identity(row: Row) -> Row:
+    """What tells a row from others."""
+    return {name: row[name] for name in ("part", "symbol", "model", "repeat") if name in row}
 
 
 def arguments() -> argparse.Namespace:
@@ -151,7 +185,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=Path, default=HERE / "rows.jsonl")
     parser.add_argument("--symbol", action="append", choices=SYSTEMS, help="may be repeated")
     parser.add_argument("--model", action="append", choices=MODELS, help="may be repeated")
-    parser.add_argument("--rounds", type=int, default=8, help="of steps; the best counts")
+    parser.add_argument("--rounds", type=int, default=8, help="of steps, in turns; the best counts")
     parser.add_argument("--boxes", type=int, default=3, choices=(1, 2, 3), help="sizes: middle, large, small")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds after which a model is stopped")
     chosen = parser.parse_args()
