@@ -47,12 +47,12 @@ class NotMeasuredError(Exception):
 
 
 class Process:
-    """worker.py for one model."""
+    """A worker for one model."""
 
-    def __init__(self, model: str, dtype: str, settings: Settings) -> None:
+    def __init__(self, model: str, dtype: str, settings: Settings, worker: Path) -> None:
         self.settings = settings
         self.errors = tempfile.TemporaryFile()
-        command = [python_of(model, settings.environments), HERE / "worker.py", model, dtype, str(settings.threads)]
+        command = [python_of(model, settings.environments), worker, model, dtype, str(settings.threads)]
         if not command[0].exists():
             raise NotMeasuredError("no environment")
         allowed = int(settings.memory * 2**30)
@@ -131,11 +131,13 @@ class Models:
     """The processes of several models with one dtype, started when they are needed and again after a failure.
 
     Attributes:
+        worker: the script that answers for a model.
         versions: of the packages in each environment.
     """
 
     dtype: str
     settings: Settings
+    worker: Path = HERE / "worker.py"
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     running: dict[str, Process] = field(default_factory=dict)
 
@@ -147,7 +149,7 @@ class Models:
         """
         try:
             if model not in self.running:
-                self.running[model] = Process(model, self.dtype, self.settings)
+                self.running[model] = Process(model, self.dtype, self.settings, self.worker)
                 self.versions[model.split()[0]] = self.running[model].versions
             return self.running[model].ask(**request)
         except NotMeasuredError:

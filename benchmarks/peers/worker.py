@@ -10,17 +10,15 @@ Requests: "evaluate" and "train" prepare a step, "steps" takes it repeatedly, "m
 from __future__ import annotations
 
 import importlib
-import json
-import os
 import resource
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import distributions
 from typing import Any
 
 import numpy as np
 import torch
+from serving import serve
 from structures import STRUCTURES, labelled, rattled
 
 MODELS = {
@@ -79,13 +77,6 @@ def repeated(step: Step, seconds: float, most: int) -> list[float]:
     return times
 
 
-def reason(error: Exception) -> str:
-    """Last line of an error, or that memory was not enough, which every library says in its own way."""
-    text = f"{type(error).__name__}: {error}".strip()
-    too_large = any(words in text for words in ("MemoryError", "memory", "bad_alloc"))
-    return "out of memory" if too_large else text.splitlines()[-1]
-
-
 def peak_memory() -> float:
     """Largest resident set so far, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -99,13 +90,6 @@ class Worker:
         self.size, self.dtype = MODELS[model], dtype
         self.step: Step | None = None
         self.imports = peak_memory()
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What a request asks for, or why there is nothing."""
-        try:
-            return getattr(self, request.pop("do"))(**request)
-        except Exception as error:
-            return {"failed": reason(error)}
 
     def evaluate(self, structure: str) -> dict[str, Any]:
         """Prepare evaluations."""
@@ -138,14 +122,8 @@ class Worker:
 def main() -> None:
     """Command line: model, dtype, threads."""
     model, dtype, threads = sys.argv[1:]
-    answers = os.fdopen(os.dup(1), "w")  # what the packages print goes to the error stream
-    os.dup2(2, 1)
     torch.set_num_threads(int(threads))
-    worker = Worker(model, dtype)
-    installed = {d.name: d.version for d in distributions()}
-    print(json.dumps({name: installed[name] for name in PACKAGES if name in installed}), file=answers, flush=True)
-    for line in sys.stdin:
-        print(json.dumps(worker.answer(json.loads(line))), file=answers, flush=True)
+    serve(lambda: Worker(model, dtype), PACKAGES)
 
 
 if __name__ == "__main__":

