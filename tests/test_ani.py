@@ -70,10 +70,10 @@ def padded(structures, elements=(1, 6, 7, 8)):
 def test_every_network_gives_the_energies_and_forces_of_torchani(names, ani, theirs):
     import torch
 
-    from ase_nbody.labelling.ani_networks import Committee
+    from ase_nbody.labelling.ani_networks import ANICommittee
 
     single = ani._committee
-    ours = Committee(single.functions, single.layers, single.self_energies, dtype=torch.float64)
+    ours = ANICommittee(single.functions, single.layers, single.self_energies, dtype=torch.float64)
     species, positions = padded([rattled(name, seed) for seed, name in enumerate(names)])
     values, means = ours.values(species, positions), ours.means(species, positions)
     assert ours.size == len(theirs.neural_networks) == 8

@@ -12,7 +12,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_nbody.labelling.ani_networks import Committee, stacked_committee
+from ase_nbody.labelling.ani_networks import ANICommittee, stacked_committee
 from ase_nbody.labelling.electrons import electronic_state
 from ase_nbody.labelling.references import Failure, Label, LevelOfTheory, Reference
 from ase_nbody.structures import check_structure
@@ -72,7 +72,7 @@ class ANIReference(Reference):
         return labels
 
 
-def ani_committee(method: str) -> Committee:
+def ani_committee(method: str) -> ANICommittee:
     """The networks of a method, in float32 on the CPU.
 
     Args:
@@ -128,7 +128,7 @@ def _batches(structures: Sequence[Atoms], numbers: Sequence[int]) -> Iterator[li
         yield batch
 
 
-def _labels(structures: Sequence[Atoms], networks: Committee) -> list[Label | Failure]:
+def _labels(structures: Sequence[Atoms], networks: ANICommittee) -> list[Label | Failure]:
     """Labels of structures, evaluated together."""
     most = max(len(atoms) for atoms in structures)
     species = torch.full((len(structures), most), -1)  # (B, A), padded

@@ -26,7 +26,7 @@ class CommitteeValues:
     forces: Tensor
 
 
-class Committee:
+class ANICommittee:
     """The networks of one of ANI's models, evaluated together.
 
     The first layers have only the columns of elements that a batch has, and the gradients of all networks share what
@@ -148,7 +148,7 @@ class _Batch:
         return molecules
 
 
-def stacked_committee(model: Any) -> Committee:
+def stacked_committee(model: Any) -> ANICommittee:
     """The committee of a model of torchani 2.0.
 
     Args:
@@ -167,7 +167,7 @@ def stacked_committee(model: Any) -> Committee:
         angles=computer.ShfZ.flatten(),
     )
     layers = [_stacked(networks) for networks in zip(*(n.values() for n in model.neural_networks), strict=True)]
-    return Committee(functions, layers, model.energy_shifter.self_energies)
+    return ANICommittee(functions, layers, model.energy_shifter.self_energies)
 
 
 def _stacked(networks: Sequence[Any]) -> Layers:

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from ase_nbody.labelling.ani import ani_committee
 from ase_nbody.labelling.ani_environments import SymmetryFunctions
-from ase_nbody.labelling.ani_networks import Committee
+from ase_nbody.labelling.ani_networks import ANICommittee
 
 ELEMENTS = (1, 6, 7, 8)  # in ANI's order
 CONFORMERS = 2
@@ -53,13 +53,13 @@ def kept_networks() -> dict[str, Any]:
     return {"functions": functions, "layers": committee.layers, "self_energies": committee.self_energies}
 
 
-def kept_committee(networks: dict[str, Any], device: str) -> Committee:
+def kept_committee(networks: dict[str, Any], device: str) -> ANICommittee:
     """The committee that `kept_networks` kept."""
     functions = SymmetryFunctions(**networks["functions"])
-    return Committee(functions, networks["layers"], networks["self_energies"], device=device)
+    return ANICommittee(functions, networks["layers"], networks["self_energies"], device=device)
 
 
-def labels(committee: Committee, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def labels(committee: ANICommittee, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Energies (B,) float64 eV, forces (B, A, 3) eV/angstrom, spreads of the eight energies (B,) eV."""
     values = committee.means(batch.species, batch.positions)
     return values.energies.mean(0), values.forces[0], values.energies.std(0)
@@ -139,7 +139,7 @@ class Batch:
         """Which molecules have the bonds that they began with, (B,)."""
         return (self._bonded() == self._bonds).all(2).all(1)
 
-    def step(self, forces: Tensor, committee: Committee) -> Tensor:
+    def step(self, forces: Tensor, committee: ANICommittee) -> Tensor:
         """One step of Langevin dynamics (BAOAB; Leimkuhler 2013, doi 10.1093/amrx/abs010); returns the next forces."""
         kick = 0.5 * STEP * fs / self._masses
         kept = float(np.exp(-FRICTION * STEP))
