@@ -14,7 +14,7 @@ from ase_nbody.data import Dataset, read_dataset
 from ase_nbody.graph import batch_graphs
 from ase_nbody.labelling.sampling.selection import duplicates
 from ase_nbody.labelling.sampling.settings import SPREAD, PickSettings
-from ase_nbody.meta.committee import ANICommittee, committee
+from ase_nbody.meta.committee import Committee, committee
 from ase_nbody.model_file import load_model
 from ase_nbody.models_directory import find_model
 from ase_nbody.neighbours import neighbour_graph
@@ -34,7 +34,7 @@ class Picker:
         resolution: root mean square difference of interatomic distances below which two structures are one, angstrom.
     """
 
-    committee: ANICommittee
+    committee: Committee
     known: Sequence[Atoms]
     number: int
     resolution: float
@@ -65,7 +65,7 @@ class Picker:
         return picked
 
     def _forces(self, structures: Sequence[Atoms]) -> list[NDArray[np.float64]]:
-        """`ANICommittee.forces_by_readouts` of each structure, batch by batch."""
+        """`Committee.forces_by_readouts` of each structure, batch by batch."""
         potential, batch, arrays = self.committee.potential, list[Atoms](), list[NDArray[np.float64]]()
         for number, atoms in enumerate(structures):
             check_structure(atoms, potential.elements)
@@ -78,7 +78,7 @@ class Picker:
         return arrays
 
 
-def _largest(left: set[int], spreads: list[float], forces: Sequence[NDArray[np.float64]], current: ANICommittee) -> int:
+def _largest(left: set[int], spreads: list[float], forces: Sequence[NDArray[np.float64]], current: Committee) -> int:
     """The structure with the largest spread; brings `spreads` up to date as far as needed: they only become smaller."""
     looked_at: set[int] = set()
     while True:
