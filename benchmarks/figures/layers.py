@@ -15,15 +15,18 @@ WHAT = (
     "graphs and neighbours",
     "composition schemes, gates, steps",
     "networks: graph to atomic energies",
+    "what an energy is the sum of",
     "energy, forces, stress; model files",
+    "derivatives, features, results",
     "data, training, what is outside",
     "adaptation to few structures",
+    "potentials at work",
     "the ASE calculator, importers",
     "dynamics, relaxation, bands",
     "structures and labels for training",
     "the command nbody",
 )
-COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE, VIOLET)
+COLOURS = (ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN, TEAL, BLUE, VIOLET, RED, ORANGE, GREEN)
 HEIGHT, WIDTH = 7.0, 112.0
 
 
