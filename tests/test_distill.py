@@ -154,6 +154,9 @@ def test_rounds_share_the_budget_and_the_last_is_twice_as_long() -> None:
         rounds.append(a_round(number, 10.0 * 0.5**number))
     assert left == pytest.approx(0.0, abs=1e-6)
     assert spent[-1] == pytest.approx(2 * spent[2], rel=0.05)
+    assert training_minutes(rounds[:1], 4, 10.0, 498.0) == pytest.approx(
+        (498.0 - 3 * 6.0) / 4 / 60.0
+    )  # less three checks
     assert training_minutes(rounds[:1], 4, 10.0, 0.0) == pytest.approx(0.2)  # never none at all
 
 

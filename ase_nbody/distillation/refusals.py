@@ -5,8 +5,7 @@ from __future__ import annotations
 LARGEST_ERROR = 0.15
 """Of the forces on a student's own dynamics, in units of the mean size of the teacher's: MAE over mean component.
 
-A student that gives no forces at all has 1. The limit is a choice, not a measurement: beyond it phonons and barriers
-are those of another material, and the distillation went wrong somewhere."""
+A student that gives no forces at all has 1. The limit is a choice, not a measurement."""
 
 
 class InaccurateStudentError(ValueError):
