@@ -9,6 +9,7 @@ from typing import Any
 from compared import MODELS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from systems import SYSTEMS
 
 Row = dict[str, Any]
@@ -51,25 +52,25 @@ def table(rows: Sequence[Row]) -> list[str]:
         models = by_model(rows, symbol)
         if not models:
             continue
-        atoms = [_atoms(models, str(place)) for place in range(3)]
-        head = " | ".join(f"µs, {number} atoms" for number in atoms)
+        sizes = {place: atoms for place in "012" if (atoms := _atoms(models, place))}
+        head = "".join(f" µs, {atoms} atoms |" for atoms in sizes.values())
         lines += ["", f"### {symbol}", ""]
-        lines += [f"| model | weights | forces RMSE | forces MAE | energy RMSE | {head} | wall clock |"]
-        lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
-        lines += [_line(model, found) for model, found in models.items()]
+        lines += [f"| model | weights | forces RMSE | forces MAE | energy RMSE |{head} wall clock |"]
+        lines += ["| --- | --- | ---: | ---: | ---: |" + " ---: |" * (len(sizes) + 1)]
+        lines += [_line(model, found, list(sizes)) for model, found in models.items()]
         lines += ["", *(_failure(found) for found in models.values() if _failure(found))]
     return [*lines, ""]
 
 
-def _atoms(models: Mapping[str, Mapping[str, Row]], place: str) -> str:
-    return next((str(row[place]["atoms"]) for row in models.values() if "atoms" in row.get(place, {})), "–")
+def _atoms(models: Mapping[str, Mapping[str, Row]], place: str) -> int | None:
+    return next((row[place]["atoms"] for row in models.values() if "atoms" in row.get(place, {})), None)
 
 
-def _line(model: str, found: Mapping[str, Row]) -> str:
+def _line(model: str, found: Mapping[str, Row], sizes: Sequence[str]) -> str:
     weights = {"train": "training files", "other": "other data", "none": "not of these data"}[MODELS[model].learnt]
     errors = found.get("errors", {})
     cells = [number(errors.get(name)) for name in (FORCES, "forces_mae_mev_per_angstrom", ENERGY)]
-    cells += [number(found.get(str(place), {}).get("cpu_us")) for place in range(3)]
+    cells += [number(found.get(place, {}).get("cpu_us")) for place in sizes]
     cells += [number(found.get("1", {}).get("wall_us"))]
     return f"| {MODELS[model].label} ({MODELS[model].dtype}) | {weights} | {' | '.join(cells)} |"
 
@@ -127,16 +128,21 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
         return
     axes.set(xscale="log", yscale="log")
     axes.plot(*zip(*(points[model] for model in front(points)), strict=True), "--", color="0.6", linewidth=1, zorder=1)
-    for model, marker in zip(points, MARKERS, strict=False):
-        axes.plot(*points[model], marker, color=_colour(model), markersize=8)
+    for model in points:
+        axes.plot(*points[model], MARKERS[list(MODELS).index(model)], color=_colour(model), markersize=8)
         _label(axes, model, points[model])
     lowest = min(error for _, error in points.values())
     for place, model in enumerate(sorted(middle.keys() - points.keys(), key=lambda model: middle[model])):
         below = (middle[model], lowest * 0.72 * 0.86**place)
         axes.plot(*below, "|", color=_colour(model), markersize=11, markeredgewidth=2)
         _label(axes, model, below)
-    axes.margins(x=0.12, y=0.1)
-    axes.grid(which="both", alpha=0.15)
+    axes.set_xlim(min(middle.values()) / 1.5, max(middle.values()) * 3)  # room for the labels
+    axes.margins(y=0.1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    axes.grid(alpha=0.2)
 
 
 def _label(axes: Axes, model: str, point: tuple[float, float]) -> None:
