@@ -242,7 +242,7 @@ class NBodyCalculator(Calculator):
             accept_worse: take the model also where the start or a training from scratch is better.
 
         Raises:
-            ValueError: no labels, too few structures, elements that the model does not know, or a model that would be
+            ValueError: no labels, too few structures, new elements that are refused, or a model that would be
                 worse.
         """
         from ase_nbody.meta.frames import adapted_to_frames
