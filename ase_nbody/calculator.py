@@ -206,7 +206,8 @@ class NBodyCalculator(ModelCalculator):
             accept_worse: take the model also where the start or a training from scratch is better.
 
         Raises:
-            ValueError: no labels, too few structures, elements unknown to the model, or a model that would be worse.
+            ValueError: no labels, too few structures, new elements that are refused, or a model that would be
+                worse.
         """
         from ase_nbody.meta.frames import adapted_to_frames
         from ase_nbody.meta.settings import AdaptationSettings

@@ -117,11 +117,11 @@ def test_first_order_gradients_are_taken_where_the_inner_loop_ends(tmp_path):
     own = potential()
     _, found = gradients(lessons, own, [0])
     support, query = lessons._episode(lessons.learnt, 0, 3)
-    values = lessons._adapted(own, support)
-    moved = potential()
-    with torch.no_grad():
-        for name, value in values.items():
-            moved.network.get_parameter(name).copy_(value)
+    moved, before = potential(), dict(potential().network.named_parameters())
+    with lessons._adapted(own, support) as changes, torch.no_grad():
+        for name, change in changes.items():
+            moved.network.get_parameter(name).add_(change)
+    assert all(torch.equal(before[name], value) for name, value in own.network.named_parameters())
     prediction = predict(moved, query.graph, differentiable=True)
     loss(prediction, query.targets, query.graph, WEIGHTS).backward()
     for name, gradient in found.items():

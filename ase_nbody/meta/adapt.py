@@ -12,14 +12,14 @@ import torch
 from ase_nbody.data import Dataset, without_isolated_atoms
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
-from ase_nbody.meta.fitting import Structures, copied, prepared
+from ase_nbody.meta.fitting import Fit, Structures, copied, prepared
 from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors
 from ase_nbody.meta.new_elements import with_new_elements
 from ase_nbody.meta.references import Referenced
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.meta.shares import SHORT, Time, budget_of_folds, share_of_each
 from ase_nbody.potential import Potential
-from ase_nbody.training.budget import Budget, StepBudget
+from ase_nbody.training.budget import StepBudget
 from ase_nbody.training.stopping import TrainingDivergedError
 
 NEAR = 1.5
@@ -88,10 +88,7 @@ def adapt(
     reason = _reason(rows, best, settings)
     _refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
-    last = best.candidate if best.steps or not best.candidate.takes_steps else START  # no step was better than none
-    fit = last.fitted(AdaptationTask(search.start, search.structures, None, search.last_budget(best), settings, now))
-    if fit.steps.taken < best.steps:
-        say(f"the fit to all structures ended after {fit.steps.taken} of {best.steps} steps: --minutes was used up")
+    fit = search.fitted_to_all(best)
     return Adaptation(
         referenced=fit.referenced,
         rows=tuple(rows),
@@ -166,9 +163,15 @@ class _Search:
                 return self.rows(several[:number], share)
         return []
 
-    def last_budget(self, best: Row) -> Budget:
-        """The budget of the fit to all structures: the steps that were best, in the time that is left."""
-        return StepBudget(max(best.steps, 1), self.time.left())
+    def fitted_to_all(self, best: Row) -> Fit:
+        """What was best, fitted to all structures: the steps that were best, in the time that is left."""
+        last = best.candidate if best.steps or not best.candidate.takes_steps else START  # no step was better than none
+        budget = StepBudget(max(best.steps, 1), self.time.left())
+        fit = last.fitted(AdaptationTask(self.start, self.structures, None, budget, self.settings, self.time.now))
+        if fit.steps.taken < best.steps:
+            words = f"{fit.steps.taken} of {best.steps} steps"
+            self.say(f"the fit to all structures ended after {words}: --minutes was used up")
+        return fit
 
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:
         """A row for each candidate, with a time for its steps; those that diverge have none."""

@@ -6,7 +6,8 @@ Reptile (Nichol et al. 2018, doi 10.48550/arXiv.1803.02999).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,14 @@ from ase_nbody.data import Dataset, PackedSamples, Sample, samples
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.inner_rates import InnerRates
 from ase_nbody.meta.meta_settings import InnerSettings
-from ase_nbody.potential import Potential, predict
+from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.predictions import Prediction
 from ase_nbody.training.lessons import Lessons, epoch_order
 from ase_nbody.training.loss import Errors, LossWeights, errors, loss
 from ase_nbody.training.validation import ValidationErrors, exchanged, mean_errors
+
+Gradients = list[tuple[Parameter, Tensor]]
+"""What parameters are stepped against."""
 
 FEWEST = 2
 """Structures of a system: one to learn and one to judge."""
@@ -115,10 +120,8 @@ class Episodes(Lessons):
 
     def _errors_after(self, potential: Potential, system: int) -> Errors:
         support, query = self._episode(self.judged, system, epoch=0)
-        with at_level(potential.network, support.level):
-            values = self._adapted(potential, support)
-            prediction = predict(potential, query.graph, {n: v.detach() for n, v in values.items()})
-            return errors(prediction, query.targets, query.graph)
+        with at_level(potential.network, support.level), self._adapted(potential, support):
+            return errors(predict(potential, query.graph), query.targets, query.graph)
 
     def _episode(self, among: Systems, system: int, epoch: int) -> tuple[Sample, Sample]:
         """Support and query of a system in one pass; nothing but the arguments decides them."""
@@ -128,76 +131,102 @@ class Episodes(Lessons):
         query = order[n_support : n_support + self.inner.query]
         return among.samples.batch(order[:n_support]), among.samples.batch(query)
 
-    def _gradients(
-        self, potential: Potential, support: Sample, query: Sample
-    ) -> tuple[float, list[tuple[Parameter, Tensor]]]:
+    def _gradients(self, potential: Potential, support: Sample, query: Sample) -> tuple[float, Gradients]:
         """The loss after an adaptation, and what the parameters are stepped against."""
+        if self.inner.method == "maml":
+            return self._second_order(potential, support, query)
         own = dict(potential.network.named_parameters())
-        second = self.inner.method == "maml"
-        values = self._adapted(potential, support, differentiable=second)
-        if self.inner.method == "reptile":
-            path = self.inner.rate * self.inner.steps
-            moved = [(own[name], (own[name] - values[name]) / path) for name in self.names]
-            return _loss(potential, query, {n: v.detach() for n, v in values.items()}, self.weights).item(), moved
-        value = _loss(potential, query, values, self.weights)
-        shared = [name for name in own if name not in self.names and own[name].requires_grad and "theory." not in name]
-        rates = self.rates.logarithms if self.inner.learned_rates else {}
-        wanted: list[Tensor] = [own[name] if second else values[name] for name in self.names]
-        wanted += [own[name] for name in shared]
-        of_steps: list[Tensor] = list(rates.values()) if second else []
-        found = torch.autograd.grad(value, wanted + of_steps, materialize_grads=True)
-        gradients = list(zip([own[name] for name in [*self.names, *shared]], found, strict=False))
-        if second:
-            return value.item(), gradients + list(zip(rates.values(), found[len(wanted) :], strict=True))
-        changes = {name: values[name].detach() - own[name].detach() for name in self.names}
-        of_rates = self.rates.first_order_gradients(changes, dict(zip(self.names, found, strict=False)))
-        return value.item(), gradients + [(rates[group], of_rates[group]) for group in rates]
+        with self._adapted(potential, support) as changes:
+            value = _loss(trainable_prediction(potential, query.graph), query, self.weights)
+            if self.inner.method == "reptile":
+                path = self.inner.rate * self.inner.steps
+                return value.item(), [(own[name], -change / path) for name, change in changes.items()]
+            names = [*self.names, *self._shared(own)]
+            found = torch.autograd.grad(value, [own[name] for name in names], materialize_grads=True)
+        by_name = dict(zip(names, found, strict=True))
+        gradients: Gradients = [(own[name], gradient) for name, gradient in by_name.items()]
+        if self.inner.learned_rates:
+            of_rates = self.rates.first_order_gradients(changes, by_name)
+            gradients += [(self.rates.logarithms[group], gradient) for group, gradient in of_rates.items()]
+        return value.item(), gradients
 
-    def _adapted(self, potential: Potential, support: Sample, *, differentiable: bool = False) -> dict[str, Tensor]:
-        rates = {name: self.rates.of(name) for name in self.names}
-        return adapted(potential, support, rates, self.weights, self.inner, differentiable=differentiable)
+    def _second_order(self, potential: Potential, support: Sample, query: Sample) -> tuple[float, Gradients]:
+        own = dict(potential.network.named_parameters())
+        values = adapted_values(potential, support, self._rates(), self.weights, self.inner)
+        value = _loss(predict(potential, query.graph, values, differentiable=True), query, self.weights)
+        wanted = [own[name] for name in (*self.names, *self._shared(own))] + list(self.own_parameters().values())
+        return value.item(), list(zip(wanted, torch.autograd.grad(value, wanted, materialize_grads=True), strict=True))
+
+    def _shared(self, own: Mapping[str, Parameter]) -> list[str]:
+        """Parameters that the inner loop leaves and that all systems share."""
+        names = set(self.names)
+        return [n for n, value in own.items() if n not in names and value.requires_grad and "theory." not in n]
+
+    def _adapted(self, potential: Potential, support: Sample) -> AbstractContextManager[dict[str, Tensor]]:
+        rates = {name: rate.detach() for name, rate in self._rates().items()}
+        return adapted(potential, support, rates, self.weights, self.inner)
+
+    def _rates(self) -> dict[str, Tensor]:
+        return {name: self.rates.of(name) for name in self.names}
 
 
+@contextmanager
 def adapted(
-    potential: Potential,
-    support: Sample,
-    rates: Mapping[str, Tensor],
-    weights: LossWeights,
-    inner: InnerSettings,
-    *,
-    differentiable: bool = False,
-) -> dict[str, Tensor]:
-    """Parameters after some steps of gradient descent on a few structures; the network stays as it is.
+    potential: Potential, support: Sample, rates: Mapping[str, Tensor], weights: LossWeights, inner: InnerSettings
+) -> Iterator[dict[str, Tensor]]:
+    """A potential whose network has taken some steps of gradient descent on a few structures, for a while.
+
+    The gradients are made by the architecture's own way where it has one.
 
     Args:
-        potential: where it begins.
+        potential: where it begins, and ends.
         support: structures and labels.
         rates: of each parameter that is changed, ().
         weights: of the loss.
         inner: number of steps, and largest norm of a gradient.
-        differentiable: keep the graph, so that the result can be differentiated by where it began and by the rates.
 
-    Returns:
-        Values by name. Without `differentiable` they are leaves that want gradients.
+    Yields:
+        What the steps changed, by name.
     """
-    own = dict(potential.network.named_parameters())
-    values: dict[str, Tensor] = {name: own[name] for name in rates}
-    if not differentiable:
-        rates = {name: rate.detach() for name, rate in rates.items()}
-        values = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
+    network = potential.network
+    parameters = {name: network.get_parameter(name) for name in rates}
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    with exchanged(network, dict(network.named_parameters())):
+        for _ in range(inner.steps):
+            value = _loss(trainable_prediction(potential, support.graph), support, weights)
+            changes = _changes(value, parameters, rates, inner)
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.add_(changes[name])
+        yield {name: parameter.detach() - before[name] for name, parameter in parameters.items()}
+
+
+def adapted_values(
+    potential: Potential, support: Sample, rates: Mapping[str, Tensor], weights: LossWeights, inner: InnerSettings
+) -> dict[str, Tensor]:
+    """Values of parameters after the steps of `adapted`, differentiable by where it begins and by the rates."""
+    values: dict[str, Tensor] = {name: potential.network.get_parameter(name) for name in rates}
     for _ in range(inner.steps):
-        now = _loss(potential, support, values, weights)
-        found = torch.autograd.grad(
-            now, list(values.values()), create_graph=differentiable, materialize_grads=True
-        )  # of zero where nothing depends on a parameter, as on those of higher degrees in the last level
-        norm = torch.stack([g.square().sum() for g in found]).sum().sqrt()
-        shrunk = inner.clip / norm.clamp(min=inner.clip)
-        values = {name: v - rates[name] * shrunk * g for (name, v), g in zip(values.items(), found, strict=True)}
-        if not differentiable:
-            values = {name: value.detach().requires_grad_() for name, value in values.items()}
+        now = _loss(predict(potential, support.graph, values, differentiable=True), support, weights)
+        changes = _changes(now, values, rates, inner, differentiable=True)
+        values = {name: value + changes[name] for name, value in values.items()}
     return values
 
 
-def _loss(potential: Potential, sample: Sample, values: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
-    prediction = predict(potential, sample.graph, values, differentiable=True)
+def _changes(
+    value: Tensor,
+    parameters: Mapping[str, Tensor],
+    rates: Mapping[str, Tensor],
+    inner: InnerSettings,
+    *,
+    differentiable: bool = False,
+) -> dict[str, Tensor]:
+    """One step of gradient descent. Where nothing depends on a parameter, as in the last level, it is zero."""
+    found = torch.autograd.grad(value, list(parameters.values()), create_graph=differentiable, materialize_grads=True)
+    norm = torch.stack([g.square().sum() for g in found]).sum().sqrt()
+    shrunk = inner.clip / norm.clamp(min=inner.clip)
+    return {name: -rates[name] * shrunk * g for name, g in zip(parameters, found, strict=True)}
+
+
+def _loss(prediction: Prediction, sample: Sample, weights: LossWeights) -> Tensor:
     return loss(prediction, sample.targets, sample.graph, weights)

@@ -120,19 +120,14 @@ def stepped(
     network = potential.network
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     state = TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
-    task = Task(
-        potential=potential,
-        lessons=LabelledStructures(
-            samples=PackedSamples(structures.samples),
-            validation=[] if held_out is None else held_out.batches(),
-            weights=loss_weights(settings, potential.energy_scale),
-        ),
-        budget=budget,
-        settings=settings,
-        from_start=True,
+    lessons = LabelledStructures(
+        samples=PackedSamples(structures.samples),
+        validation=[] if held_out is None else held_out.batches(),
+        weights=loss_weights(settings, potential.energy_scale),
     )
-    display = Display(Console(quiet=True))
-    fit(task, state, Clock(started=now(), now=now), Fabric(accelerator="cpu", devices=1), display, StopRequest())
+    task = Task(potential, lessons, budget, settings, from_start=True)
+    clock, display = Clock(started=now(), now=now), Display(Console(quiet=True))
+    fit(task, state, clock, Fabric(accelerator="cpu", devices=1), display, StopRequest())
     assign(network, state.averaged if held_out is None else state.best)
     taken = state.counters.step
     return Steps(taken if held_out is None else min(state.history, key=lambda row: row.score).step, taken)

@@ -80,14 +80,17 @@ def adapted_model(
         not_for="structures unlike those: that its start knew them proves nothing here",
         label_source=data.found,
         data=(files,),
-        errors={
-            "held out, the start": adaptation.rows[0].report.to_json_dict(),
-            "held out": adaptation.chosen.report.to_json_dict(),
-        },
+        errors=_held_out(adaptation),
         envelope=_covered(found),
         training=_record(adaptation, origin, data, command),
     )
     return potential, information
+
+
+def _held_out(adaptation: Adaptation) -> dict[str, dict[str, Any]]:
+    """Errors before and after."""
+    rows = {"held out, the start": adaptation.rows[0], "held out": adaptation.chosen}
+    return {name: row.report.to_json_dict() for name, row in rows.items()}
 
 
 def _covered(found: Statistics) -> Envelope:

@@ -31,7 +31,7 @@ FOLDER = Path(__file__).parent
 LEVEL = "PBE/def2-svp"
 TEMPERATURE = 500.0  # K
 NUMBERS = (10, 20)  # structures of the curve, besides all
-MINUTES, PICOSECONDS = 0.4, 1.0  # of each training, of each run of dynamics
+MINUTES, PICOSECONDS = 0.4, 0.5  # of each training, of each run of dynamics
 LONG_MINUTES, LONG_PICOSECONDS = 1.0, 5.0
 PICKED = "adapted, 20 picked"
 COLOURS = {"from scratch": "tab:orange", "adapted": "tab:blue", PICKED: "tab:green", "organic-start": "0.5"}
@@ -83,7 +83,7 @@ def main(minutes: float, picoseconds: float, curve: Path | None = None, data: Pa
             f"{name:18}  forces {error.forces:5.1f} meV/Å, energy {error.energy:5.2f} meV/atom, "
             f"torsion within {error.torsion:3.0f} of {np.ptp(reference_profile(scan)):.0f} meV"
         )
-    if errors["adapted"].forces > min(error.forces for error in errors.values()):
+    if errors["adapted"].forces > min(error.forces for name, error in errors.items() if name not in mine):
         raise SystemExit("the adaptation did not pay: give more --minutes")
     for name, calc in mine.items():
         print(f"{name:18}  ", end="")
