@@ -186,6 +186,18 @@ def test_compiled_evaluation_is_autograd():
             torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
+@pytest.mark.parametrize("over_inversion", [False, True])
+def test_the_networks_own_way_is_autograd_where_nothing_fades(over_inversion):
+    repulsion = Repulsion({"C-H": 1.15})
+    potential = replace(network_potential(torch.float64), repulsion=repulsion, over_inversion=over_inversion)
+    graph = neighbour_graph(squeezed(1.0), potential.cutoff)
+    contacts = repulsion.contacts(graph)
+    assert len(contacts) == 10 and not repulsion.fades(graph, contacts)
+    compiled, by_autograd = predict(potential, graph), predict(potential, graph, differentiable=True)
+    torch.testing.assert_close(compiled.energy, by_autograd.energy, rtol=0, atol=1e-6)
+    torch.testing.assert_close(compiled.forces, by_autograd.forces, rtol=0, atol=1e-6)
+
+
 def test_a_batch_is_its_structures_one_by_one():
     potential = repelling()
     graphs = [
