@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from systems import SYSTEMS
+
 HERE = Path(__file__).parent
 
 
@@ -20,11 +22,13 @@ class Model:
         label: in tables and figures.
         dtype: that it computes in.
         learnt: what its weights have seen: "train" (the training files), "other" data, or "none", which is time only.
+        symbols: elements of the crystals that it is timed in.
     """
 
     label: str
     dtype: str
     learnt: str
+    symbols: tuple[str, ...] = tuple(SYSTEMS)
 
 
 MODELS = {
@@ -36,7 +40,7 @@ MODELS = {
     "lammps qsnap": Model("qSNAP", "float64", "train"),
     "ase_nbody universal": Model("ours, universal", "float32", "other"),
     "sevenn 7net-0": Model("SevenNet-0", "float32", "other"),
-    "lammps uf3": Model("UF3 of Nb", "float64", "none"),
+    "lammps uf3": Model("UF3 of Nb", "float64", "none", symbols=("Mo",)),  # bcc like niobium
     "nep calorine": Model("NEP", "float64", "none"),
     "symmetrix 64x0e": Model("symmetrix, MACE 64x0e", "float32", "none"),
     "mace 64x0e": Model("MACE 64x0e", "float32", "none"),

@@ -31,10 +31,9 @@ def potential(kind: str, symbol: str, folder: str) -> list[str]:
 
     Raises:
         FileNotFoundError: the potential was not fitted.
-        ValueError: UF3 of another crystal than the one whose time means something.
     """
     if kind == "uf3":
-        return _niobium(symbol)
+        return ["pair_style uf3 3", f"pair_coeff * * {SHIPPED / 'Nb.uf3'} Nb"]
     files = {
         "snap": [SHIPPED / f"{symbol}_Zuo_JPCA2020{end}" for end in (".snapcoeff", ".snapparam")],
         "qsnap": [SHIPPED / f"{symbol}_Zuo_JPCA2020.quadratic{end}" for end in (".snapcoeff", ".snapparam")],
@@ -45,12 +44,6 @@ def potential(kind: str, symbol: str, folder: str) -> list[str]:
             raise FileNotFoundError(f"{file.name} was not fitted")
     style = {"qsnap": "snap"}.get(kind, kind)
     return [f"pair_style {style}", f"pair_coeff * * {' '.join(map(str, files))} {symbol}"]
-
-
-def _niobium(symbol: str) -> list[str]:
-    if symbol != "Mo":
-        raise ValueError("LAMMPS ships UF3 of niobium alone, which is timed in the bcc crystal of Mo")
-    return ["pair_style uf3 3", f"pair_coeff * * {SHIPPED / 'Nb.uf3'} Nb"]
 
 
 def calculator(kind: str, symbol: str, folder: str, dtype: str) -> LAMMPSlib:

@@ -118,7 +118,7 @@ def wanted(chosen: argparse.Namespace) -> Iterator[list[Row]]:
     for place in ORDER[: chosen.boxes] if "times" in chosen.parts else ():
         for symbol in chosen.symbol:
             box = {"part": "times", "symbol": symbol, "repeat": SYSTEMS[symbol].repeats[place]}
-            yield [box | {"model": model} for model in chosen.model]
+            yield [box | {"model": model} for model in chosen.model if symbol in MODELS[model].symbols]
 
 
 def measured(keys: Sequence[Row], settings: Settings, chosen: argparse.Namespace) -> list[Row]:
