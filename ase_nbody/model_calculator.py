@@ -29,7 +29,7 @@ class ModelCalculator(Calculator):
             CalculatorSetupError: anything was given.
         """
         if kwargs:
-            raise CalculatorSetupError(f"{sorted(kwargs)} cannot be set; make another calculator with {self.made_by}")
+            raise CalculatorSetupError(f"{sorted(kwargs)} cannot be set; make another one: {self.made_by}")
         return {}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
