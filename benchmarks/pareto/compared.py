@@ -42,8 +42,8 @@ MODELS = {
     "sevenn 7net-0": Model("SevenNet-0", "float32", "other"),
     "lammps uf3": Model("UF3 of Nb", "float64", "none", symbols=("Mo",)),  # bcc like niobium
     "nep calorine": Model("NEP", "float64", "none"),
-    "symmetrix 64x0e": Model("symmetrix, MACE 64x0e", "float32", "none"),
-    "mace 64x0e": Model("MACE 64x0e", "float32", "none"),
+    "symmetrix 64x0e": Model("MACE, symmetrix", "float32", "none"),
+    "mace 64x0e": Model("MACE, mace-torch", "float32", "none"),
 }
 EPOCHS = 40
 CUTOFF = {"Cu": ("--set", "cutoff=4.2")}  # as in the shipped model of copper

@@ -126,7 +126,7 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
     if not points:
         axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center")
         return
-    axes.set(xscale="log", yscale="log")
+    axes.set(xscale="log", yscale="log", xlim=(min(middle.values()) / 1.6, max(middle.values()) * 1.6))
     axes.plot(*zip(*(points[model] for model in front(points)), strict=True), "--", color="0.6", linewidth=1, zorder=1)
     for model in points:
         axes.plot(*points[model], MARKERS[list(MODELS).index(model)], color=_colour(model), markersize=8)
@@ -136,10 +136,9 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
         below = (middle[model], lowest * 0.72 * 0.86**place)
         axes.plot(*below, "|", color=_colour(model), markersize=11, markeredgewidth=2)
         _label(axes, model, below)
-    axes.set_xlim(min(middle.values()) / 1.5, max(middle.values()) * 3)  # room for the labels
     axes.margins(y=0.1)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis, subs in ((axes.xaxis, (1, 3)), (axes.yaxis, (1, 2, 5))):
+        axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
     axes.grid(alpha=0.2)
@@ -147,7 +146,10 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
 
 def _label(axes: Axes, model: str, point: tuple[float, float]) -> None:
     label = MODELS[model].label + (" (time only)" if MODELS[model].learnt == "none" else "")
-    axes.annotate(label, point, xytext=(6, 4), textcoords="offset points", fontsize=8, color=_colour(model))
+    left, right = axes.get_xlim()
+    side, shift = ("right", -6) if point[0] ** 2 > left * right else ("left", 6)  # towards the middle of the panel
+    style = {"textcoords": "offset points", "fontsize": 8, "ha": side, "color": _colour(model)}
+    axes.annotate(label, point, xytext=(shift, 5), **style)
 
 
 def _colour(model: str) -> str:
