@@ -88,8 +88,8 @@ class NBodyCalculator(ModelCalculator):
         settings = EvaluatorSettings(device, skin, threads, outside)
         self.evaluator = Evaluator(potential, self.information, settings)
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
-        own = {"level": level, "average_over_inversion": average_over_inversion}
-        self.parameters = Parameters(model=name, dtype=dtype, **asdict(settings), **own)
+        given = {"model": name, "device": device, "dtype": dtype} | asdict(settings)
+        self.parameters = Parameters(given, level=level, average_over_inversion=average_over_inversion)
         self.implemented_properties = [*self.implemented_properties, *(p.name for p in potential.further_properties)]
 
     @property

@@ -417,7 +417,7 @@ def test_the_command_prints_a_table_and_the_speed(
         asked.update(given, structure=structure, teacher=teacher)
         return report
 
-    monkeypatch.setattr("ase_nbody.cli.distill_run.student_of", made)
+    monkeypatch.setattr("ase_nbody.cli.runs.distill_run.student_of", made)
     words = ("Cu", "--teacher", "ase:EMT", "--temperature", 300, "--temperature", 600, "--set", "levels=1")
     words += ("--option", "asap_cutoff=True", "--minutes", 2, "--output", "s.safetensors")
     monkeypatch.setattr("sys.argv", ["nbody", "distill"])

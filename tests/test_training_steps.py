@@ -62,7 +62,7 @@ def task_and_state(data: Path, **more: Any) -> tuple[Task, TrainingState]:
         settings=settings,
         files=TrainingFiles(settings, {}, data.with_name("m.checkpoint.safetensors"), data.with_name("m.history.csv")),
     )
-    return task, initial_state(own, settings)
+    return task, initial_state(own, settings, {})
 
 
 @pytest.mark.parametrize(("step", "weight"), [(1, 9 / 11), (90, 9 / 100), (10_000, 0.01)])
