@@ -15,10 +15,10 @@ from ase.build import molecule
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
-from ase_nbody.meta.adapt import WorseModelError, adapt, worth_more_time
+from ase_nbody.meta.adapt import WorseModelError, _Search, adapt, worth_more_time
 from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
 from ase_nbody.meta.closed_form import with_linear_errors
-from ase_nbody.meta.fitting import prepared
+from ase_nbody.meta.fitting import Fit, prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
 from ase_nbody.meta.held_out import Row, folds
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
@@ -278,3 +278,24 @@ def test_a_calculator_adapts_to_a_new_one() -> None:
     assert all(a == b for a, b in zip(frames, kept, strict=True))
     again = calculator.calculate_many(kept)
     assert all(np.array_equal(a["forces"], b["forces"]) for a, b in zip(old, again, strict=True))
+
+
+def test_a_last_fit_that_is_worse_than_the_start_on_what_it_learnt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = start_potential()
+    data = dataset_of(teacher_of(start), 6)
+    values = {"method": "all", "steps": 5}
+    whole = _Search.fitted_to_all
+
+    def spoilt(search: _Search, best: Row) -> Fit:
+        fit = whole(search, best)
+        with torch.no_grad():
+            for readout in fit.referenced.potential.network.linear_readouts():
+                readout.mul_(-3.0)
+        return fit
+
+    monkeypatch.setattr(_Search, "fitted_to_all", spoilt)
+    with pytest.raises(WorseModelError, match="worse than the start on these very structures: score"):
+        adapt(start, data, AdaptationSettings(**values), silent)
+    said: list[str] = []
+    adapt(start, data, AdaptationSettings(**values, accept_worse=True), said.append)
+    assert any("on these very structures" in words for words in said)

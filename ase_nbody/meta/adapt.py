@@ -12,8 +12,8 @@ import torch
 from ase_nbody.data import Dataset, without_isolated_atoms
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
-from ase_nbody.meta.fitting import Fit, Structures, copied, prepared
-from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors
+from ase_nbody.meta.fitting import Fit, Structures, copied, prepared, referenced
+from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors, score_of
 from ase_nbody.meta.new_elements import with_new_elements
 from ase_nbody.meta.references import Referenced
 from ase_nbody.meta.settings import AdaptationSettings
@@ -89,6 +89,7 @@ def adapt(
     _refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
     fit = search.fitted_to_all(best)
+    search.check_fit(fit)
     return Adaptation(
         referenced=fit.referenced,
         rows=tuple(rows),
@@ -172,6 +173,26 @@ class _Search:
             words = f"{fit.steps.taken} of {best.steps} steps"
             self.say(f"the fit to all structures ended after {words}: --minutes was used up")
         return fit
+
+    def check_fit(self, fit: Fit) -> None:
+        """The fit to all structures, which no others judge, must be better than the start on these at least.
+
+        Raises:
+            WorseModelError: it is not, and is not to be accepted.
+        """
+        start = referenced(self.start, self.structures).potential
+        before, after = (score_of(p, self.structures, self.settings) for p in (start, fit.referenced.potential))
+        if after <= before:
+            return
+        words = (
+            f"the fit to all structures is worse than the start on these very structures: score {after:.1f}, the start "
+            f"has {before:.1f}, after {fit.steps.taken} steps"
+        )
+        if not self.settings.accept_worse:
+            raise WorseModelError(
+                f"{words}. Give more --minutes, or --steps, or take it nevertheless with --accept-worse"
+            )
+        self.say(words)
 
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:
         """A row for each candidate, with a time for its steps; those that diverge have none."""
