@@ -68,13 +68,25 @@ def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     yield "trained on", ", ".join(trained) or "not given"
     for name in [key for key in information.errors if key.startswith("test")] or information.errors:
         yield "errors", f"{name.removeprefix('test ')}: {_errors_in_brief(information.errors[name])}"
+    yield from _envelope_in_brief(information)
+
+
+def _envelope_in_brief(information: ModelInformation) -> Iterator[tuple[str, str]]:
+    """What the training covered, as far as the file says it."""
     envelope = information.envelope
     distances = {pair: f"{distance:.2f}" for pair, distance in envelope.closest_distances.items()}
-    yield "closest, Å", f"{_pairs(distances)}{'' if information.repulsion is None else '; below them ZBL'}"
-    low, high = envelope.energy_per_atom_range or (None, None)
-    energies = "not given" if low is None else f"{low:.3f} to {high:.3f} eV"
-    force = "not given" if envelope.force_max is None else f"{envelope.force_max:.3g} eV/Å"
-    yield "training had", f"forces up to {force}, energies per atom {energies}"
+    if distances:
+        yield "closest, Å", f"{_pairs(distances)}{'' if information.repulsion is None else '; below them ZBL'}"
+    covered = []
+    if envelope.force_max is not None:
+        covered.append(f"forces up to {envelope.force_max:.3g} eV/Å")
+    if envelope.energy_per_atom_range is not None:
+        low, high = envelope.energy_per_atom_range
+        covered.append(f"energies per atom {low:.3f} to {high:.3f} eV")
+    if covered:
+        yield "training had", ", ".join(covered)
+    if not distances and not covered:
+        yield "training had", "nothing that the file says: no warning where a structure is outside"
 
 
 def _errors_in_brief(errors: Mapping[str, Any]) -> str:
