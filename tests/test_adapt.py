@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from adaptation import crystals_of, dataset_of, forces_of, frames_of, start_potential, teacher_of
 from ase import Atoms
 from ase.build import molecule
+from pair_term import LennardJones, LennardJonesSettings
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
@@ -299,3 +301,16 @@ def test_a_last_fit_that_is_worse_than_the_start_on_what_it_learnt_is_refused(mo
     said: list[str] = []
     adapt(start, data, AdaptationSettings(**values, accept_worse=True), said.append)
     assert any("on these very structures" in words for words in said)
+
+
+@pytest.mark.parametrize("method", ["start", "readout", "all"])
+def test_other_terms_of_a_start_are_kept_and_counted(method: str) -> None:
+    """What they give is not learnt a second time: a start that is right stays right, with them and not without."""
+    start = replace(start_potential(), others=(LennardJones(LennardJonesSettings(epsilon=0.3)),))
+    data = dataset_of(start, 6)
+    found = adapt(start, data, AdaptationSettings(method=method, steps=3, accept_worse=True), silent)
+    own = found.referenced.potential
+    assert own.others == start.others
+    wanted = torch.from_numpy(np.concatenate([label.forces for label in data.labels]))
+    error = (forces_of(own, data.structures) - wanted).abs().mean()
+    assert error < 1e-4 < 1e-3 < (forces_of(replace(own, others=()), data.structures) - wanted).abs().mean()
