@@ -32,8 +32,9 @@ from ase_nbody.meta.meta_settings import InnerSettings, MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import load_model
-from ase_nbody.training import TrainingSettings, train
 from ase_nbody.training.budget import StepBudget
+from ase_nbody.training.run import train
+from ase_nbody.training.settings import TrainingSettings
 
 JOINT = "joint"
 INNER: dict[str, InnerSettings] = {
