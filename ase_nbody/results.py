@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
     bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
     results: list[Results] = [{} for _ in range(graph.n_structures)]
     for predicted in prediction.predicted:
-        kind, values = predicted.property, predicted.values.double().cpu().numpy()
-        if kind.always and not np.isfinite(values).all():
+        kind, values = predicted.property, predicted.values.numpy(force=True).astype(np.float64)
+        if kind.always and not isfinite(values.sum()):  # a sum is finite where all values are, and is quicker
             raise CalculationFailed(f"the model gives no finite {kind.name}; are two atoms at one place?")
         of_structures = [values[a:b] for a, b in pairwise(bounds)] if kind.per_atom else values
         for result, value in zip(results, of_structures, strict=True):
