@@ -14,7 +14,7 @@ from ase.vibrations import Vibrations
 from ase_nbody.labelling.sampling.bonds import bond_graph, reaction
 from ase_nbody.labelling.sampling.crystals import strained, supercell, with_vacancies
 from ase_nbody.labelling.sampling.dimers import donor_hydrogens, pair_positions, split
-from ase_nbody.labelling.sampling.dynamics import dynamics_frames
+from ase_nbody.labelling.sampling.dynamics import watched_frames
 from ase_nbody.labelling.sampling.normal_modes import amplitudes, displaced_structures, hessian, vibrations
 from ase_nbody.labelling.sampling.placing import turned, with_distances
 from ase_nbody.labelling.sampling.settings import SampleSettings
@@ -143,7 +143,7 @@ def test_dynamics_gives_frames_at_the_temperature_and_changes_nothing(generator)
     start = bulk("Cu", cubic=True).repeat(2)
     before = start.positions.copy()
     settings = SampleSettings(timestep=4.0, frame_interval=40.0)
-    frames = dynamics_frames(start, EMT(), 300.0, 4, settings, generator)
+    frames = watched_frames(start, EMT(), 300.0, 4, settings, generator).frames
     assert len(frames) == 4 and (start.positions == before).all()
     assert all(f.calc is None and f.info["sampled_by"] == "md 300 K" and "momenta" not in f.arrays for f in frames)
     spread = np.array([np.sqrt(((f.positions - before) ** 2).sum(axis=1).mean()) for f in frames])

@@ -14,7 +14,7 @@ from ase_nbody.distillation.rounds import Round
 from ase_nbody.distillation.settings import DistillationSettings
 from ase_nbody.distillation.speed import Speed, milliseconds_per_step
 from ase_nbody.distillation.structures import one_system, relaxed_minimum, timestep
-from ase_nbody.distillation.student import chosen_round, write_student
+from ase_nbody.distillation.student import Student, chosen_round, write_student
 from ase_nbody.distillation.teacher import Teacher, read_teacher
 from ase_nbody.distillation.working_folder import WorkingFolder
 from ase_nbody.labelling.sampling.system import System
@@ -91,7 +91,8 @@ def distill(
     rounds = distillation.run()
     best = chosen_round(rounds, accept_worse=chosen.accept_worse)
     speed = _speed(folder, best, reference, chosen)
-    write_student(folder.student(best.number), folder.output, system, reference, chosen, rounds, best, speed, command)
+    student = Student(system, reference, chosen, rounds, best, speed)
+    write_student(student, folder.student(best.number), folder.output, command)
     return DistillationReport(folder.output, folder.path, reference.words, tuple(rounds), best, speed)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,71 +49,72 @@ def chosen_round(rounds: Sequence[Round], *, accept_worse: bool) -> Round:
     return best
 
 
-def write_student(
-    trained: Path,
-    output: Path,
-    system: System,
-    teacher: Teacher,
-    settings: DistillationSettings,
-    rounds: Sequence[Round],
-    best: Round,
-    speed: Speed,
-    command: str | None,
-) -> None:
-    """Write the student of a round as a model file of its own.
+@dataclass(frozen=True)
+class Student:
+    """What a student's file says of it.
 
-    Args:
-        trained: its file in the working folder.
-        output: file to write; one that is there is replaced.
+    Attributes:
         system: what it is a student for.
         teacher: whose labels it learnt.
         settings: temperatures.
         rounds: all of them.
-        best: the one that is written.
+        best: the one whose network it is.
         speed: of both.
+    """
+
+    system: System
+    teacher: Teacher
+    settings: DistillationSettings
+    rounds: Sequence[Round]
+    best: Round
+    speed: Speed
+
+    @property
+    def purpose(self) -> str:
+        """In words."""
+        kelvin = " and ".join(f"{temperature:g} K" for temperature in self.settings.temperatures)
+        return f"{self.system.name} at {kelvin}, in place of its teacher {self.teacher.words}"
+
+    def record(self) -> dict[str, Any]:
+        """What the file keeps, as JSON values."""
+        teacher, speed = self.teacher, self.speed
+        return {
+            "teacher": teacher.words,
+            "reference": teacher.spec,
+            "options": dict(teacher.options),
+            "level_of_theory": {**vars(teacher.level), "settings": dict(teacher.level.settings)},
+            "system": self.system.name,
+            "temperatures": list(self.settings.temperatures),
+            "relative_force_error": self.best.relative_error,
+            "rounds": [row.model_dump(mode="json") for row in self.rounds],
+            "chosen_round": self.best.number,
+            "labels": self.rounds[-1].n_labels,
+            "seconds": self.rounds[-1].seconds,
+            "ms_per_step": {"atoms": speed.n_atoms, "student": speed.student, "teacher": speed.teacher},
+        }
+
+
+def write_student(student: Student, trained: Path, output: Path, command: str | None) -> None:
+    """Write a student as a model file of its own.
+
+    Args:
+        student: what is said of it.
+        trained: its file in the working folder.
+        output: file to write; one that is there is replaced.
         command: that asked for it.
     """
     potential, information = load_model(trained, dtype=torch.float32)
-    kelvin = " and ".join(f"{temperature:g} K" for temperature in settings.temperatures)
+    name = student.system.name
     written = information.model_copy(
         update={
             "name": output.stem,
-            "method": f"student of {teacher.words}",
-            "licence": teacher.licence,
-            "purpose": f"{system.name} at {kelvin}, in place of its teacher {teacher.words}",
-            "not_for": f"anything but {system.name} at up to these temperatures and small strains, with all of its "
-            "atoms; and its teacher's errors are its own",
-            "errors": {**information.errors, OWN_DYNAMICS: best.errors},
-            "training": {
-                **information.training,
-                "command": command,
-                "distillation": _record(system, teacher, settings, rounds, best, speed),
-            },
+            "method": f"student of {student.teacher.words}",
+            "licence": student.teacher.licence,
+            "purpose": student.purpose,
+            "not_for": f"anything but {name} at up to these temperatures and small strains, with all of its atoms; and "
+            "its teacher's errors are its own",
+            "errors": {**information.errors, OWN_DYNAMICS: student.best.errors},
+            "training": {**information.training, "command": command, "distillation": student.record()},
         }
     )
     save_model(output, potential, written, force=True)
-
-
-def _record(
-    system: System,
-    teacher: Teacher,
-    settings: DistillationSettings,
-    rounds: Sequence[Round],
-    best: Round,
-    speed: Speed,
-) -> Mapping[str, Any]:
-    """What the file keeps, as JSON values."""
-    return {
-        "teacher": teacher.words,
-        "reference": teacher.spec,
-        "options": dict(teacher.options),
-        "level_of_theory": {**vars(teacher.level), "settings": dict(teacher.level.settings)},
-        "system": system.name,
-        "temperatures": list(settings.temperatures),
-        "relative_force_error": best.relative_error,
-        "rounds": [row.model_dump(mode="json") for row in rounds],
-        "chosen_round": best.number,
-        "labels": rounds[-1].n_labels,
-        "seconds": rounds[-1].seconds,
-        "ms_per_step": {"atoms": speed.n_atoms, "student": speed.student, "teacher": speed.teacher},
-    }

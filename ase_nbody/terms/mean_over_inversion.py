@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -11,30 +10,14 @@ from typing_extensions import override
 from ase_nbody.architectures.base import Gradients
 from ase_nbody.contacts import Table
 from ase_nbody.graph import Graph, inverted
-from ase_nbody.predictions import Predicted, Property
-from ase_nbody.terms.base import EnergyTerm
+from ase_nbody.predictions import Predicted
+from ase_nbody.terms.acting import ActingTerm
 from ase_nbody.timings import Timings
 
 
 @dataclass(frozen=True)
-class MeanOverInversion(EnergyTerm):
-    """A term acting on another, which it evaluates twice.
-
-    Attributes:
-        inner: the term that is averaged.
-    """
-
-    inner: EnergyTerm
-
-    @property
-    @override
-    def properties(self) -> tuple[Property, ...]:
-        return self.inner.properties
-
-    @property
-    @override
-    def cutoff(self) -> float:
-        return self.inner.cutoff
+class MeanOverInversion(ActingTerm):
+    """The mean of the other term, which is evaluated twice."""
 
     @property
     @override
@@ -54,10 +37,6 @@ class MeanOverInversion(EnergyTerm):
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         here = self.inner.trainable_gradients(graph)
         return None if here is None else _mean(here, self.inner.trainable_gradients(inverted(graph)))
-
-    @override
-    def with_parameters(self, parameters: Mapping[str, Tensor]) -> MeanOverInversion:
-        return MeanOverInversion(self.inner.with_parameters(parameters))
 
     @override
     def further_predictions(self, graph: Graph) -> tuple[Predicted, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,36 +12,24 @@ from ase_nbody.architectures.base import Gradients, gradients_by_vectors
 from ase_nbody.contacts import Table
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.kernels.sums import node_sums
-from ase_nbody.predictions import Predicted, Property
+from ase_nbody.predictions import Predicted
 from ase_nbody.repulsion import Repulsion
-from ase_nbody.terms.base import EnergyTerm
+from ase_nbody.terms.acting import ActingTerm
 from ase_nbody.timings import Timings
 
 
 @dataclass(frozen=True)
-class Repelled(EnergyTerm):
+class Repelled(ActingTerm):
     """A term acting on another, which knows nothing of atoms closer than the training had them.
 
     Beyond the onsets it is the other term. Below, that sees vectors that were lengthened, its energies fade, and the
     repulsion is added (see repulsion.py).
 
     Attributes:
-        inner: the term that was trained.
         repulsion: what acts below its onsets.
     """
 
-    inner: EnergyTerm
     repulsion: Repulsion
-
-    @property
-    @override
-    def properties(self) -> tuple[Property, ...]:
-        return self.inner.properties
-
-    @property
-    @override
-    def cutoff(self) -> float:
-        return self.inner.cutoff
 
     @property
     @override
@@ -69,10 +56,6 @@ class Repelled(EnergyTerm):
     @override
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         return None if len(self.repulsion.contacts(graph)) else self.inner.trainable_gradients(graph)
-
-    @override
-    def with_parameters(self, parameters: Mapping[str, Tensor]) -> Repelled:
-        return replace(self, inner=self.inner.with_parameters(parameters))
 
     @override
     def further_predictions(self, graph: Graph) -> tuple[Predicted, ...]:

@@ -16,7 +16,7 @@ from ase_nbody.labelling.sampling.bonds import BondGraph
 from ase_nbody.labelling.sampling.crystal_candidates import crystal_normal_modes, strains, surfaces, vacancies
 from ase_nbody.labelling.sampling.crystals import supercell
 from ase_nbody.labelling.sampling.dimers import donor_hydrogens, pair_positions, split
-from ase_nbody.labelling.sampling.dynamics import dynamics_frames
+from ase_nbody.labelling.sampling.dynamics import watched_frames
 from ase_nbody.labelling.sampling.kinds import Candidate, Generator, Kind
 from ase_nbody.labelling.sampling.normal_modes import displaced_structures, hessian, vibrations
 from ase_nbody.labelling.sampling.placing import moved
@@ -45,7 +45,7 @@ def _dynamics(start: RelaxedStart, settings: SampleSettings, number: int, genera
     runs = [(t, part) for t in settings.temperatures for part in _parts(n_frames, len(start.minima)) if part]
     for temperature, frames in runs:
         atoms = next(minima)
-        for frame in dynamics_frames(atoms, start.calculator, temperature, frames, settings, generator):
+        for frame in watched_frames(atoms, start.calculator, temperature, frames, settings, generator).frames:
             yield Candidate(frame, start.lowest_energy(frame), start.bonds)
 
 

@@ -67,15 +67,3 @@ def watched_frames(
     except UnstableDynamicsError as error:
         return WatchedFrames(tuple(frames), error)
     return WatchedFrames(tuple(frames))
-
-
-def dynamics_frames(
-    atoms: Atoms,
-    calculator: BaseCalculator,
-    temperature: float,
-    n_frames: int,
-    settings: SampleSettings,
-    generator: np.random.Generator,
-) -> list[Atoms]:
-    """As `watched_frames`, the frames alone: fewer where the watchdog ends it, those before it."""
-    return list(watched_frames(atoms, calculator, temperature, n_frames, settings, generator).frames)

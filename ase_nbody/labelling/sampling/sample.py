@@ -122,8 +122,7 @@ def sample(
         SimulationStoppedError: a stop was asked for.
     """
     output, settings = Path(output), settings or SampleSettings()
-    files = output_files(output)
-    _check_files((output, *files.values()), force)
+    _check_files((output, *output_files(output).values()), force)
     level = reference_of(reference, options).level
     picker = None if pick is None else _picker(pick, settings)
     others = tuple(_systems(partners)) if partners else ()
@@ -133,15 +132,19 @@ def sample(
     report = SampleReport(tuple(samples), level)
     if report.n_kept:
         done = [task for task, one in zip(tasks, samples, strict=True) if not one.failure]
-        spreads = _write(parts, done, output, picker)
-        write_table(samples, files["table"])
-        write_report(samples, _origin(tasks[0], level) | _picked(pick, spreads), files["report"])
-        drawn = files["picture"] if _draw(output, files["picture"]) else None
-        report = replace(
-            report, output=output, table=files["table"], report=files["report"], picture=drawn, spreads=spreads
-        )
+        report = replace(report, spreads=_write(parts, done, output, picker))
+        report = _written(report, output, _origin(tasks[0], level) | _picked(pick, report.spreads))
     parts.remove()
     return report
+
+
+def _written(report: SampleReport, output: Path, says: Mapping[str, Any]) -> SampleReport:
+    """Table, report and picture beside the structures; what the report says beyond the samples is given."""
+    files = output_files(output)
+    write_table(report.samples, files["table"])
+    write_report(report.samples, says, files["report"])
+    drawn = files["picture"] if _draw(output, files["picture"]) else None
+    return replace(report, output=output, table=files["table"], report=files["report"], picture=drawn)
 
 
 def _picker(pick: PickSettings, settings: SampleSettings) -> Picker:
