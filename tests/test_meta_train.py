@@ -178,6 +178,16 @@ def test_learnt_rates_change_and_are_kept_with_the_model(tmp_path):
         InnerSettings(method="reptile", learned_rates=True)
 
 
+def test_the_direction_of_reptile_does_not_grow_with_the_steps_of_its_path(tmp_path):
+    lessons = episodes(tmp_path / "d.xyz", method="reptile", steps=3, rate=0.05)
+    own = potential()
+    _, found = gradients(lessons, own, [0])
+    support, _ = lessons._episode(lessons.learnt, 0, 3)
+    with lessons._adapted(own, support) as changes:
+        for name, change in changes.items():
+            torch.testing.assert_close(found[name] * (3 * 0.05), -change, rtol=1e-9, atol=1e-14)
+
+
 def test_parameters_that_the_inner_loop_leaves_are_learnt_too(tmp_path):
     own = potential()
     _, found = gradients(episodes(tmp_path / "d.xyz", method="fomaml", adapted="readout"), own, [0])

@@ -20,7 +20,7 @@ from ase_nbody.model_file import load_model
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.onsets import repulsion_onsets
-from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.potential import Potential, atomic_energies, predict, trainable_prediction
 from ase_nbody.repulsion import Repulsion
 
 ONSETS = {"C-C": 1.7, "C-H": 1.2, "C-O": 1.5, "H-H": 2.0, "H-O": 1.1, "O-O": 2.2}
@@ -142,6 +142,20 @@ def test_the_networks_energy_fades_where_an_atom_has_two_contacts():
             graph = neighbour_graph(atoms, potential.cutoff)
             shares = potential.repulsion.acted_on(graph, potential.repulsion.contacts(graph))[1]
             assert (shares <= left).any() and shares[0] == 1.0
+
+
+def test_what_is_left_of_the_networks_energy_is_what_is_summed():
+    potential = repelling()
+    potential = replace(potential, reference_energies=dict.fromkeys(potential.elements, 0.0))
+    bare = replace(potential, repulsion=None)
+    for factor in (0.75, 0.7, 0.3):
+        distance = factor * ONSETS["H-H"]
+        graph = neighbour_graph(Atoms("HHH", [[i * distance, 0, 0] for i in range(3)]), potential.cutoff)
+        seen, left, repulsion = potential.repulsion.acted_on(graph, potential.repulsion.contacts(graph))
+        expected = left * atomic_energies(bare, seen) + repulsion
+        found = atomic_energies(potential, graph)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        assert left.min() < 0.95 and (factor > 0.5 or left[1] == 0)
 
 
 @pytest.mark.parametrize("name", REPELLING)

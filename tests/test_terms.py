@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk, molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
 from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.verlet import VelocityVerlet
@@ -282,6 +282,17 @@ def test_descriptions_are_kept_to():
     for term, words in ((Forgetful, "Forgetful predicts"), (Flat, r"Flat gives 'dipole' .* \(3,\), .* \(1, 3\)")):
         with pytest.raises(ValueError, match=words):
             evaluated(replace(toy_potential(), others=(term(LennardJonesSettings()),)), alcohol())
+
+
+@pytest.mark.parametrize("name", ["energy", "energies", "forces"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_value_that_is_not_finite_is_refused(name, value):
+    graph = batch_graphs([neighbour_graph(atoms, 4.0) for atoms in (crystal(), alcohol())])
+    prediction = predict(toy_potential(), graph)
+    spoilt = getattr(prediction, name).clone()
+    spoilt[-1] = value
+    with pytest.raises(CalculationFailed, match=f"no finite {name}"):
+        results_by_structure(replace(prediction, **{name: spoilt}), graph)
 
 
 def test_results_are_free_of_the_memory_of_the_prediction():

@@ -9,10 +9,11 @@ from typing import Any
 from ase_nbody.data import Dataset, Statistics, statistics
 from ase_nbody.meta.adapt import Adaptation
 from ase_nbody.meta.held_out import Row
-from ase_nbody.model_file import DataFile, Envelope, ModelInformation, model_information
+from ase_nbody.model_file import DataFile, ModelInformation, model_information
 from ase_nbody.onsets import repulsion_onsets
 from ase_nbody.potential import Potential
 from ase_nbody.repulsion import Repulsion
+from ase_nbody.training.finish import envelope_of
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def adapted_model(
         label_source=data.found,
         data=(files,),
         errors=_held_out(adaptation),
-        envelope=_covered(found),
+        envelope=envelope_of(found),
         training=_record(adaptation, origin, data, command),
     )
     return potential, information
@@ -91,14 +92,6 @@ def _held_out(adaptation: Adaptation) -> dict[str, dict[str, Any]]:
     """Errors before and after."""
     rows = {"held out, the start": adaptation.rows[0], "held out": adaptation.chosen}
     return {name: row.report.to_json_dict() for name, row in rows.items()}
-
-
-def _covered(found: Statistics) -> Envelope:
-    return Envelope(
-        closest_distances=found.closest_distances,
-        force_max=found.force_max,
-        energy_per_atom_range=found.energy_range_per_atom,
-    )
 
 
 def _closest(found: Statistics, origin: StartModel) -> dict[str, float]:
