@@ -15,9 +15,13 @@ import resource
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
+
+if TYPE_CHECKING:
+    from ase_nbody.potential import Potential
 
 PEROVSKITE = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
 LATTICE = 3.944  # angstrom, of `universal`, see solids.py
@@ -48,6 +52,17 @@ def main() -> None:
             f"| {row['memory']:.0f} | {row['before']:.0f} |",
             flush=True,
         )
+    print(f"arrays of nodes, kB per atom: {row['shared']:.0f}, and {row['alone']:.0f} if no two shared memory")
+
+
+def workspace(potential: Potential, atoms: Atoms) -> dict[str, float]:
+    """kB per atom of the arrays of nodes that the compiled evaluation works with: as they share memory, and alone."""
+    from ase_nbody.architectures.compiled import load
+
+    program = load(potential.network, frozenset(map(potential.elements.index, atoms.symbols))).program
+    sizes = program.arrays.sizes({"nodes": 1}, "workspace")  # numbers of four bytes
+    hosts = set(program.hosts.values())
+    return {"shared": 4e-3 * sum(map(sizes.get, hosts)), "alone": 4e-3 * sum(map(sizes.get, program.hosts))}
 
 
 def cell(repeat: int) -> Atoms:
@@ -68,7 +83,8 @@ def measured(arguments: argparse.Namespace) -> dict[str, float]:
     atoms = cell(arguments.repeats[0])
     atoms.calc = NBodyCalculator(arguments.model, dtype="float32", device="cpu", threads=1)
     seconds = steps_of_npt(atoms, arguments.steps) if arguments.worker == "step of NPT" else calls(atoms, 3)
-    return {"atoms": len(atoms), "seconds": min(seconds), "memory": peak(), "before": before}
+    row = {"atoms": len(atoms), "seconds": min(seconds), "memory": peak(), "before": before}
+    return row | workspace(atoms.calc.potential, atoms)
 
 
 def steps_of_npt(atoms: Atoms, steps: int) -> list[float]:
