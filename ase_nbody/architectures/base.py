@@ -186,6 +186,15 @@ class Network(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no linear readouts")
 
+    @property
+    def n_invariants(self) -> int:
+        """Number of `atom_invariants`; 0 where there are none."""
+        return 0
+
+    def atom_invariants(self, graph: Graph) -> Tensor:
+        """Invariant features of all atoms that energies are read out of, level by level, (N, F)."""
+        raise NotImplementedError(f"{type(self).__name__} has no features that energies are read out of")
+
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What the parts of `gradients` do for a graph without edges beyond the cutoff; None where it is not known."""
         return None
