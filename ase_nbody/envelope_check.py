@@ -89,7 +89,7 @@ class EnvelopeCheck:
         alone = np.array_equal(result["energies"], self._references[numbers])
         return EnvelopeReport(
             formula=Atoms(numbers=numbers).get_chemical_formula(),
-            known=self._envelope != Envelope(),
+            known=self._envelope != Envelope() or DISTANCES in result,
             distances=tuple(distances),
             force=float(np.sqrt(squared[atom])),
             force_atom=atom,

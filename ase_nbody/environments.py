@@ -49,16 +49,3 @@ class Environments:
             root = torch.from_numpy(self.roots[kind]).to(rows.device)
             distances[chosen] = (rows[chosen] @ root).norm(dim=1) / limits[kind]
         return distances.nan_to_num(nan=0.0, posinf=torch.inf)  # an atom alone of an element that is not known
-
-
-def fitted_root(features: NDArray[np.float64], ridge: float) -> NDArray[np.float64]:
-    """A root of the inverse second moments of features, (F, F).
-
-    Args:
-        features: (N, F).
-        ridge: added to the moments, in units of their mean eigenvalue.
-    """
-    moments = features.T @ features / max(len(features), 1)
-    scale = np.trace(moments) / len(moments) or 1.0
-    lower = np.linalg.cholesky(moments + ridge * scale * np.eye(len(moments)))
-    return np.linalg.inv(lower).T

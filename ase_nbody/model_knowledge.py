@@ -21,9 +21,9 @@ def tensors_beside(potential: Potential) -> dict[str, Tensor]:
     """What a potential knows of its training, in float32, by the names in the file."""
     tensors = {}
     if potential.posterior is not None:
-        tensors[POSTERIOR] = torch.from_numpy(potential.posterior.root).float()
+        tensors[POSTERIOR] = torch.from_numpy(potential.posterior.root).float().contiguous()
     if potential.environments is not None:
-        tensors[ENVIRONMENTS] = torch.from_numpy(potential.environments.roots).float()
+        tensors[ENVIRONMENTS] = torch.from_numpy(potential.environments.roots).float().contiguous()
     return tensors
 
 

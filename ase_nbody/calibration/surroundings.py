@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ase_nbody.architectures.base import types_of_numbers
 from ase_nbody.data import Dataset, batches_of_samples, samples
-from ase_nbody.environments import Environments, fitted_root
+from ase_nbody.environments import Environments
 from ase_nbody.model_records import EnvironmentsRecord
 from ase_nbody.potential import Potential, copied_potential, seen_by_network
 
 Floats = NDArray[np.float64]
-RIDGE = 1e-6
+RIDGES = tuple(10.0**power for power in range(-8, 1))
+"""Of moments, in units of their mean eigenvalue."""
 FOLDS = 5
 ATOMS_AT_ONCE = 500
 
@@ -51,8 +52,9 @@ def features(potential: Potential, dataset: Dataset) -> Features:
 def fitted_environments(learnt: Features, elements: tuple[str, ...]) -> Environments:
     """Surroundings of structures.
 
-    The furthest is that of structures which are left out in turn, so that few structures do not seem to have more than
-    they do.
+    Moments of few atoms say too little of directions in which these do not differ. So a part of their mean eigenvalue
+    is added to all: that by which structures that are left out in turn are the most likely, if features are a Gaussian.
+    The furthest is that of structures left out, too.
 
     Args:
         learnt: features of the structures of a training.
@@ -62,13 +64,43 @@ def fitted_environments(learnt: Features, elements: tuple[str, ...]) -> Environm
     for kind, element in enumerate(elements):
         chosen = learnt.types == kind
         rows, fold = learnt.rows[chosen], learnt.structures[chosen] % FOLDS
-        left_out = [_distances(rows[fold == n], fitted_root(rows[fold != n], RIDGE)) for n in range(FOLDS)]
-        roots.append(fitted_root(rows, RIDGE))
-        furthest[element] = float(max([0.0, *np.concatenate([*left_out, _distances(rows, roots[-1])])]))
+        folds = [(_Moments.of(rows[fold != n]), rows[fold == n]) for n in range(FOLDS)]
+        ridge = min(RIDGES, key=lambda ridge: sum(moments.deviance(left, ridge) for moments, left in folds))
+        every = [moments.distances(left, ridge) for moments, left in [*folds, (_Moments.of(rows), rows)]]
+        roots.append(_Moments.of(rows).root(ridge))
+        furthest[element] = float(max([0.0, *np.concatenate(every)]))
     n_learnt = len(np.unique(learnt.structures))
     return Environments(np.stack(roots), EnvironmentsRecord(furthest=furthest, n_learnt=n_learnt))
 
 
-def _distances(rows: Floats, root: Floats) -> Floats:
-    distances: Floats = np.linalg.norm(rows @ root, axis=1)
-    return distances
+@dataclass(frozen=True)
+class _Moments:
+    """Second moments of features.
+
+    Attributes:
+        values: eigenvalues, (F,).
+        vectors: eigenvectors, (F, F).
+        scale: mean eigenvalue; 1 where there is none but zero.
+    """
+
+    values: Floats
+    vectors: Floats
+    scale: float
+
+    @classmethod
+    def of(cls, rows: Floats) -> _Moments:
+        values, vectors = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
+        return cls(np.maximum(values, 0.0), vectors, float(np.mean(values)) or 1.0)
+
+    def root(self, ridge: float) -> Floats:
+        """A root of the inverse of the moments with so many mean eigenvalues added."""
+        return self.vectors / np.sqrt(self.values + ridge * self.scale)
+
+    def distances(self, rows: Floats, ridge: float) -> Floats:
+        distances: Floats = np.linalg.norm(rows @ self.root(ridge), axis=1)
+        return distances
+
+    def deviance(self, rows: Floats, ridge: float) -> float:
+        """Twice the negative logarithm of the likelihood of rows, but for a constant."""
+        size = np.log(self.values + ridge * self.scale).sum()
+        return float(np.square(self.distances(rows, ridge)).sum() + len(rows) * size)
