@@ -137,7 +137,7 @@ def test_rewritten_steps_hand_out_the_same(name: str) -> None:
     torch.testing.assert_close(energies, network(graph).detach(), rtol=0, atol=1e-10)
 
 
-def test_what_is_mixed_for_features_only_is_invariant() -> None:
+def test_the_last_level_is_mixed_for_features_only() -> None:
     network = VARIANTS["nbody"].potential().network
     description, _ = folded_with_features(network.description(), network.step_weights())
     plain, _ = folded(network.description(), network.step_weights())

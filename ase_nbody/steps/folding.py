@@ -168,16 +168,16 @@ def _columns(step: EnergyStep, weights: StepWeights) -> int:
 
 
 def fold_readouts(description: Description, weights: StepWeights) -> Network:
-    """Mixing of which only energies are wanted becomes part of their readout; it stays for invariants handed out."""
-    steps, new, shapes = list(description.steps), _copied(weights), dict(description.shapes)
+    """Mixing of which only energies are wanted becomes part of their readout; it stays for what is handed out."""
+    steps, new = list(description.steps), _copied(weights)
     readers = _readers(description)
     for step in description.steps:
         if not isinstance(step, Readout):
             continue
-        is_handed_out = any(isinstance(reader, HandOut) for reader in readers[step.source])
-        sources = _writers(description, step.source)
-        if [reader for reader in readers[step.source] if not isinstance(reader, HandOut)] != [step]:
+        handed_out = [reader for reader in readers[step.source] if isinstance(reader, HandOut)]
+        if readers[step.source] != [*handed_out, step]:
             continue
+        sources = _writers(description, step.source)
         if not all(isinstance(source, Mix) for source in sources):
             continue
         place = steps.index(step)
@@ -190,12 +190,11 @@ def fold_readouts(description: Description, weights: StepWeights) -> Network:
                 name = f"{mix.weights}_{step.weights}"
                 new.vectors[name] = weights.vectors[step.weights] @ weights.matrices[f"{mix.weights}_{SCALAR}"].T
                 made.append(Readout(mix.source, name))
-            if not (is_invariant and is_handed_out):
+            if not (is_invariant and handed_out):
                 steps.remove(mix)
                 place -= 1
         steps[place:place] = made
-        shapes[step.source] = description.shape_of[step.source][:1]
-    return replace(description, shapes=tuple(shapes.items())).replaced(steps), new
+    return description.replaced(steps), new
 
 
 def _readers(description: Description) -> dict[str, list[Step]]:
