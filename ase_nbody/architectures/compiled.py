@@ -13,7 +13,7 @@ from ase_nbody.compiler.cpu import vector_bytes
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.programs import Program
 from ase_nbody.math.splines import Grid, fitted_grid, interpolate
-from ase_nbody.steps.folding import folded
+from ase_nbody.steps.folding import folded, folded_with_features
 from ase_nbody.steps.program import program
 from ase_nbody.steps.weights import StepWeights
 
@@ -62,11 +62,18 @@ class Loaded:
     kinds: int
 
 
-def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
-    """Folded weights and tables for pairs of the elements that are present."""
+def load(network: SteppedNetwork, present: frozenset[int], *, features: bool = False) -> Loaded:
+    """Folded weights and tables for pairs of the elements that are present.
+
+    Args:
+        network: with a description.
+        present: numbers of the elements.
+        features: let the program hand out what energies are read out of too.
+    """
     dtype, described = next(network.parameters()).dtype, network.description()
     assert described is not None
-    description, weights = folded(described, network.step_weights())
+    rewritten = folded_with_features if features else folded
+    description, weights = rewritten(described, network.step_weights())
     accuracy = description.single_tables if dtype == torch.float32 else None
     grid = table_grid(weights, network.settings.cutoff, dtype, description.breaks, accuracy)
     settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())

@@ -16,6 +16,7 @@ from ase_nbody.architectures.compiled import Loaded, load
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.compiler.programs import Program
 from ase_nbody.graph import Graph
+from ase_nbody.steps.hand_out import FEATURES
 from ase_nbody.timings import Timings
 
 _MANY_KINDS = 64
@@ -31,23 +32,24 @@ class CompiledEvaluation:
     """
 
     def __init__(self) -> None:
-        self._loaded: Loaded | None = None
+        self._loaded: dict[bool, Loaded] = {}  # by whether features are handed out
         self._spare: list[Workspace] = []  # of evaluations that have ended
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type[CompiledEvaluation], tuple[()]]:
         return CompiledEvaluation, ()
 
-    def __call__(self, network: SteppedNetwork, graph: Graph, timings: Timings) -> Gradients:
+    def __call__(self, network: SteppedNetwork, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients:
         """Energies and gradients of a graph.
 
         Args:
             network: the same at every call, with a description, on the CPU.
             graph: structures in the network's dtype.
             timings: where to add the time of the phases.
+            features: give what energies are read out of too, by a program of its own.
         """
         types = network.type_of_number[graph.atomic_numbers]
-        loaded = self._current(network, types, timings)
+        loaded = self._current(network, types, timings, features=features)
         with self._lock:
             workspace = self._spare.pop() if self._spare else Workspace()
         try:
@@ -59,7 +61,7 @@ class CompiledEvaluation:
     def work(self, network: SteppedNetwork, graph: Graph) -> dict[str, Work]:
         """What each phase does for a graph without edges beyond the cutoff."""
         types = network.type_of_number[graph.atomic_numbers]
-        loaded = self._current(network, types, Timings())
+        loaded = self._current(network, types, Timings(), features=False)
         program, counts = loaded.program, _counts(graph)
         sizes = {name: n * program.dtype_of(name).itemsize for name, n in program.arrays.sizes(counts).items()}
         n_atoms, n_edges = graph.n_atoms, graph.edges.n_edges
@@ -70,18 +72,18 @@ class CompiledEvaluation:
             for phase, does in program.phases.items()
         }
 
-    def _current(self, network: SteppedNetwork, types: Tensor, timings: Timings) -> Loaded:
+    def _current(self, network: SteppedNetwork, types: Tensor, timings: Timings, *, features: bool) -> Loaded:
         """Program and weights; made anew where they are out of date."""
         with self._lock:
-            loaded, present = self._loaded, frozenset(types.tolist())
+            loaded, present = self._loaded.get(features), frozenset(types.tolist())
             if loaded is not None and loaded.parameters.unchanged():
                 if present <= loaded.types:
                     return loaded
                 if loaded.kinds <= _MANY_KINDS:
                     present |= loaded.types
             with timings.measure("tables"), torch.no_grad():
-                self._loaded = load(network, present)
-            return self._loaded
+                made = self._loaded[features] = load(network, present, features=features)
+            return made
 
 
 def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace, timings: Timings) -> Gradients:
@@ -95,8 +97,14 @@ def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace
     strains = arrays["d_strains"].view(-1, 3, 3)
     d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
     d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph)
-    d_positions = arrays["d_positions"].view(-1, 3)
-    return Gradients(arrays["energies"], d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)), d_vectors)
+    features = arrays[FEATURES].view(graph.n_atoms, -1) if FEATURES in arrays else None
+    return Gradients(
+        energies=arrays["energies"],
+        positions=arrays["d_positions"].view(-1, 3),
+        strain=0.5 * (d_strain + d_strain.transpose(1, 2)),
+        vectors=d_vectors,
+        features=features,
+    )
 
 
 def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph) -> Tensor:

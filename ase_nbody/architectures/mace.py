@@ -148,11 +148,11 @@ class MaceNetwork(SteppedNetwork):
         weights.vectors["isolated"] = -isolated_energies(self._described(), weights, self.embedding).unsqueeze(1)
         return weights
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
         if self.embedding.device.type != "cpu":
             return None
-        found = self._evaluation(self, graph, timings)
+        found = self._evaluation(self, graph, timings, features=features)
         return with_repulsion(found, graph, self.settings.envelope_power) if self.settings.repulsion else found
 
     def linear_readouts(self) -> list[nn.Parameter]:

@@ -86,9 +86,9 @@ class NequipNetwork(SteppedNetwork):
         layers = [cast("NequipInteraction", layer) for layer in self.layers]
         return NequipParts(self.embedding, layers, self.readout, self.neighbour_scales, self.energy_scales)
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
-        return self._evaluation(self, graph, timings) if self._is_compiled() else None
+        return self._evaluation(self, graph, timings, features=features) if self._is_compiled() else None
 
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout, where it has no hidden layers."""

@@ -139,9 +139,10 @@ class SevenNetNetwork(SteppedNetwork):
 
         return hidden
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
-        return self._evaluation(self, graph, timings) if self.embedding.device.type == "cpu" else None
+        on_cpu = self.embedding.device.type == "cpu"
+        return self._evaluation(self, graph, timings, features=features) if on_cpu else None
 
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout."""
