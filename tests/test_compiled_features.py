@@ -16,7 +16,7 @@ from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.nn.active_edges import active_edges
-from ase_nbody.potential import Potential
+from ase_nbody.potential import Potential, predict
 from ase_nbody.steps import Readout
 from ase_nbody.steps.features import atom_features, energy_steps
 from ase_nbody.steps.folding import folded, folded_with_features
@@ -24,8 +24,10 @@ from ase_nbody.steps.forward import atoms_before, forward
 from ase_nbody.steps.hand_out import FEATURES, HandOut
 from ase_nbody.steps.training import TrainedSteps
 from ase_nbody.timings import Timings
+from ase_nbody.uncertainties import named_readouts
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}  # of the largest feature
+OTHERS = {torch.float64: 1e-9, torch.float32: 3e-5}  # of the largest energy or force
 
 MORE = {
     "nbody, 1 level": Variant("nbody", {"levels": 1}),
@@ -198,3 +200,23 @@ def test_features_follow_new_weights_elements_and_other_evaluations() -> None:
 def test_networks_evaluated_by_autograd_hand_out_none(settings: dict[str, object]) -> None:
     found = potential(torch.float64, **settings)
     assert found.network.gradients(graph_of(found, slice(0, 1)), Timings(), features=True) is None
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, variant in NETWORKS.items() if variant.potential().network.linear_readouts()]
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_other_readouts_give_what_autograd_gives(name: str, dtype: torch.dtype) -> None:
+    own = NETWORKS[name].potential()
+    own.network.to(dtype).requires_grad_(False)
+    graph = graph_of(own)
+    before = predict(own, graph)
+    others = {key: 1.3 * readout + 0.1 for key, readout in named_readouts(own).items()}
+    found = predict(own, graph, others)
+    expected = predict(own, graph, others, differentiable=True)
+    assert not torch.allclose(found.forces, before.forces, rtol=1e-3)
+    for one, other in ((found.energies, expected.energies), (found.forces, expected.forces)):
+        largest = float(other.abs().max())
+        torch.testing.assert_close(one, other, rtol=0, atol=OTHERS[dtype] * largest, check_dtype=False)
+    assert torch.equal(predict(own, graph).forces, before.forces)
+    assert not any(parameter.requires_grad for parameter in own.network.parameters())

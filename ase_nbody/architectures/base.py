@@ -158,6 +158,12 @@ class Network(nn.Module, ABC):
         """
         return None
 
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """As `gradients`, with other values of all linear readouts, by name; None where there is no faster way."""
+        return None
+
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients that can be differentiated once by the network's parameters, likewise."""
         return None

@@ -79,14 +79,20 @@ def load(network: SteppedNetwork, present: frozenset[int], *, features: bool = F
     settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())
     compiled = program(description, settings, grid)
     kinds, starts = first_rows(weights, description.n_types, present, grid)
-    arrays = {"tables": starts, **{f"{name}_vectors": v for name, v in weights.vectors.items()}}
-    arrays["weights"] = compiled.weights(_both_ways(weights))
+    arrays = {"tables": starts} | weight_arrays(compiled, weights, dtype)
     tables = Tables(weights, grid)
     for name, by_kind in description.radial_by_kind.items():
         arrays[f"{name}_table"] = tables.of(name, kinds if by_kind else [0]).flatten(0, 1)
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
     compiled.check(arrays, "weights", {"types": description.n_types, "type pairs": description.n_types**2})
     return Loaded(Versions(network), present, compiled, arrays, len(kinds))
+
+
+def weight_arrays(compiled: Program, weights: StepWeights, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What phases take of folded weights, but for tables: mixing matrices, and vectors by element."""
+    arrays = {f"{name}_vectors": vectors for name, vectors in weights.vectors.items()}
+    arrays["weights"] = compiled.weights(_both_ways(weights))
+    return {name: array.to(dtype).contiguous() for name, array in arrays.items()}
 
 
 def table_grid(

@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import Lock
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Work
 from ase_nbody.architectures.compiled import Loaded, load
+from ase_nbody.architectures.readout_arrays import ReadoutArrays
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.compiler.programs import Program
 from ase_nbody.graph import Graph
@@ -33,6 +35,7 @@ class CompiledEvaluation:
 
     def __init__(self) -> None:
         self._loaded: dict[bool, Loaded] = {}  # by whether features are handed out
+        self._readouts: ReadoutArrays | None = None
         self._spare: list[Workspace] = []  # of evaluations that have ended
         self._lock = Lock()
 
@@ -50,10 +53,28 @@ class CompiledEvaluation:
         """
         types = network.type_of_number[graph.atomic_numbers]
         loaded = self._current(network, types, timings, features=features)
+        return self._run(loaded, {}, graph, types, timings)
+
+    def with_readouts(
+        self, network: SteppedNetwork, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients:
+        """The same with other values of all linear readouts, by name; tables stay as they are."""
+        types = network.type_of_number[graph.atomic_numbers]
+        loaded = self._current(network, types, timings, features=False)
+        with self._lock:
+            if self._readouts is None or self._readouts.loaded is not loaded:
+                self._readouts = ReadoutArrays(network, loaded)
+            arrays = self._readouts.arrays(readouts)
+        return self._run(loaded, arrays, graph, types, timings)
+
+    def _run(
+        self, loaded: Loaded, instead: Mapping[str, Tensor], graph: Graph, types: Tensor, timings: Timings
+    ) -> Gradients:
+        """Evaluate with some arrays in place of those that are loaded."""
         with self._lock:
             workspace = self._spare.pop() if self._spare else Workspace()
         try:
-            return _evaluated(loaded, graph, types, workspace, timings)
+            return _evaluated(loaded, instead, graph, types, workspace, timings)
         finally:
             with self._lock:
                 self._spare.append(workspace)
@@ -86,11 +107,18 @@ class CompiledEvaluation:
             return made
 
 
-def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace, timings: Timings) -> Gradients:
+def _evaluated(
+    loaded: Loaded,
+    instead: Mapping[str, Tensor],
+    graph: Graph,
+    types: Tensor,
+    workspace: Workspace,
+    timings: Timings,
+) -> Gradients:
     program, counts = loaded.program, _counts(graph)
     given = _graph_arrays(graph, types)
     program.check(given, "graph", counts)
-    arrays = {**loaded.arrays, **given, **program.results(counts), **workspace.arrays(program, counts)}
+    arrays = {**loaded.arrays, **instead, **given, **program.results(counts), **workspace.arrays(program, counts)}
     addresses = program.addresses(arrays)
     threads = torch.get_num_threads()
     program.run(addresses, program.shares(graph.edges.receiver_offsets, threads), threads, timings)

@@ -155,6 +155,15 @@ class MaceNetwork(SteppedNetwork):
         found = self._evaluation(self, graph, timings, features=features)
         return with_repulsion(found, graph, self.settings.envelope_power) if self.settings.repulsion else found
 
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if self.embedding.device.type != "cpu":
+            return None
+        found = self._evaluation.with_readouts(self, graph, readouts, timings)
+        return with_repulsion(found, graph, self.settings.envelope_power) if self.settings.repulsion else found
+
     def linear_readouts(self) -> list[nn.Parameter]:
         """The last matrix of each layer's readout; a repulsion inside the network stays as it is."""
         return [*self.readouts, self.outer]

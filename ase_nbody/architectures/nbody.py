@@ -68,6 +68,14 @@ class NBodyNetwork(GatedNetwork):
             return self._forces(self, graph, timings, features=features)
         return self._splines(self, graph, timings) if compiled == "cuda" else None
 
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if not (self.embedding.device.type == "cpu" and self._is_practical()):
+            return None
+        return self._forces.with_readouts(self, graph, readouts, timings)
+
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""
         if self.embedding.device.type != "cpu" or not self._is_practical():

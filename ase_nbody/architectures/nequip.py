@@ -90,6 +90,14 @@ class NequipNetwork(SteppedNetwork):
         """Energies and gradients by compiled phases on the CPU."""
         return self._evaluation(self, graph, timings, features=features) if self._is_compiled() else None
 
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if not (self._is_compiled()):
+            return None
+        return self._evaluation.with_readouts(self, graph, readouts, timings)
+
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout, where it has no hidden layers."""
         return list(self.readout.weights) if self.settings.readout_depth == 0 else []

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from ase_nbody.calibration.errors import CalibrationError
-from ase_nbody.calibration.posterior import derivatives, posterior_of
+from ase_nbody.calibration.posterior import derivatives, posterior_of, squared_errors
 from ase_nbody.calibration.surroundings import features, fitted_environments
-from ase_nbody.data import Dataset, ErrorReport, merge, without_isolated_atoms
+from ase_nbody.data import Dataset, evaluate, merge, without_isolated_atoms
 from ase_nbody.potential import Potential
 
 ATOMS = 20_000
@@ -19,16 +19,13 @@ ATOMS_WITH_SURROUNDINGS = 100_000
 """Of structures whose features are looked at: one forward pass, and the rarest count."""
 
 
-def calibrated(
-    potential: Potential, learnt: Dataset, held_out: Dataset, errors: ErrorReport, others: Sequence[Dataset] = ()
-) -> Potential:
+def calibrated(potential: Potential, learnt: Dataset, held_out: Dataset, others: Sequence[Dataset] = ()) -> Potential:
     """A potential with uncertainties and with the surroundings of atoms that it knows.
 
     Args:
         potential: with linear readouts.
         learnt: labelled structures that it was fitted to.
         held_out: labelled structures of the same kind that it was not fitted to.
-        errors: of the potential on these.
         others: structures that it was fitted to at other levels of theory, whose surroundings it knows too.
 
     Raises:
@@ -44,6 +41,7 @@ def calibrated(
     seen, unseen = spread(known, ATOMS), spread(new, ATOMS)
     learnt_derivatives = derivatives(potential, seen)
     folds = [(learnt_derivatives, derivatives(potential, unseen))]
+    errors = squared_errors(evaluate(potential, unseen)[1])
     surroundings = spread(merge([known, *more]), ATOMS_WITH_SURROUNDINGS)
     return replace(
         potential,

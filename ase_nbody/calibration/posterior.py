@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ase_nbody.calibration.errors import CalibrationError
-from ase_nbody.data import Dataset, ErrorReport, batches_of_samples, samples
+from ase_nbody.data import Dataset, Evaluation, batches_of_samples, samples
 from ase_nbody.graph import Graph
 from ase_nbody.model_records import UncertaintyRecord
 from ase_nbody.potential import Potential, copied_potential, moves_of_seen, seen_by_network
@@ -28,6 +28,9 @@ ROWS = 4_000
 ATOMS_AT_ONCE = 500
 SMALLEST_NOISE = 1e-3
 """eV/angstrom and eV per atom: labels are seldom more reproducible, and a model may have none of them wrong."""
+
+SMALLEST_FACTOR = 1e-6
+"""Where a model has no errors at all."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,50 @@ class Derivatives:
         return Derivatives(self.energies[chosen], self.forces[chosen], self.n_atoms[chosen])
 
 
+@dataclass(frozen=True)
+class SquaredErrors:
+    """Squared errors on S structures; NaN where there is no label.
+
+    Attributes:
+        energies: of energies per atom, (S,), eV^2.
+        forces: of components of forces, the mean of each structure, (S,), (eV/angstrom)^2.
+    """
+
+    energies: Floats
+    forces: Floats
+
+
+def squared_errors(evaluation: Evaluation) -> SquaredErrors:
+    """Squared errors of an evaluation."""
+    forces = np.square(evaluation.force_predictions - evaluation.force_labels).mean(axis=1)  # (N,)
+    of_structures = np.split(forces, np.cumsum(evaluation.n_atoms)[:-1])
+    energies = (evaluation.energy_predictions - evaluation.energy_labels) / evaluation.n_atoms
+    return SquaredErrors(np.square(energies), np.array([one.mean() for one in of_structures]))
+
+
 def posterior_of(
-    potential: Potential, learnt: Derivatives, folds: Sequence[tuple[Derivatives, Derivatives]], errors: ErrorReport
+    potential: Potential, learnt: Derivatives, folds: Sequence[tuple[Derivatives, Derivatives]], errors: SquaredErrors
 ) -> ReadoutPosterior:
-    """A posterior of structures, whose factors make the mean variance on held-out structures that of the errors.
+    """A posterior of structures, whose factors are the most likely if errors on held-out structures are a Gaussian.
 
     Args:
         potential: with linear readouts.
         learnt: what it was fitted to.
         folds: what was learnt and what was held out for the errors.
-        errors: on all that was held out.
+        errors: on all that was held out, in the order of the folds.
 
     Raises:
         CalibrationError: there are no errors of forces.
     """
-    if errors.forces_rmse_mev_per_angstrom is None:
+    if np.isnan(errors.forces).all():
         raise CalibrationError("the held-out structures have no forces; uncertainties are calibrated with them")
-    noise = max(errors.forces_rmse_mev_per_angstrom / 1000, SMALLEST_NOISE)
-    energy_noise = max((errors.energy_rmse_mev_per_atom or 1000 * noise) / 1000, SMALLEST_NOISE)
+    noise = _noise(errors.forces)
+    energy_noise = noise if np.isnan(errors.energies).all() else _noise(errors.energies)
     variances = [_variances(_root(potential, some, energy_noise, noise), others) for some, others in folds]
-    energy, forces = (np.concatenate(several).mean() for several in zip(*variances, strict=True))
-    forces_factor = _factor(errors.forces_rmse_mev_per_angstrom, forces)
+    energy, forces = (np.concatenate(several) for several in zip(*variances, strict=True))
+    forces_factor = _factor(errors.forces, forces)
     record = UncertaintyRecord(
-        energy_factor=_factor(errors.energy_rmse_mev_per_atom, energy) or forces_factor,
+        energy_factor=forces_factor if np.isnan(errors.energies).all() else _factor(errors.energies, energy),
         forces_factor=forces_factor,
         n_learnt=len(learnt.n_atoms),
         n_held_out=sum(len(others.n_atoms) for _, others in folds),
@@ -140,6 +164,10 @@ def _variances(root: Floats, of: Derivatives) -> tuple[Floats, Floats]:
     return energies, along / (3 * of.n_atoms)
 
 
-def _factor(rmse: float | None, variance: float) -> float:
-    """What makes a mean variance that of errors, given in thousandths."""
-    return 0.0 if rmse is None else float(max(rmse / 1000, SMALLEST_NOISE * 1e-3) / np.sqrt(variance))
+def _noise(squares: Floats) -> float:
+    return max(float(np.sqrt(np.nanmean(squares))), SMALLEST_NOISE)
+
+
+def _factor(squares: Floats, variances: Floats) -> float:
+    """What standard deviations are multiplied by, so that squared errors are as large as variances on average."""
+    return max(float(np.sqrt(np.nanmean(squares / variances))), SMALLEST_FACTOR)

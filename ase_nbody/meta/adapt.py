@@ -91,7 +91,7 @@ def adapt(
     say(f"chosen: {best.candidate.words}; {reason}")
     fit = search.fitted_to_all(best)
     search.check_fit(fit)
-    known = calibrated_by_folds(fit.referenced.potential, search.structures.dataset, search.parts, best.report)
+    known = calibrated_by_folds(fit.referenced.potential, search.structures.dataset, search.parts, best.squares)
     return Adaptation(
         referenced=replace(fit.referenced, potential=known),
         rows=tuple(rows),

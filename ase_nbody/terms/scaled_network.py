@@ -48,7 +48,7 @@ class ScaledNetwork(EnergyTerm):
     @override
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
         if self.parameters is not None:
-            return None
+            return self._with_readouts(self.parameters, graph, timings)
         return self._in_ev(self.network.gradients(graph, timings, features=self.hands_out))
 
     @override
@@ -62,6 +62,14 @@ class ScaledNetwork(EnergyTerm):
     @override
     def with_features(self) -> ScaledNetwork:
         return replace(self, hands_out=True)
+
+    def _with_readouts(self, parameters: Mapping[str, Tensor], graph: Graph, timings: Timings) -> Gradients | None:
+        """Energies and gradients where the parameters are the linear readouts, all of them and nothing else."""
+        readouts = {id(readout) for readout in self.network.linear_readouts()}
+        names = {name for name, parameter in self.network.named_parameters() if id(parameter) in readouts}
+        if not names or names != parameters.keys():
+            return None
+        return self._in_ev(self.network.gradients_with_readouts(graph, parameters, timings))
 
     def _in_ev(self, gradients: Gradients | None) -> Gradients | None:
         if gradients is None:

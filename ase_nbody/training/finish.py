@@ -160,7 +160,7 @@ def _calibrated(
     (_, learnt), *others = by_level(data.train, data.levels).values()
     (_, valid), *_ = by_level(data.valid, data.levels).values()
     try:
-        return calibrated(task.potential, learnt, valid, reports[name], [part for _, part in others]), []
+        return calibrated(task.potential, learnt, valid, [part for _, part in others]), []
     except CalibrationError as error:
         display.say(f"no uncertainties: {error}")
     except Exception as error:  # out of memory, or whatever it is: the weights must not be lost

@@ -11,7 +11,6 @@ from ase_nbody.cli.output import say, warn
 from ase_nbody.data import (
     Dataset,
     default_validation_size,
-    evaluate,
     merge,
     read_dataset,
     split,
@@ -38,8 +37,7 @@ def run_calibrate(options: CalibrateOptions) -> None:
     learnt, held_out = _structures(options, information)
     others = [_read(path, options) for path in options.also or ()]
     with torch_threads(options.threads):
-        errors, _ = evaluate(potential, held_out)
-        better = calibrated(potential, learnt, held_out, errors, others)
+        better = calibrated(potential, learnt, held_out, others)
     assert better.posterior is not None and better.environments is not None
     record, known = better.posterior.record, better.environments.record
     known_now = information.model_copy(update={"uncertainty": record, "environments": known})
