@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ase_nbody.contacts import Table, distance_table, pair_name
 from ase_nbody.envelope import EnvelopeReport, ShortDistance, UnknownSurroundings, allowed_energies
-from ase_nbody.environments import BEYOND, DISTANCES
 from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.known_surroundings import BEYOND, DISTANCES
 from ase_nbody.model_records import Envelope
 
 

@@ -16,10 +16,10 @@ from ase_nbody.contacts import larger_limits
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.envelope_check import EnvelopeCheck
-from ase_nbody.environments import DISTANCES
 from ase_nbody.excursions import Excursions
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.kernels.workers import torch_threads
+from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.model_information import ModelInformation
 from ase_nbody.model_records import Envelope
 from ase_nbody.neighbour_cache import NeighbourCache
@@ -27,7 +27,7 @@ from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, copied_potential, predict
 from ase_nbody.results import Results, results_by_structure
 from ase_nbody.structures import check_structure
-from ase_nbody.surroundings import with_environment_distances
+from ase_nbody.surroundings import with_surroundings_distances
 from ase_nbody.timings import Timings
 
 Answer = TypeVar("Answer")
@@ -153,11 +153,11 @@ class Evaluator:
             self._unlooked = (self._unlooked + 1) % EVERY
             if self._unlooked != 1:
                 return results
-        return with_environment_distances(results, self.potential, graph, features)
+        return with_surroundings_distances(results, self.potential, graph, features)
 
     @property
     def _looks(self) -> bool:
-        return self.potential.environments is not None and self.settings.outside != "ignore"
+        return self.potential.surroundings is not None and self.settings.outside != "ignore"
 
     def results_of_many(self, structures: Sequence[Atoms]) -> list[Results]:
         """Results of structures that are evaluated in batches, and compared with the training.
@@ -191,7 +191,7 @@ class Evaluator:
         graph = self.graph(atoms)
         results = known or self.results(graph)[0]
         if DISTANCES not in results:
-            results = with_environment_distances([results], self.potential, graph, None)[0]
+            results = with_surroundings_distances([results], self.potential, graph, None)[0]
         return self.envelope_check.reports(graph, [results])[0]
 
     def answer(self, atoms: Atoms, question: Callable[[Potential, Graph], Answer]) -> Answer:

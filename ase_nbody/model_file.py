@@ -81,7 +81,7 @@ def model_information(
         repulsion=None if potential.repulsion is None else dict(potential.repulsion.onsets),
         terms=term_records(potential.others),
         uncertainty=None if potential.posterior is None else potential.posterior.record,
-        environments=None if potential.environments is None else potential.environments.record,
+        surroundings=None if potential.surroundings is None else potential.surroundings.record,
         own_parameters=() if potential.network.theory is None else potential.network.theory.names,
         **{
             "made_with": package_versions(),
@@ -168,9 +168,9 @@ def load_model(
         "reference_energies": chosen.reference_energies,
         "reference_energies_source": chosen.reference_energies_source,
         "uncertainty": None,
-        "environments": None,
+        "surroundings": None,
     }
-    there = replace(potential, reference_energies=chosen.reference_energies, posterior=None, environments=None)
+    there = replace(potential, reference_energies=chosen.reference_energies, posterior=None, surroundings=None)
     return there, information.model_copy(update=known)
 
 
@@ -207,7 +207,7 @@ def load_model_with_levels(
         add_levels(network, len(information.levels), information.own_parameters)
     network = network.to(dtype=dtype or torch.float64)
     tensors = load_file(path)
-    posterior, environments = taken_knowledge(path, tensors, information, network)
+    posterior, surroundings = taken_knowledge(path, tensors, information, network)
     _check_tensors(path, tensors, network.state_dict())
     check_checksum(path)
     network.load_state_dict(tensors)
@@ -217,7 +217,7 @@ def load_model_with_levels(
     scale = information.energy_scale
     references = information.reference_energies
     potential = Potential(network, references, scale, repulsion, others=others)
-    return replace(potential, posterior=posterior, environments=environments), information
+    return replace(potential, posterior=posterior, surroundings=surroundings), information
 
 
 def _architecture_of(network: Network) -> Architecture:
@@ -277,7 +277,7 @@ def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
         "repulsion",
         "terms",
         "uncertainty",
-        "environments",
+        "surroundings",
         "format_version",
     )
     differing = [f for f in fields if getattr(given, f) != getattr(actual, f)]

@@ -19,8 +19,8 @@ from ase_nbody import __version__
 from ase_nbody.model_records import (
     DataFile,
     Envelope,
-    EnvironmentsRecord,
     Record,
+    SurroundingsRecord,
     TermRecord,
     TheoryLevel,
     Trial,
@@ -82,7 +82,7 @@ class ModelInformation(Record):
     uncertainty: UncertaintyRecord | None = Field(
         default=None, description="calibration of uncertainties, at the first level of theory; none: there are none"
     )
-    environments: EnvironmentsRecord | None = Field(
+    surroundings: SurroundingsRecord | None = Field(
         default=None, description="surroundings of atoms in the training; none: they are not known"
     )
     purpose: str | None = Field(default=None, description="what the model is for, in words")

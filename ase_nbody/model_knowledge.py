@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ase_nbody.architectures.base import Network
-from ase_nbody.environments import Environments
+from ase_nbody.known_surroundings import KnownSurroundings
 from ase_nbody.model_information import ModelFileError, ModelInformation
 from ase_nbody.potential import Potential
 from ase_nbody.readout_posterior import ReadoutPosterior
 
-POSTERIOR, ENVIRONMENTS = "uncertainty.root", "environments.roots"
+POSTERIOR, SURROUNDINGS = "uncertainty.root", "surroundings.roots"
 
 
 def tensors_beside(potential: Potential) -> dict[str, Tensor]:
@@ -22,29 +22,29 @@ def tensors_beside(potential: Potential) -> dict[str, Tensor]:
     tensors = {}
     if potential.posterior is not None:
         tensors[POSTERIOR] = torch.from_numpy(potential.posterior.root).float().contiguous()
-    if potential.environments is not None:
-        tensors[ENVIRONMENTS] = torch.from_numpy(potential.environments.roots).float().contiguous()
+    if potential.surroundings is not None:
+        tensors[SURROUNDINGS] = torch.from_numpy(potential.surroundings.roots).float().contiguous()
     return tensors
 
 
 def taken_knowledge(
     path: str | os.PathLike[str], tensors: dict[str, Tensor], information: ModelInformation, network: Network
-) -> tuple[ReadoutPosterior | None, Environments | None]:
+) -> tuple[ReadoutPosterior | None, KnownSurroundings | None]:
     """The same out of a file's tensors, where they are not left.
 
     Raises:
         ModelFileError: a tensor is missing or of a wrong shape.
     """
-    posterior = environments = None
+    posterior = surroundings = None
     if information.uncertainty is not None:
         n_readouts = sum(readout.numel() for readout in network.linear_readouts())
         root = _taken(path, tensors, POSTERIOR, (n_readouts, n_readouts))
         posterior = ReadoutPosterior(root.double().numpy(), information.uncertainty)
-    if information.environments is not None:
+    if information.surroundings is not None:
         n_features = network.n_invariants
-        roots = _taken(path, tensors, ENVIRONMENTS, (len(information.elements), n_features, n_features))
-        environments = Environments(roots.double().numpy(), information.environments)
-    return posterior, environments
+        roots = _taken(path, tensors, SURROUNDINGS, (len(information.elements), n_features, n_features))
+        surroundings = KnownSurroundings(roots.double().numpy(), information.surroundings)
+    return posterior, surroundings
 
 
 def _taken(path: str | os.PathLike[str], tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

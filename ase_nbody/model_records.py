@@ -83,8 +83,8 @@ class UncertaintyRecord(Record):
     n_held_out: int = Field(ge=1, description="structures that the factors are from")
 
 
-class EnvironmentsRecord(Record):
-    """How far from each other the atoms' surroundings were in the training; see `environments`."""
+class SurroundingsRecord(Record):
+    """How far from each other the atoms' surroundings were in the training; see `surroundings`."""
 
     furthest: dict[str, float] = Field(
         description="largest distance of the features of an atom from those of the others, by element"

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.contacts import Table, larger_limits
-from ase_nbody.environments import Environments
 from ase_nbody.graph import Graph, stress_is_defined, sums_of_structures, volumes
+from ase_nbody.known_surroundings import KnownSurroundings
 from ase_nbody.predictions import OF_EVERY_POTENTIAL, Predicted, Prediction, Property
 from ase_nbody.readout_posterior import ReadoutPosterior
 from ase_nbody.repulsion import Repulsion
@@ -44,7 +44,7 @@ class Potential:
         others: further terms, such as one of dispersion.
         posterior: what training left open of the network's readouts; None where that is not known, or no longer,
             because weights have changed since.
-        environments: surroundings of atoms that the training had; None likewise.
+        surroundings: surroundings of atoms that the training had; None likewise.
 
     Raises:
         ValueError: an element has no reference energy, or two terms predict the same property.
@@ -57,7 +57,7 @@ class Potential:
     over_inversion: bool = False
     others: tuple[EnergyTerm, ...] = ()
     posterior: ReadoutPosterior | None = None
-    environments: Environments | None = None
+    surroundings: KnownSurroundings | None = None
 
     def __post_init__(self) -> None:
         missing = set(self.elements) - set(self.reference_energies)

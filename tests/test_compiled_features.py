@@ -27,7 +27,7 @@ from ase_nbody.timings import Timings
 from ase_nbody.uncertainties import named_readouts
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}  # of the largest feature
-OTHERS = {torch.float64: 1e-9, torch.float32: 3e-5}  # of the largest energy or force
+OTHERS = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest energy or force
 
 MORE = {
     "nbody, 1 level": Variant("nbody", {"levels": 1}),
@@ -213,7 +213,8 @@ def test_other_readouts_give_what_autograd_gives(name: str, dtype: torch.dtype) 
     before = predict(own, graph)
     others = {key: 1.3 * readout + 0.1 for key, readout in named_readouts(own).items()}
     found = predict(own, graph, others)
-    expected = predict(own, graph, others, differentiable=True)
+    made = predict(own, graph, others, differentiable=True)
+    expected = replace(made, energies=made.energies.detach(), forces=made.forces.detach())
     assert not torch.allclose(found.forces, before.forces, rtol=1e-3)
     for one, other in ((found.energies, expected.energies), (found.forces, expected.forces)):
         largest = float(other.abs().max())

@@ -20,7 +20,7 @@ LAYERS = (
         "potential",
         "model_information",
         "readout_posterior",
-        "environments",
+        "known_surroundings",
         "model_records",
         "model_knowledge",
         "models_directory",

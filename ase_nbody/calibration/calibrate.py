@@ -9,11 +9,11 @@ import numpy as np
 
 from ase_nbody.calibration.errors import CalibrationError
 from ase_nbody.calibration.posterior import derivatives, posterior_of, squared_errors
-from ase_nbody.calibration.surroundings import features, fitted_environments
+from ase_nbody.calibration.surroundings import features, fitted_surroundings
 from ase_nbody.data import Dataset, evaluate, merge, without_isolated_atoms
 from ase_nbody.potential import Potential
 
-ATOMS = 20_000
+ATOMS = 8_000
 """Of structures whose derivatives are taken, spread over all: more change little."""
 ATOMS_WITH_SURROUNDINGS = 100_000
 """Of structures whose features are looked at: one forward pass, and the rarest count."""
@@ -46,7 +46,7 @@ def calibrated(potential: Potential, learnt: Dataset, held_out: Dataset, others:
     return replace(
         potential,
         posterior=posterior_of(potential, learnt_derivatives, folds, errors),
-        environments=fitted_environments(features(potential, surroundings), potential.elements),
+        surroundings=fitted_surroundings(features(potential, surroundings), potential.elements),
     )
 
 

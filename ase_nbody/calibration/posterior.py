@@ -23,7 +23,7 @@ from ase_nbody.potential import Potential, copied_potential, moves_of_seen, seen
 from ase_nbody.readout_posterior import ReadoutPosterior
 
 Floats = NDArray[np.float64]
-ROWS = 4_000
+ROWS = 2_000
 """Of forces, at least: some times as many as there are readouts."""
 ATOMS_AT_ONCE = 500
 SMALLEST_NOISE = 1e-3

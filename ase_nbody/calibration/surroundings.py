@@ -1,4 +1,4 @@
-"""Fit of the surroundings of atoms that a training covered; see `environments`."""
+"""Fit of the surroundings of atoms that a training covered; see `surroundings`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ase_nbody.architectures.base import types_of_numbers
 from ase_nbody.data import Dataset, batches_of_samples, samples
-from ase_nbody.environments import Environments
-from ase_nbody.model_records import EnvironmentsRecord
+from ase_nbody.known_surroundings import KnownSurroundings
+from ase_nbody.model_records import SurroundingsRecord
 from ase_nbody.potential import Potential, copied_potential, seen_by_network
 
 Floats = NDArray[np.float64]
@@ -49,7 +49,7 @@ def features(potential: Potential, dataset: Dataset) -> Features:
     return Features(np.concatenate(rows), np.concatenate(types), np.concatenate(structures))
 
 
-def fitted_environments(learnt: Features, elements: tuple[str, ...]) -> Environments:
+def fitted_surroundings(learnt: Features, elements: tuple[str, ...]) -> KnownSurroundings:
     """Surroundings of structures.
 
     Moments of few atoms say too little of directions in which these do not differ. So a part of their mean eigenvalue
@@ -70,7 +70,7 @@ def fitted_environments(learnt: Features, elements: tuple[str, ...]) -> Environm
         roots.append(_Moments.of(rows).root(ridge))
         furthest[element] = float(max([0.0, *np.concatenate(every)]))
     n_learnt = len(np.unique(learnt.structures))
-    return Environments(np.stack(roots), EnvironmentsRecord(furthest=furthest, n_learnt=n_learnt))
+    return KnownSurroundings(np.stack(roots), SurroundingsRecord(furthest=furthest, n_learnt=n_learnt))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.predictions import Prediction
 from ase_nbody.results import Results, results_by_structure
-from ase_nbody.surroundings import with_environment_distances
+from ase_nbody.surroundings import with_surroundings_distances
 
 Floats = NDArray[np.float64]
 MILLI = 1e3
@@ -198,7 +198,7 @@ def _evaluated(potential: Potential, dataset: Dataset, check: EnvelopeCheck | No
             for atoms in dataset.structures
         ]
     )
-    prediction = predict(potential, graph, features=check is not None and potential.environments is not None)
+    prediction = predict(potential, graph, features=check is not None and potential.surroundings is not None)
     outside = {} if check is None else check.excursions(graph, _compared(prediction, potential, graph))
     pairs = list(zip(dataset.structures, dataset.labels, strict=True))
     references = potential.reference_energies
@@ -218,7 +218,7 @@ def _evaluated(potential: Potential, dataset: Dataset, check: EnvelopeCheck | No
 
 def _compared(prediction: Prediction, potential: Potential, graph: Graph) -> list[Results]:
     """What is compared with the training."""
-    return with_environment_distances(results_by_structure(prediction, graph), potential, graph, prediction.features)
+    return with_surroundings_distances(results_by_structure(prediction, graph), potential, graph, prediction.features)
 
 
 def _labelled(differences: Floats) -> Floats:

@@ -131,7 +131,7 @@ class _Search:
         for element, near in widened.nearest.items():
             say(f"{element}: the start does not know it; its weights begin as those of {near}")
         chosen = _candidates(widened.potential, settings)
-        own = replace(copied(widened.potential), repulsion=None, posterior=None, environments=None)
+        own = replace(copied(widened.potential), repulsion=None, posterior=None, surroundings=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
         parts = folds(len(structures.dataset), settings)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ase_nbody.calibration.posterior import SquaredErrors, derivatives, posterior_of
-from ase_nbody.calibration.surroundings import features, fitted_environments
+from ase_nbody.calibration.surroundings import features, fitted_surroundings
 from ase_nbody.data import Dataset
 from ase_nbody.meta.held_out import Fold
 from ase_nbody.potential import Potential
@@ -29,5 +29,5 @@ def calibrated_by_folds(
         return potential
     learnt = derivatives(potential, dataset)
     parts = [(learnt.subset(fold.learnt), learnt.subset(fold.held_out)) for fold in folds]
-    environments = fitted_environments(features(potential, dataset), potential.elements)
-    return replace(potential, posterior=posterior_of(potential, learnt, parts, errors), environments=environments)
+    surroundings = fitted_surroundings(features(potential, dataset), potential.elements)
+    return replace(potential, posterior=posterior_of(potential, learnt, parts, errors), surroundings=surroundings)

@@ -50,4 +50,4 @@ def calibrate(options: CalibrateOptions) -> None:
     """
     from ase_nbody.cli.runs.calibrate_run import run_calibrate
 
-    run_calibrate(options)
+    run_calibrate(vars(options))

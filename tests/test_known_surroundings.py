@@ -13,13 +13,13 @@ from adaptation import dataset_of, frames_of, start_potential, teacher_of
 from ase.build import bulk
 
 from ase_nbody import NBodyCalculator
-from ase_nbody.calibration.surroundings import Features, features, fitted_environments
+from ase_nbody.calibration.surroundings import Features, features, fitted_surroundings
 from ase_nbody.envelope import OutsideTrainingError, OutsideTrainingWarning
-from ase_nbody.environments import BEYOND, DISTANCES
+from ase_nbody.known_surroundings import BEYOND, DISTANCES
 from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
-from ase_nbody.surroundings import environment_distances
+from ase_nbody.surroundings import surroundings_distances
 
 OTHER = bulk("C", "diamond", a=3.4)
 """Its atoms have other surroundings than those of ethanol."""
@@ -29,7 +29,7 @@ def knowing_potential() -> Potential:
     """A potential that knows rattled ethanol."""
     start = start_potential()
     known = dataset_of(teacher_of(start), 30)
-    return replace(start, environments=fitted_environments(features(start, known), start.elements))
+    return replace(start, surroundings=fitted_surroundings(features(start, known), start.elements))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def gaussian(n: int, seed: int) -> Features:
 
 def test_distances_are_mahalanobis_distances_in_units_of_the_furthest():
     known = gaussian(4000, 0)
-    fitted = fitted_environments(known, ("H", "C"))
+    fitted = fitted_surroundings(known, ("H", "C"))
     rows = torch.tensor([[3.0, 0.0], [0.0, 0.03], [0.0, 3.0]], dtype=torch.float64)
     distances = fitted.distances(rows, torch.zeros(3, dtype=torch.int64)).numpy() * fitted.record.furthest["H"]
     assert np.allclose(distances, [3.0, 3.0, 300.0], rtol=0.05)
@@ -58,7 +58,7 @@ def test_distances_are_mahalanobis_distances_in_units_of_the_furthest():
 def test_the_furthest_is_that_of_structures_left_out():
     few, dimensions = 20, 10
     rows = np.random.default_rng(0).standard_normal((few, dimensions))
-    fitted = fitted_environments(Features(rows, np.zeros(few, int), np.arange(few)), ("H",))
+    fitted = fitted_surroundings(Features(rows, np.zeros(few, int), np.arange(few)), ("H",))
     own = np.linalg.norm(rows @ fitted.roots[0], axis=1).max()
     assert fitted.record.furthest["H"] > 1.2 * own  # few structures look near each other when all are fitted
 
@@ -67,7 +67,7 @@ def test_few_structures_do_not_make_everything_near():
     rng = np.random.default_rng(0)
     scales = 10.0 ** -np.arange(10)  # more dimensions than structures, most of them narrow
     rows = rng.standard_normal((8, 10)) * scales
-    fitted = fitted_environments(Features(rows, np.zeros(8, int), np.arange(8)), ("H",))
+    fitted = fitted_surroundings(Features(rows, np.zeros(8, int), np.arange(8)), ("H",))
     types = torch.zeros(100, dtype=torch.int64)
     inside = fitted.distances(torch.from_numpy(rng.standard_normal((100, 10)) * scales), types)
     outside = fitted.distances(torch.from_numpy(rng.standard_normal((100, 10))), types)
@@ -77,7 +77,7 @@ def test_few_structures_do_not_make_everything_near():
 
 def test_an_element_that_the_training_did_not_have_is_infinitely_far():
     known = gaussian(400, 0)
-    fitted = fitted_environments(known, ("H", "C", "O"))
+    fitted = fitted_surroundings(known, ("H", "C", "O"))
     far = fitted.distances(torch.ones(1, 2), torch.tensor([2]))
     assert torch.isinf(far).all()
 
@@ -115,7 +115,7 @@ def test_distances_by_the_evaluation_are_those_of_the_features(potential):
     graph = neighbour_graph(atoms, potential.cutoff, dtype=torch.float64)
     handed_out = predict(potential, graph, features=True).features
     assert handed_out is not None
-    given, made = (environment_distances(potential, graph, one) for one in (handed_out, None))
+    given, made = (surroundings_distances(potential, graph, one) for one in (handed_out, None))
     assert torch.allclose(given, made, rtol=1e-6)
 
 
@@ -148,14 +148,14 @@ def test_files_and_copies_keep_them(potential, tmp_path):
     assert kept == pytest.approx(now, rel=1e-3)  # roots are kept in float32
     again = pickle.loads(pickle.dumps(NBodyCalculator(path, outside="ignore")))
     assert again.get_envelope(other).surroundings[0].distance == pytest.approx(kept, rel=1e-12)
-    assert load_model(path)[1].environments == potential.environments.record
+    assert load_model(path)[1].surroundings == potential.surroundings.record
 
 
 def test_a_file_without_their_tensor_is_refused(potential, tmp_path):
-    roots = potential.environments.roots[:2]
-    wrong = replace(potential, environments=replace(potential.environments, roots=roots))
+    roots = potential.surroundings.roots[:2]
+    wrong = replace(potential, surroundings=replace(potential.surroundings, roots=roots))
     path = save_model(
         tmp_path / "m.safetensors", wrong, model_information(wrong, name="m", reference_energies_source="given")
     )
-    with pytest.raises(ModelFileError, match=r"environments\.roots"):
+    with pytest.raises(ModelFileError, match=r"surroundings\.roots"):
         load_model(path)

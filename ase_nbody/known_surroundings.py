@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.model_records import EnvironmentsRecord
+from ase_nbody.model_records import SurroundingsRecord
 
-DISTANCES = "environment_distances"
+DISTANCES = "surroundings_distances"
 """Name of the distances in results."""
 BEYOND = 1.2
 """How much further than the furthest of the training an atom may be: of 1,500 structures of the test files of `organic`
@@ -24,7 +24,7 @@ one is beyond, and of 18 molecules that it gets wrong 15 (`benchmarks/uncertaint
 
 
 @dataclass(frozen=True)
-class Environments:
+class KnownSurroundings:
     """What features of atoms the training had.
 
     Attributes:
@@ -33,7 +33,7 @@ class Environments:
     """
 
     roots: NDArray[np.float64]
-    record: EnvironmentsRecord
+    record: SurroundingsRecord
 
     def distances(self, features: Tensor, types: Tensor) -> Tensor:
         """Distances in units of the furthest of the training, (N,) float64; infinite for elements that it did not have.
