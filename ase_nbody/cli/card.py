@@ -193,6 +193,10 @@ def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     if envelope.energy_per_atom_range is not None:
         low, high = envelope.energy_per_atom_range
         yield "energy per atom beyond the reference energies", f"{low:.4f} to {high:.4f} eV"
+    if information.surroundings is not None:
+        yield "surroundings of atoms", f"of {information.surroundings.n_learnt} structures"
+    if information.uncertainty is not None:
+        yield "uncertainties", f"calibrated on {information.uncertainty.n_held_out} structures that it did not learn"
 
 
 def _reference_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:

@@ -83,6 +83,8 @@ def _envelope_in_brief(information: ModelInformation) -> Iterator[tuple[str, str
     if envelope.energy_per_atom_range is not None:
         low, high = envelope.energy_per_atom_range
         covered.append(f"energies per atom {low:.3f} to {high:.3f} eV")
+    if information.surroundings is not None:
+        covered.append(f"surroundings of {information.surroundings.n_learnt} structures")
     if covered:
         yield "training had", ", ".join(covered)
     if not distances and not covered:
@@ -142,6 +144,10 @@ def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     if envelope.energy_per_atom_range is not None:
         low, high = envelope.energy_per_atom_range
         yield "energy per atom", f"{low:.4f} to {high:.4f} eV"
+    if information.surroundings is not None:
+        yield "surroundings", f"of {information.surroundings.n_learnt} structures"
+    if information.uncertainty is not None:
+        yield "uncertainties", f"calibrated on {information.uncertainty.n_held_out} structures"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
