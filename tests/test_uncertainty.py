@@ -75,7 +75,9 @@ def test_members_have_the_spread_of_the_posterior(learnt):
 
 def test_directions_at_random_give_the_products_of_all_forces(learnt, monkeypatch):
     potential, known, _ = learnt
-    monkeypatch.setattr(posterior_module, "ROWS", 10**9)  # as many directions as coordinates, of which this is a mean
+    monkeypatch.setattr(
+        posterior_module, "ROWS_PER_READOUT", 10**9
+    )  # as many directions as coordinates, of which this is a mean
     made = derivatives(potential, known)
     sketched = np.mean([np.einsum("mk,ml->kl", rows, rows) / len(rows) for rows in made.forces], axis=0)
     own = copied(potential)

@@ -13,7 +13,7 @@ from ase_nbody.calibration.surroundings import features, fitted_surroundings
 from ase_nbody.data import Dataset, evaluate, merge, without_isolated_atoms
 from ase_nbody.potential import Potential
 
-ATOMS = 8_000
+ATOMS = 5_000
 """Of structures whose derivatives are taken, spread over all: more change little."""
 ATOMS_WITH_SURROUNDINGS = 100_000
 """Of structures whose features are looked at: one forward pass, and the rarest count."""

@@ -23,8 +23,8 @@ from ase_nbody.potential import Potential, copied_potential, moves_of_seen, seen
 from ase_nbody.readout_posterior import ReadoutPosterior
 
 Floats = NDArray[np.float64]
-ROWS = 2_000
-"""Of forces, at least: some times as many as there are readouts."""
+ROWS_PER_READOUT = 4
+"""Directions of forces, of all structures together, for each readout."""
 ATOMS_AT_ONCE = 500
 SMALLEST_NOISE = 1e-3
 """eV/angstrom and eV per atom: labels are seldom more reproducible, and a model may have none of them wrong."""
@@ -78,7 +78,7 @@ def squared_errors(evaluation: Evaluation) -> SquaredErrors:
 def posterior_of(
     potential: Potential, learnt: Derivatives, folds: Sequence[tuple[Derivatives, Derivatives]], errors: SquaredErrors
 ) -> ReadoutPosterior:
-    """A posterior of structures, whose factors are the most likely if errors on held-out structures are a Gaussian.
+    """A posterior of structures, whose factors make errors on held-out structures as large as it says.
 
     Args:
         potential: with linear readouts.
@@ -115,7 +115,8 @@ def derivatives(potential: Potential, dataset: Dataset) -> Derivatives:
     own = replace(copied_potential(potential, torch.device("cpu"), torch.float64), over_inversion=False)
     own.network.requires_grad_(True)
     largest = max(len(atoms) for atoms in dataset.structures)
-    n_moves = min(-(-ROWS // len(dataset)), 3 * largest)
+    n_readouts = sum(readout.numel() for readout in own.network.linear_readouts())
+    n_moves = min(-(-ROWS_PER_READOUT * n_readouts // len(dataset)), 3 * largest)
     generator = torch.Generator().manual_seed(0)
     parts = list(_of_batches(own, dataset, n_moves, generator))
     n_atoms = np.array([len(atoms) for atoms in dataset.structures])
@@ -169,5 +170,12 @@ def _noise(squares: Floats) -> float:
 
 
 def _factor(squares: Floats, variances: Floats) -> float:
-    """What standard deviations are multiplied by, so that squared errors are as large as variances on average."""
-    return max(float(np.sqrt(np.nanmean(squares / variances))), SMALLEST_FACTOR)
+    """What standard deviations are multiplied by, so that squared errors are as large as variances on average.
+
+    Structures count less the more uncertain they are, so that few bad ones do not decide, but none counts
+    much more than those of the mean variance: forces that vanish by symmetry would decide everything.
+    """
+    labelled = ~np.isnan(squares)
+    weights = 1 / (variances + variances[labelled].mean())[labelled]
+    ratio = (squares[labelled] * weights).sum() / (variances[labelled] * weights).sum()
+    return max(float(np.sqrt(ratio)), SMALLEST_FACTOR)
