@@ -279,13 +279,19 @@ def test_there_are_as_many_polynomials_as_characters_say(result: Irrep) -> None:
 
 def test_polynomials_are_independent_and_all_terms_have_coefficients() -> None:
     table = PolynomialTable(IRREPS, (Irrep(0, 1), Irrep(1, -1)), 3)
-    seen = []
+    first = number = 0
     for result in table.results:
         for factors in table.orders:
-            numbers, of_terms = coefficients(table, result, factors)
-            assert np.linalg.matrix_rank(of_terms) == len(of_terms) == len(basis(IRREPS, factors, result))
-            seen += numbers.tolist()
-    assert sorted(seen) == list(range(len(terms(table))))
+            polynomials, of_terms = basis(IRREPS, factors, result), coefficients(table, result, factors)
+            assert np.linalg.matrix_rank(of_terms) == len(of_terms) == len(polynomials)
+            places = {name: place for place, name in enumerate(monomials(9, factors))}
+            made = np.zeros_like(polynomials)
+            for term, of_polynomials in zip(terms(table)[number:], of_terms.T, strict=False):
+                made[:, term.output - first, places[term.monomial]] = of_polynomials
+            np.testing.assert_array_equal(made, polynomials)
+            number += of_terms.shape[1]
+        first += result.dimension
+    assert number == len(terms(table))
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

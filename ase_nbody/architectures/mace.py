@@ -95,6 +95,7 @@ class MaceNetwork(SteppedNetwork):
             n_types=len(settings.elements),
             max_degree=settings.max_degree,
             single_tables=SINGLE_TABLES,
+            power=1 if settings.distance_transform == "none" else 2,
         )
 
     def _interaction(self, shapes: dict[str, Shape]) -> Iterator[Step]:
