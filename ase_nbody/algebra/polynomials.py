@@ -133,21 +133,27 @@ def terms(table: PolynomialTable) -> tuple[Term, ...]:
     found = []
     for result, start in _starts(table):
         for factors in table.orders:
-            names, (outputs, used) = monomials(dimension(table.irreps), factors), _used(basis(table.irreps, factors, result))
+            names, (outputs, used) = (
+                monomials(dimension(table.irreps), factors),
+                _used(basis(table.irreps, factors, result)),
+            )
             found += [Term(names[m], start + int(o)) for o, m in zip(outputs, used, strict=True)]
     return tuple(found)
 
 
 def _used(polynomials: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
     """Components and monomials of which any polynomial has something, (K,) each."""
-    return np.abs(polynomials).sum(axis=0).nonzero()
+    found: tuple[NDArray[np.int64], ...] = np.abs(polynomials).sum(axis=0).nonzero()
+    return found
 
 
 @cache
 def coefficients(table: PolynomialTable, result: Irrep, factors: int) -> NDArray[np.float64]:
     """What each polynomial of an irrep and of so many factors has of their terms, (P, K), which follow one another."""
     polynomials = basis(table.irreps, factors, result)
-    return polynomials[:, *_used(polynomials)]
+    outputs, used = _used(polynomials)
+    found: NDArray[np.float64] = polynomials[:, outputs, used]
+    return found
 
 
 def _starts(table: PolynomialTable) -> list[tuple[Irrep, int]]:

@@ -67,7 +67,7 @@ def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
     """Folded weights and tables for pairs of the elements that are present."""
     dtype, described = next(network.parameters()).dtype, network.description()
     assert described is not None
-    description, weights = folded(described, network.step_weights())
+    description, weights = folded(described, network.step_weights(present))
     accuracy = description.single_tables if dtype == torch.float32 else None
     cutoff, power = network.settings.cutoff, description.power
     grid = table_grid(weights, cutoff, dtype, description.breaks, accuracy, power)

@@ -1,11 +1,11 @@
-"""Milliseconds of one energy and forces through ASE: an imported model, mace-torch and symmetrix-xl of the same weights.
+"""Milliseconds of one energy and forces through ASE: an imported model, mace-torch and symmetrix-xl, of equal weights.
 
     python benchmarks/mace/speed.py FOLDER/mp-0-medium.model --python MACE/bin/python [--symmetrix SYMMETRIX/bin/python]
         [--structure silicon|water] [--repeats 2 3] [--rounds 2] [--threads 1]
 
-Silicon: boxes of 8 n^3 atoms; water: of 3 n^3. All run in their own processes, in turns, in float32; the best of each is
-compared. symmetrix-xl reads what its converter makes of the model, and runs with execution_profile="speed"; it compiles
-code for each model with the machine's C++ compiler when that is first loaded.
+Silicon: boxes of 8 n^3 atoms; water: of 3 n^3. All run in their own processes, in turns, in float32; the best of each
+is compared. symmetrix-xl reads what its converter makes of the model and runs with execution_profile="speed". It
+compiles code for each model with the machine's C++ compiler when that is first loaded.
 """
 
 from __future__ import annotations
