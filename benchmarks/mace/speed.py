@@ -4,7 +4,7 @@
         [--structure silicon|water] [--repeats 2 3] [--rounds 2] [--threads 1]
 
 Silicon: boxes of 8 n^3 atoms; water: of 3 n^3. All run in their own processes, in turns, in float32; the best of each
-is compared. symmetrix-xl reads what its converter makes of the model and runs with execution_profile="speed". It
+is compared. symmetrix-xl reads what its converter makes of the model, in one or two minutes. It
 compiles code for each model with the machine's C++ compiler when that is first loaded.
 """
 
@@ -108,7 +108,7 @@ def calculator(arguments: argparse.Namespace) -> Any:
     if arguments.worker == "symmetrix":
         from symmetrix import Symmetrix
 
-        return Symmetrix(model, dtype="float32", execution_profile="speed")
+        return Symmetrix(model, dtype="float32")
     from ase_nbody import NBodyCalculator
 
     return NBodyCalculator(model, dtype="float32", device="cpu", threads=arguments.threads)
