@@ -6,32 +6,23 @@ import os
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import Parameters, all_changes
 
+from ase_nbody.analysis_calculator import AnalysisCalculator
 from ase_nbody.calculator_inputs import DTYPES, check_parameters, check_stress_is_defined, loaded_potential
-from ase_nbody.descriptors import check_descriptors, descriptor_irreps, descriptors
 from ase_nbody.devices import plain_torch, torch_device
-from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.evaluator import Evaluator, EvaluatorSettings
-from ase_nbody.hessian import hessian
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.model_calculator import ModelCalculator
 from ase_nbody.model_information import ModelInformation
-from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.potential import Potential
 from ase_nbody.results import Results
-from ase_nbody.states import states
 from ase_nbody.structures import check_structure
-from ase_nbody.timings import Timings
 
 
-class NBodyCalculator(ModelCalculator):
+class NBodyCalculator(AnalysisCalculator):
     """ASE calculator of a trained model: energy, free energy, energies, forces and stress from one evaluation.
 
     `atoms` is never written to, and nothing outside the calculator is changed. Threads that share one take turns.
@@ -51,7 +42,6 @@ class NBodyCalculator(ModelCalculator):
         **kwargs: `atoms`, `label` and `directory` of ASE's Calculator.
 
     Attributes:
-        evaluator: the potential at work.
         information: the model file's header; None where a Potential was given.
 
     Raises:
@@ -91,31 +81,6 @@ class NBodyCalculator(ModelCalculator):
         given = {"model": name, "device": device, "dtype": dtype} | asdict(settings)
         self.parameters = Parameters(given, level=level, average_over_inversion=average_over_inversion)
         self.implemented_properties = [*self.implemented_properties, *(p.name for p in potential.further_properties)]
-
-    @property
-    def potential(self) -> Potential:
-        """Reference energies, network and what else the energy is the sum of."""
-        return self.evaluator.potential
-
-    @property
-    def evaluations(self) -> int:
-        """Number of structures evaluated."""
-        return self.evaluator.evaluations
-
-    @property
-    def excursions(self) -> list[EnvelopeReport]:
-        """Reports of structures outside the training, the first of each kind and structure; none where ignored."""
-        return self.evaluator.excursions.reports
-
-    @property
-    def neighbours(self) -> NeighbourCache:
-        """The neighbour list and its counts of builds and reuses."""
-        return self.evaluator.neighbours
-
-    @property
-    def timings(self) -> Timings:
-        """Seconds spent on neighbours, evaluation and results, and how often."""
-        return self.evaluator.timings
 
     def set_atoms(self, atoms: Atoms) -> None:
         """Called by `atoms.calc = ...`: refuses structures with elements that the model does not know.
@@ -220,71 +185,6 @@ class NBodyCalculator(ModelCalculator):
         calculator = NBodyCalculator(potential, **kept)
         calculator._inform(information)
         return calculator
-
-    @plain_torch()
-    def get_envelope(self, atoms: Atoms) -> EnvelopeReport:
-        """Where a structure stands in what the training data cover: distances, forces and energy.
-
-        Raises:
-            ValueError: a structure that cannot be evaluated.
-
-        Example:
-            >>> from ase.build import molecule
-            >>> from ase_nbody import NBodyCalculator
-            >>> NBodyCalculator("organic").get_envelope(molecule("CH3CH2OH")).inside
-            True
-        """
-        with self.evaluator.lock:
-            return self.evaluator.report(atoms, None if self.check_state(atoms) else self.results)
-
-    @plain_torch()
-    def get_hessian(self, atoms: Atoms) -> npt.NDArray[np.float64]:
-        """Second derivatives of the energy by positions, (3N, 3N), eV/angstrom^2: what VibrationsData.from_2d takes.
-
-        Raises:
-            ValueError: a structure that cannot be evaluated.
-        """
-        return self.evaluator.answer(atoms, hessian).double().cpu().numpy()
-
-    @plain_torch()
-    def get_descriptors(self, atoms: Atoms, invariant: bool = True) -> npt.NDArray[np.float64]:
-        """Features of each atom, (N, F): the states that the network reads its energies out of, level by level.
-
-        Where the readouts are linear, energies are sums of the invariant ones times numbers of the element.
-
-        Args:
-            atoms: N atoms.
-            invariant: the channels that do not change when the structure is rotated or reflected; else the whole
-                states, which turn with it: of each level the irreps that `descriptor_irreps` names, of each irrep the
-                channels one after another, of each channel 2l + 1 components in e3nn's order.
-
-        Raises:
-            PropertyNotImplementedError: the network has no such states.
-            ValueError: a structure that cannot be evaluated.
-
-        Example:
-            >>> from ase.build import molecule
-            >>> from ase_nbody import NBodyCalculator
-            >>> NBodyCalculator("organic").get_descriptors(molecule("CH3CH2OH")).shape
-            (9, 96)
-        """
-        check_descriptors(self.potential)
-        return self.evaluator.answer(atoms, partial(descriptors, invariant=invariant)).double().cpu().numpy()
-
-    @property
-    def descriptor_irreps(self) -> str:
-        """Irreps of whole descriptors in e3nn's notation, such as "32x0e+32x1o+32x0e"; empty where there are none."""
-        return descriptor_irreps(self.potential)
-
-    @plain_torch()
-    def get_states(self, atoms: Atoms) -> Any:
-        """The covariant states of all subsystems, level by level, from the atoms to the whole.
-
-        Raises:
-            PropertyNotImplementedError: the architecture has no composition scheme.
-            ValueError: a structure that cannot be evaluated.
-        """
-        return self.evaluator.answer(atoms, states)
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "model")

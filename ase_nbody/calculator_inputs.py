@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ from ase.calculators.calculator import CalculatorSetupError, PropertyNotImplemen
 
 from ase_nbody.model_file import ModelInformation, load_model
 from ase_nbody.models_directory import find_model
-from ase_nbody.potential import Potential
+from ase_nbody.potential import Potential, copied_potential
 
 OUTSIDE = ("warn", "raise", "ignore")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -56,12 +54,6 @@ def loaded_potential(
     potential, information = load_model(find_model(model), device=device, dtype=dtype, level=level)
     potential.network.requires_grad_(False)
     return potential, information, os.fspath(model)
-
-
-def copied_potential(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
-    """A copy of a potential on a device, in a dtype, whose weights want no gradients."""
-    network = copy.deepcopy(potential.network).to(device=device, dtype=dtype)
-    return replace(potential, network=network.requires_grad_(False))
 
 
 def check_stress_is_defined(atoms: Atoms) -> None:

@@ -21,6 +21,8 @@ from ase_nbody.dispersion import (
 from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.model_calculator import ModelCalculator
 from ase_nbody.model_information import ModelInformation
+from ase_nbody.potential import Potential
+from ase_nbody.uncertainties import MEMBERS, Uncertainty
 
 # Names of methods whose energies have dispersion: D2 to D4 as in PBE-D3(BJ), B97-D and ωB97X-D, functionals with
 # nonlocal correlation, many-body and Tkatchenko-Scheffler corrections, composite and tight-binding methods, and
@@ -68,6 +70,11 @@ class DispersionCalculator(ModelCalculator):
     def information(self) -> ModelInformation | None:
         """The header of the model's file."""
         return self.model.information
+
+    @property
+    def potential(self) -> Potential:
+        """That of the model."""
+        return self.model.potential
 
     @property
     def dispersion_name(self) -> str:
@@ -122,6 +129,10 @@ class DispersionCalculator(ModelCalculator):
             ValueError, CalculationFailed: as NBodyCalculator and dispersion_results.
         """
         return self.model.get_hessian(atoms) + dispersion_hessian(atoms, self.functional)
+
+    def get_uncertainty(self, atoms: Atoms, members: int = MEMBERS) -> Uncertainty:
+        """Standard deviations of the model's own energy, forces and stress; dispersion has none."""
+        return self.model.get_uncertainty(atoms, members)
 
     def dispersion_difference(self, first: Atoms, second: Atoms) -> float:
         """Dispersion energy of a second structure less that of a first, eV.

@@ -50,6 +50,25 @@ class ShortDistance:
 
 
 @dataclass(frozen=True)
+class UnknownSurroundings:
+    """An atom whose surroundings are unlike those of the training.
+
+    Attributes:
+        atom: its number in the structure.
+        element: chemical symbol.
+        distance: of its features, in units of the furthest of the element in the training.
+    """
+
+    atom: int
+    element: str
+    distance: float
+
+    def __str__(self) -> str:
+        """The atom, and how far it is."""
+        return f"surroundings of atom {self.atom} ({self.element}), {self.distance:.1f} times as far as the furthest"
+
+
+@dataclass(frozen=True)
 class EnvelopeReport:
     """Where a structure stands in what a model's training data cover.
 
@@ -62,6 +81,7 @@ class EnvelopeReport:
         force_max: largest force in the training, eV/angstrom; None where it is not known.
         energy_per_atom: beyond the reference energies, eV; None for atoms without neighbours.
         energy_range: that of the training, eV; None where it is not known.
+        surroundings: atoms whose surroundings are unlike those of the training, the furthest first.
     """
 
     formula: str
@@ -72,10 +92,11 @@ class EnvelopeReport:
     force_max: float | None
     energy_per_atom: float | None
     energy_range: tuple[float, float] | None
+    surroundings: tuple[UnknownSurroundings, ...] = ()
 
     @property
     def kinds(self) -> frozenset[str]:
-        """What is outside: "distance", "pair", "force" and "energy", or nothing."""
+        """What is outside: "distance", "pair", "force", "energy" and "surroundings", or nothing."""
         kinds = {"pair" if d.closest is None else "distance" for d in self.distances}
         if self.force_max is not None and self.force > self.force_max:
             kinds.add("force")
@@ -83,6 +104,8 @@ class EnvelopeReport:
             low, high = allowed_energies(self.energy_range)
             if not low <= self.energy_per_atom <= high:
                 kinds.add("energy")
+        if self.surroundings:
+            kinds.add("surroundings")
         return frozenset(kinds)
 
     @property
@@ -112,6 +135,9 @@ class EnvelopeReport:
         if "energy" in kinds and self.energy_range is not None:
             low, high = self.energy_range
             words.append(f"energy {self.energy_per_atom:.3g} eV/atom ({low:.3g} to {high:.3g} in the training)")
+        if self.surroundings:
+            others = len(self.surroundings) - 1
+            words.append(f"{self.surroundings[0]} of the training" + (f" (and {others} more atoms)" if others else ""))
         return "; ".join(words)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ase_nbody.contacts import Table, distance_table, pair_name
-from ase_nbody.envelope import EnvelopeReport, ShortDistance, allowed_energies
+from ase_nbody.envelope import EnvelopeReport, ShortDistance, UnknownSurroundings, allowed_energies
+from ase_nbody.environments import BEYOND, DISTANCES
 from ase_nbody.graph import Graph, edge_vectors
-from ase_nbody.model_information import Envelope
+from ase_nbody.model_records import Envelope
 
 
 class EnvelopeCheck:
@@ -44,7 +46,7 @@ class EnvelopeCheck:
 
         Args:
             graph: B structures, with the contacts below `limits`.
-            results: of each of them, as ASE has them.
+            results: of each of them, as ASE has them; with `DISTANCES`, where these were looked at.
         """
         n_contacts = graph.edges.n_edges if graph.contacts is None else len(graph.contacts)
         if self.limits is None or not n_contacts:
@@ -65,7 +67,9 @@ class EnvelopeCheck:
         ]
 
     def _is_outside(self, graph: Graph, number: int, result: Mapping[str, Any]) -> bool:
-        """By force or energy."""
+        """By force, energy or surroundings."""
+        if DISTANCES in result and float(result[DISTANCES].max()) > BEYOND:
+            return True
         forces = result["forces"]
         low, high = self._energies
         if not float(np.einsum("nx,nx->n", forces, forces).max()) <= self._force**2:
@@ -85,13 +89,14 @@ class EnvelopeCheck:
         alone = np.array_equal(result["energies"], self._references[numbers])
         return EnvelopeReport(
             formula=Atoms(numbers=numbers).get_chemical_formula(),
-            known=self._envelope != Envelope(),
+            known=self._envelope != Envelope() or DISTANCES in result,
             distances=tuple(distances),
             force=float(np.sqrt(squared[atom])),
             force_atom=atom,
             force_max=self._envelope.force_max,
             energy_per_atom=None if alone else self._energy_per_atom(numbers, result),
             energy_range=self._envelope.energy_per_atom_range,
+            surroundings=_unknown_surroundings(numbers, result),
         )
 
     def _distances(self, graph: Graph) -> list[ShortDistance]:
@@ -113,6 +118,14 @@ class EnvelopeCheck:
             known = self._envelope.closest_distances.get(pair)
             once.setdefault(atoms, ShortDistance(atoms, pair, float(lengths[e]), known))
         return list(once.values())
+
+
+def _unknown_surroundings(numbers: NDArray[np.int64], result: Mapping[str, Any]) -> tuple[UnknownSurroundings, ...]:
+    distances = result.get(DISTANCES, np.zeros(len(numbers)))
+    furthest = sorted(np.flatnonzero(distances > BEYOND), key=lambda atom: -distances[atom])
+    return tuple(
+        UnknownSurroundings(int(atom), chemical_symbols[numbers[atom]], float(distances[atom])) for atom in furthest
+    )
 
 
 def _of_atoms(distances: Sequence[ShortDistance], start: int, end: int) -> list[ShortDistance]:

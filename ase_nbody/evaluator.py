@@ -9,24 +9,31 @@ from typing import Any, TypeVar
 
 import torch
 from ase import Atoms
+from torch import Tensor
 
-from ase_nbody.calculator_inputs import batches_of_structures, copied_potential
+from ase_nbody.calculator_inputs import batches_of_structures
 from ase_nbody.contacts import larger_limits
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.envelope_check import EnvelopeCheck
+from ase_nbody.environments import DISTANCES
 from ase_nbody.excursions import Excursions
 from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.model_information import Envelope, ModelInformation
+from ase_nbody.model_information import ModelInformation
+from ase_nbody.model_records import Envelope
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.potential import Potential, predict
+from ase_nbody.potential import Potential, copied_potential, predict
 from ase_nbody.results import Results, results_by_structure
 from ase_nbody.structures import check_structure
+from ase_nbody.surroundings import with_environment_distances
 from ase_nbody.timings import Timings
 
 Answer = TypeVar("Answer")
+EVERY = 20
+"""Evaluations without features, such as on a GPU, of which one looks at the surroundings of the atoms: that costs about
+half an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class Evaluator:
         """Make what copies do not share."""
         potential = self.potential
         self.lock = RLock()
+        self._unlooked = 0
         self.timings = Timings()
         references = potential.reference_energies_by_number().cpu().numpy()
         self.envelope_check = EnvelopeCheck(self._envelope, references, potential.network.settings.cutoff)
@@ -127,11 +135,29 @@ class Evaluator:
         with self.lock, torch_threads(self.settings.threads):
             self.evaluations += graph.n_structures
             with self.timings.measure("evaluation"):
-                prediction = predict(self.potential, graph, timings=self.timings)
+                prediction = predict(self.potential, graph, timings=self.timings, features=self._looks)
                 if graph.positions.is_cuda:
                     torch.cuda.synchronize(graph.positions.device)
             with self.timings.measure("results"):
-                return results_by_structure(prediction, graph)
+                results = results_by_structure(prediction, graph)
+                return self._with_distances(results, graph, prediction.features)
+
+    def _with_distances(self, results: list[Results], graph: Graph, features: Tensor | None) -> list[Results]:
+        """With distances of the atoms' surroundings, where they are compared with the training.
+
+        Where the evaluation hands out no features, they are looked at in the first of `EVERY` evaluations.
+        """
+        if not self._looks:
+            return results
+        if features is None:
+            self._unlooked = (self._unlooked + 1) % EVERY
+            if self._unlooked != 1:
+                return results
+        return with_environment_distances(results, self.potential, graph, features)
+
+    @property
+    def _looks(self) -> bool:
+        return self.potential.environments is not None and self.settings.outside != "ignore"
 
     def results_of_many(self, structures: Sequence[Atoms]) -> list[Results]:
         """Results of structures that are evaluated in batches, and compared with the training.
@@ -163,7 +189,10 @@ class Evaluator:
     def report(self, atoms: Atoms, known: Results | None) -> EnvelopeReport:
         """Where a structure stands in what the training covered, by its results, evaluated where they are not known."""
         graph = self.graph(atoms)
-        return self.envelope_check.reports(graph, [known or self.results(graph)[0]])[0]
+        results = known or self.results(graph)[0]
+        if DISTANCES not in results:
+            results = with_environment_distances([results], self.potential, graph, None)[0]
+        return self.envelope_check.reports(graph, [results])[0]
 
     def answer(self, atoms: Atoms, question: Callable[[Potential, Graph], Answer]) -> Answer:
         """What a function makes of the potential and a structure, counted as an evaluation.

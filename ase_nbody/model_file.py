@@ -19,18 +19,15 @@ from ase_nbody.model_information import (
     CHECKSUM_KEY,
     HEADER_KEY,
     SUFFIX,
-    DataFile,
-    Envelope,
     ModelFileError,
     ModelInformation,
-    TheoryLevel,
-    Trial,
     check_checksum,
     checksum,
     file_hash,
     package_versions,
     read_information,
 )
+from ase_nbody.model_records import DataFile, Envelope, TheoryLevel, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -83,6 +80,8 @@ def model_information(
         energy_scale=float(potential.energy_scale),
         repulsion=None if potential.repulsion is None else dict(potential.repulsion.onsets),
         terms=term_records(potential.others),
+        uncertainty=None if potential.posterior is None else potential.posterior.record,
+        environments=None if potential.environments is None else potential.environments.record,
         own_parameters=() if potential.network.theory is None else potential.network.theory.names,
         **{
             "made_with": package_versions(),
@@ -113,6 +112,8 @@ def save_model(
     """
     from safetensors.torch import save
 
+    from ase_nbody.model_knowledge import tensors_beside
+
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"a model file ends in '{SUFFIX}', not in '{path.suffix}': {path}")
@@ -122,6 +123,7 @@ def save_model(
         raise FileExistsError(f"{path} is there already; choose another name, or overwrite it with force")
     _check_same(information, model_information(potential, name="", reference_energies_source=""))
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in potential.network.state_dict().items()}
+    tensors |= tensors_beside(potential)
     with replaced(path) as temporary:
         header = information.model_dump_json()
         metadata = {
@@ -165,8 +167,10 @@ def load_model(
         "method": chosen.name,
         "reference_energies": chosen.reference_energies,
         "reference_energies_source": chosen.reference_energies_source,
+        "uncertainty": None,
+        "environments": None,
     }
-    there = replace(potential, reference_energies=chosen.reference_energies)
+    there = replace(potential, reference_energies=chosen.reference_energies, posterior=None, environments=None)
     return there, information.model_copy(update=known)
 
 
@@ -192,6 +196,7 @@ def load_model_with_levels(
     from safetensors.torch import load_file
 
     from ase_nbody.architectures.theory import add_levels
+    from ase_nbody.model_knowledge import taken_knowledge
     from ase_nbody.model_terms import recorded_terms
     from ase_nbody.potential import Potential
     from ase_nbody.repulsion import Repulsion
@@ -202,6 +207,7 @@ def load_model_with_levels(
         add_levels(network, len(information.levels), information.own_parameters)
     network = network.to(dtype=dtype or torch.float64)
     tensors = load_file(path)
+    posterior, environments = taken_knowledge(path, tensors, information, network)
     _check_tensors(path, tensors, network.state_dict())
     check_checksum(path)
     network.load_state_dict(tensors)
@@ -209,7 +215,9 @@ def load_model_with_levels(
     network = network.to(device)
     others = recorded_terms(information.terms, path)
     scale = information.energy_scale
-    return Potential(network, information.reference_energies, scale, repulsion, others=others), information
+    references = information.reference_energies
+    potential = Potential(network, references, scale, repulsion, others=others)
+    return replace(potential, posterior=posterior, environments=environments), information
 
 
 def _architecture_of(network: Network) -> Architecture:
@@ -268,6 +276,8 @@ def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
         "energy_scale",
         "repulsion",
         "terms",
+        "uncertainty",
+        "environments",
         "format_version",
     )
     differing = [f for f in fields if getattr(given, f) != getattr(actual, f)]

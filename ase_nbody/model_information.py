@@ -10,20 +10,31 @@ import struct
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ase_nbody import __version__
+from ase_nbody.model_records import (
+    DataFile,
+    Envelope,
+    EnvironmentsRecord,
+    Record,
+    TermRecord,
+    TheoryLevel,
+    Trial,
+    UncertaintyRecord,
+)
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Version of the header's JSON that this package writes."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda header: header,  # 2 adds repulsion, purpose and trials, which 1 did not have, and a checksum of the file
     2: lambda header: header,  # 3 adds levels of theory, of which files of format 2 have one
     3: lambda header: header,  # 4 adds further terms, of which files of format 3 have none
+    4: lambda header: header,  # 5 adds uncertainties, which files of format 4 do not have
 }
 """Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
 
@@ -39,70 +50,7 @@ class ModelFileError(ValueError):
     """A file is not a model of ase_nbody, or not one that this version can read."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataFile(_Record):
-    """A file of structures that a model was trained or tested on."""
-
-    name: str = Field(description="file name without its folder")
-    sha256: str = Field(description="hash of the file's bytes, see file_hash")
-    role: Literal["train", "valid", "test"] = Field(description="what the structures were used for")
-    n_structures: int = Field(ge=0, description="number of structures used")
-
-
-class Envelope(_Record):
-    """What the training data cover."""
-
-    closest_distances: dict[str, float] = Field(
-        default_factory=dict, description="closest distance of each pair of elements, such as 'C-H', angstrom"
-    )
-    force_max: float | None = Field(default=None, description="largest norm of a force on an atom, eV/angstrom")
-    energy_per_atom_range: tuple[float, float] | None = Field(
-        default=None, description="lowest and highest energy per atom, eV"
-    )
-
-    def merged(self, other: Envelope) -> Envelope:
-        """What both together cover."""
-        distances = [envelope.closest_distances for envelope in (self, other)]
-        forces = [e.force_max for e in (self, other) if e.force_max is not None]
-        energies = [energy for e in (self, other) for energy in e.energy_per_atom_range or ()]
-        return Envelope(
-            closest_distances={
-                pair: min(d[pair] for d in distances if pair in d) for pair in sorted({p for d in distances for p in d})
-            },
-            force_max=max(forces, default=None),
-            energy_per_atom_range=(min(energies), max(energies)) if energies else None,
-        )
-
-
-class Trial(_Record):
-    """One test of a model on a structure outside its training."""
-
-    structure: str = Field(description="what was computed, in words")
-    quantity: str = Field(description="what is compared, with its unit")
-    model: float | None = Field(description="what the model gives; None where it gives nothing finite")
-    reference: float | None = Field(description="what is right; None where it is not known")
-    remark: str = Field(default="", description="what happened, such as a warning of the model")
-
-
-class TheoryLevel(_Record):
-    """One of several levels of theory of a model."""
-
-    name: str = Field(description="level of theory, by which a user chooses it")
-    reference_energies: dict[str, float] = Field(description="energy of each isolated element, eV")
-    reference_energies_source: str = Field(description="where the reference energies come from")
-
-
-class TermRecord(_Record):
-    """A further term of a potential, which is added to network and repulsion."""
-
-    name: str = Field(description="name in the registry of terms")
-    settings: dict[str, Any] = Field(description="the term's settings")
-
-
-class ModelInformation(_Record):
+class ModelInformation(Record):
     """What a model file says of its model: all but the weights."""
 
     format_version: int = Field(default=FORMAT_VERSION, description="version of these fields")
@@ -131,6 +79,12 @@ class ModelInformation(_Record):
         description="onset of the nuclear repulsion by pair of elements, angstrom; none: no repulsion",
     )
     terms: tuple[TermRecord, ...] = Field(default=(), description="what is added beside network and repulsion")
+    uncertainty: UncertaintyRecord | None = Field(
+        default=None, description="calibration of uncertainties, at the first level of theory; none: there are none"
+    )
+    environments: EnvironmentsRecord | None = Field(
+        default=None, description="surroundings of atoms in the training; none: they are not known"
+    )
     purpose: str | None = Field(default=None, description="what the model is for, in words")
     not_for: str | None = Field(default=None, description="what it is not for, in words")
     trials: tuple[Trial, ...] = Field(default=(), description="tests on structures outside its training")

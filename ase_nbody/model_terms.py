@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from ase_nbody import terms
-from ase_nbody.model_information import ModelFileError, TermRecord
+from ase_nbody.model_information import ModelFileError
+from ase_nbody.model_records import TermRecord
 from ase_nbody.terms.base import EnergyTerm, SavedTerm
 
 

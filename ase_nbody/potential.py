@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.contacts import Table, larger_limits
+from ase_nbody.environments import Environments
 from ase_nbody.graph import Graph, stress_is_defined, sums_of_structures, volumes
 from ase_nbody.predictions import OF_EVERY_POTENTIAL, Predicted, Prediction, Property
+from ase_nbody.readout_posterior import ReadoutPosterior
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.terms.base import EnergyTerm, differentiated
 from ase_nbody.terms.isolated_atoms import IsolatedAtoms
@@ -39,6 +42,9 @@ class Potential:
         over_inversion: the network's energy is the mean over a structure and its mirror image, for networks that are
             not invariant under reflection. Every evaluation of it is then two.
         others: further terms, such as one of dispersion.
+        posterior: what training left open of the network's readouts; None where that is not known, or no longer,
+            because weights have changed since.
+        environments: surroundings of atoms that the training had; None likewise.
 
     Raises:
         ValueError: an element has no reference energy, or two terms predict the same property.
@@ -50,6 +56,8 @@ class Potential:
     repulsion: Repulsion | None = None
     over_inversion: bool = False
     others: tuple[EnergyTerm, ...] = ()
+    posterior: ReadoutPosterior | None = None
+    environments: Environments | None = None
 
     def __post_init__(self) -> None:
         missing = set(self.elements) - set(self.reference_energies)
@@ -109,6 +117,12 @@ class Potential:
         return IsolatedAtoms(self.reference_energies).by_number(self.device)
 
 
+def copied_potential(potential: Potential, device: torch.device, dtype: torch.dtype) -> Potential:
+    """A copy of a potential on a device, in a dtype, whose weights want no gradients."""
+    network = copy.deepcopy(potential.network).to(device=device, dtype=dtype)
+    return replace(potential, network=network.requires_grad_(False))
+
+
 def predict(
     potential: Potential,
     graph: Graph,
@@ -116,6 +130,7 @@ def predict(
     *,
     differentiable: bool = False,
     timings: Timings | None = None,
+    features: bool = False,
 ) -> Prediction:
     """Energy, forces and stress of every structure in a graph, and what else its terms predict.
 
@@ -125,6 +140,7 @@ def predict(
         parameters: used in place of the network's own, by name (for adaptation).
         differentiable: keep the autograd graph, for losses on forces and stress.
         timings: where to add the time of the parts.
+        features: give the network's features too, where its own way hands them out.
 
     Returns:
         Energies in eV summed in float64, forces in eV/angstrom, stress in eV/angstrom^3.
@@ -136,6 +152,8 @@ def predict(
     terms = potential.terms
     if parameters is not None:
         terms = tuple(term.with_parameters(parameters) for term in terms)
+    if features:
+        terms = tuple(term.with_features() for term in terms)
     kept = timings or Timings()
 
     def gradients(term: EnergyTerm) -> Gradients:
@@ -188,6 +206,7 @@ def _summed(terms: Sequence[EnergyTerm], graph: Graph, gradients_of: Callable[[E
         forces=-reduce(torch.add, [gradients.positions for gradients in moving]),
         stress=_stress(graph, [gradients.strain for gradients in moving]),
         further=tuple(found for term in terms if term.properties for found in _further(term, graph)),
+        features=next((gradients.features for gradients in moving if gradients.features is not None), None),
     )
 
 

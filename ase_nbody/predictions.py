@@ -66,6 +66,7 @@ class Prediction:
         forces: (N, 3), eV/angstrom.
         stress: (B, 3, 3), eV/angstrom^3, ASE's sign; NaN where `stress_is_defined` is not.
         further: what terms predict beside these.
+        features: that the network reads its energies out of, (N, F), where they were asked for and cost nothing.
     """
 
     energy: Tensor
@@ -73,6 +74,7 @@ class Prediction:
     forces: Tensor
     stress: Tensor
     further: tuple[Predicted, ...] = ()
+    features: Tensor | None = None
 
     @property
     def predicted(self) -> tuple[Predicted, ...]:

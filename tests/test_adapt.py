@@ -224,7 +224,7 @@ def test_no_step_is_taken_where_none_was_better_on_held_out_structures() -> None
 def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(scores: str, expected: str) -> None:
     known = {**candidates(start_potential()), "scratch": SCRATCH}
     pairs = [words.split() for words in scores.split(", ")]
-    rows = [Row(known[name], None, float(score), 1, 1.0) for name, score in pairs]  # type: ignore[arg-type]
+    rows = [Row(known[name], None, float(score), 1, 1.0, None) for name, score in pairs]  # type: ignore[arg-type]
     assert ", ".join(candidate.name for candidate in worth_more_time(rows)) == expected
 
 

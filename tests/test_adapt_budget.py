@@ -109,7 +109,7 @@ def test_a_method_that_is_asked_for_with_no_time_is_refused_by_name() -> None:
 def test_what_could_not_be_compared_gets_the_time_only_where_nothing_could() -> None:
     known = {**candidates(start_potential()), "scratch": SCRATCH}
     report: Any = None
-    few = {name: Row(known[name], report, 10.0, 0, 1.0, compared=False) for name in ("radial", "all", "scratch")}
-    radial = Row(known["radial"], report, 20.0, 1, 1.0)
+    few = {name: Row(known[name], report, 10.0, 0, 1.0, None, compared=False) for name in ("radial", "all", "scratch")}
+    radial = Row(known["radial"], report, 20.0, 1, 1.0, None)
     assert worth_more_time([few["radial"], few["all"], few["scratch"]]) == [known["all"]]
     assert worth_more_time([radial, few["all"], few["scratch"]]) == [known["radial"]]

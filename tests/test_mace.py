@@ -164,7 +164,7 @@ def test_tables_of_pairs_do_not_keep_all_elements_ever_met(monkeypatch: pytest.M
     for symbols in ("HH", "OO", "CC"):
         atoms = Atoms(symbols, [[0, 0, 0], [0, 0, 1.1]])
         network.gradients(neighbour_graph(atoms, 3.5, dtype=torch.float64), Timings())
-        met.append(set(network._evaluation._loaded.types))
+        met.append(set(network._evaluation._loaded[False].types))
     assert met == [{0}, {0, 1}, {2}]
 
 

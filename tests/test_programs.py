@@ -276,7 +276,7 @@ def test_threads_get_shares_where_there_is_enough_to_do(dtype: torch.dtype) -> N
     found = potential(dtype, channels=8)
     graph = neighbour_graph(molecule("CH4"), found.cutoff, dtype=dtype)
     found.network.gradients(graph, Timings())
-    program = found.network._forces._loaded.program
+    program = found.network._forces._loaded[False].program
     many = torch.arange(100_001) * 12
     for offsets, threads, shares in (
         (graph.edges.receiver_offsets, 4, 1),

@@ -59,12 +59,15 @@ class Gradients:
         positions: gradients by positions, (N, 3), 1/angstrom.
         strain: by one symmetric strain of each structure, (B, 3, 3).
         vectors: by the vectors of the edges, (E, 3), 1/angstrom, where the graph brought its own.
+        features: what the energies are read out of, (N, F): the scalars of `steps.features.atom_features` side by side,
+            zero for atoms without neighbours, where they were asked for and this way hands them out.
     """
 
     energies: Tensor
     positions: Tensor
     strain: Tensor
     vectors: Tensor | None = None
+    features: Tensor | None = None
 
 
 def gradients_by_vectors(graph: Graph, energies: Tensor, vectors: Tensor, d_vectors: Tensor) -> Gradients:
@@ -141,12 +144,24 @@ class Network(nn.Module, ABC):
     def forward(self, graph: Graph) -> Tensor:
         """Atomic energies, (N,), in units of the potential's energy scale."""
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients without autograd, where an architecture has a faster way; None where it has not.
 
         Where the graph brings vectors of its own, gradients by them are wanted, and those by positions and strain are
         not used.
+
+        Args:
+            graph: structures.
+            timings: where to add the time of the parts.
+            features: `Gradients.features` are wanted too. Energies and gradients stay the same bit for bit; a way that
+                makes no features leaves them None.
         """
+        return None
+
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """As `gradients`, with other values of all linear readouts, by name; None where there is no faster way."""
         return None
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
@@ -185,6 +200,15 @@ class Network(nn.Module, ABC):
             moves: changes of the vectors of the edges, (E, 3) each, angstrom; one more item comes for each.
         """
         raise NotImplementedError(f"{type(self).__name__} has no linear readouts")
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of `atom_invariants`; 0 where there are none."""
+        return 0
+
+    def atom_invariants(self, graph: Graph) -> Tensor:
+        """Invariant features of all atoms that energies are read out of, level by level, (N, F)."""
+        raise NotImplementedError(f"{type(self).__name__} has no features that energies are read out of")
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What the parts of `gradients` do for a graph without edges beyond the cutoff; None where it is not known."""

@@ -14,7 +14,7 @@ from ase_nbody.compiler.cpu import vector_bytes
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.programs import Program
 from ase_nbody.math.splines import Grid, fitted_grid, interpolate
-from ase_nbody.steps.folding import folded
+from ase_nbody.steps.folding import folded, folded_with_features
 from ase_nbody.steps.program import program
 from ase_nbody.steps.weights import StepWeights
 
@@ -63,25 +63,38 @@ class Loaded:
     kinds: int
 
 
-def load(network: SteppedNetwork, present: frozenset[int]) -> Loaded:
-    """Folded weights and tables for pairs of the elements that are present."""
+def load(network: SteppedNetwork, present: frozenset[int], *, features: bool = False) -> Loaded:
+    """Folded weights and tables for pairs of the elements that are present.
+
+    Args:
+        network: with a description.
+        present: numbers of the elements.
+        features: let the program hand out what energies are read out of too.
+    """
     dtype, described = next(network.parameters()).dtype, network.description()
     assert described is not None
-    description, weights = folded(described, network.step_weights(present))
+    rewritten = folded_with_features if features else folded
+    description, weights = rewritten(described, network.step_weights(present))
     accuracy = description.single_tables if dtype == torch.float32 else None
     cutoff, power = network.settings.cutoff, description.power
     grid = table_grid(weights, cutoff, dtype, description.breaks, accuracy, power)
     settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())
     compiled = program(description, settings, grid)
     kinds, starts = first_rows(weights, description.n_types, present, grid)
-    arrays = {"tables": starts, **{f"{name}_vectors": v for name, v in weights.vectors.items()}}
-    arrays["weights"] = compiled.weights(_both_ways(weights))
+    arrays = {"tables": starts} | weight_arrays(compiled, weights, dtype)
     tables = Tables(weights, grid)
     for name, by_kind in description.radial_by_kind.items():
         arrays[f"{name}_table"] = tables.of(name, kinds if by_kind else [0]).flatten(0, 1)
     arrays = {name: a if a.dtype == torch.int64 else a.to(dtype).contiguous() for name, a in arrays.items()}
     compiled.check(arrays, "weights", {"types": description.n_types, "type pairs": description.n_types**2})
     return Loaded(Versions(network), present, compiled, arrays, len(kinds))
+
+
+def weight_arrays(compiled: Program, weights: StepWeights, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What phases take of folded weights, but for tables: mixing matrices, and vectors by element."""
+    arrays = {f"{name}_vectors": vectors for name, vectors in weights.vectors.items()}
+    arrays["weights"] = compiled.weights(_both_ways(weights))
+    return {name: array.to(dtype).contiguous() for name, array in arrays.items()}
 
 
 def table_grid(

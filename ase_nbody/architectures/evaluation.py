@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import Lock
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Work
 from ase_nbody.architectures.compiled import Loaded, load
+from ase_nbody.architectures.readout_arrays import ReadoutArrays
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.compiler.programs import Program
 from ase_nbody.graph import Graph
+from ase_nbody.steps.hand_out import FEATURES
 from ase_nbody.timings import Timings
 
 _MANY_KINDS = 64
@@ -31,27 +34,47 @@ class CompiledEvaluation:
     """
 
     def __init__(self) -> None:
-        self._loaded: Loaded | None = None
+        self._loaded: dict[bool, Loaded] = {}  # by whether features are handed out
+        self._readouts: ReadoutArrays | None = None
         self._spare: list[Workspace] = []  # of evaluations that have ended
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type[CompiledEvaluation], tuple[()]]:
         return CompiledEvaluation, ()
 
-    def __call__(self, network: SteppedNetwork, graph: Graph, timings: Timings) -> Gradients:
+    def __call__(self, network: SteppedNetwork, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients:
         """Energies and gradients of a graph.
 
         Args:
             network: the same at every call, with a description, on the CPU.
             graph: structures in the network's dtype.
             timings: where to add the time of the phases.
+            features: give what energies are read out of too, by a program of its own.
         """
         types = network.type_of_number[graph.atomic_numbers]
-        loaded = self._current(network, types, timings)
+        loaded = self._current(network, types, timings, features=features)
+        return self._run(loaded, {}, graph, types, timings)
+
+    def with_readouts(
+        self, network: SteppedNetwork, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients:
+        """The same with other values of all linear readouts, by name; tables stay as they are."""
+        types = network.type_of_number[graph.atomic_numbers]
+        loaded = self._current(network, types, timings, features=False)
+        with self._lock:
+            if self._readouts is None or self._readouts.loaded is not loaded:
+                self._readouts = ReadoutArrays(network, loaded)
+            arrays = self._readouts.arrays(readouts)
+        return self._run(loaded, arrays, graph, types, timings)
+
+    def _run(
+        self, loaded: Loaded, instead: Mapping[str, Tensor], graph: Graph, types: Tensor, timings: Timings
+    ) -> Gradients:
+        """Evaluate with some arrays in place of those that are loaded."""
         with self._lock:
             workspace = self._spare.pop() if self._spare else Workspace()
         try:
-            return _evaluated(loaded, graph, types, workspace, timings)
+            return _evaluated(loaded, instead, graph, types, workspace, timings)
         finally:
             with self._lock:
                 self._spare.append(workspace)
@@ -59,7 +82,7 @@ class CompiledEvaluation:
     def work(self, network: SteppedNetwork, graph: Graph) -> dict[str, Work]:
         """What each phase does for a graph without edges beyond the cutoff."""
         types = network.type_of_number[graph.atomic_numbers]
-        loaded = self._current(network, types, Timings())
+        loaded = self._current(network, types, Timings(), features=False)
         program, counts = loaded.program, _counts(graph)
         sizes = {name: n * program.dtype_of(name).itemsize for name, n in program.arrays.sizes(counts).items()}
         n_atoms, n_edges = graph.n_atoms, graph.edges.n_edges
@@ -70,33 +93,46 @@ class CompiledEvaluation:
             for phase, does in program.phases.items()
         }
 
-    def _current(self, network: SteppedNetwork, types: Tensor, timings: Timings) -> Loaded:
+    def _current(self, network: SteppedNetwork, types: Tensor, timings: Timings, *, features: bool) -> Loaded:
         """Program and weights; made anew where they are out of date."""
         with self._lock:
-            loaded, present = self._loaded, frozenset(types.tolist())
+            loaded, present = self._loaded.get(features), frozenset(types.tolist())
             if loaded is not None and loaded.parameters.unchanged():
                 if present <= loaded.types:
                     return loaded
                 if loaded.kinds <= _MANY_KINDS:
                     present |= loaded.types
             with timings.measure("tables"), torch.no_grad():
-                self._loaded = load(network, present)
-            return self._loaded
+                made = self._loaded[features] = load(network, present, features=features)
+            return made
 
 
-def _evaluated(loaded: Loaded, graph: Graph, types: Tensor, workspace: Workspace, timings: Timings) -> Gradients:
+def _evaluated(
+    loaded: Loaded,
+    instead: Mapping[str, Tensor],
+    graph: Graph,
+    types: Tensor,
+    workspace: Workspace,
+    timings: Timings,
+) -> Gradients:
     program, counts = loaded.program, _counts(graph)
     given = _graph_arrays(graph, types)
     program.check(given, "graph", counts)
-    arrays = {**loaded.arrays, **given, **program.results(counts), **workspace.arrays(program, counts)}
+    arrays = {**loaded.arrays, **instead, **given, **program.results(counts), **workspace.arrays(program, counts)}
     addresses = program.addresses(arrays)
     threads = torch.get_num_threads()
     program.run(addresses, program.shares(graph.edges.receiver_offsets, threads), threads, timings)
     strains = arrays["d_strains"].view(-1, 3, 3)
     d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
     d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph)
-    d_positions = arrays["d_positions"].view(-1, 3)
-    return Gradients(arrays["energies"], d_positions, 0.5 * (d_strain + d_strain.transpose(1, 2)), d_vectors)
+    features = arrays[FEATURES].view(graph.n_atoms, -1) if FEATURES in arrays else None
+    return Gradients(
+        energies=arrays["energies"],
+        positions=arrays["d_positions"].view(-1, 3),
+        strain=0.5 * (d_strain + d_strain.transpose(1, 2)),
+        vectors=d_vectors,
+        features=features,
+    )
 
 
 def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph) -> Tensor:

@@ -150,11 +150,20 @@ class MaceNetwork(SteppedNetwork):
         weights.vectors["isolated"] = -isolated.unsqueeze(1)
         return weights
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
         if self.embedding.device.type != "cpu":
             return None
-        found = self._evaluation(self, graph, timings)
+        found = self._evaluation(self, graph, timings, features=features)
+        return with_repulsion(found, graph, self.settings.envelope_power) if self.settings.repulsion else found
+
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if self.embedding.device.type != "cpu":
+            return None
+        found = self._evaluation.with_readouts(self, graph, readouts, timings)
         return with_repulsion(found, graph, self.settings.envelope_power) if self.settings.repulsion else found
 
     def linear_readouts(self) -> list[nn.Parameter]:

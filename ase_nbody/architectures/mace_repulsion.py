@@ -48,7 +48,8 @@ def with_repulsion(found: Gradients, graph: Graph, envelope_power: int) -> Gradi
     of_atoms = node_sums(energies.detach(), graph.edges.receivers[edges], graph.n_atoms)
     added = gradients_by_vectors(graph, found.energies.double() + of_atoms, vectors, d_vectors)
     return replace(
-        added,
+        found,
+        energies=added.energies,
         positions=found.positions + added.positions,
         strain=found.strain + added.strain,
         vectors=None if found.vectors is None else found.vectors + d_vectors,

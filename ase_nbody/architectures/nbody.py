@@ -59,14 +59,22 @@ class NBodyNetwork(GatedNetwork):
         settings = self.settings
         return settings.scheme == "neighbourhoods" and settings.radial == "learned" and not settings.pairs
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
-        """Energies and gradients of practical networks by compiled phases on the CPU, by radial tables on a GPU."""
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
+        """Energies and gradients of practical networks: compiled phases on the CPU, no features but tables on a GPU."""
         if not self._is_practical():
             return None
         compiled = of_device(self.embedding)
         if compiled == "cpu":
-            return self._forces(self, graph, timings)
+            return self._forces(self, graph, timings, features=features)
         return self._splines(self, graph, timings) if compiled == "cuda" else None
+
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if not (self.embedding.device.type == "cpu" and self._is_practical()):
+            return None
+        return self._forces.with_readouts(self, graph, readouts, timings)
 
     def work(self, graph: Graph) -> Mapping[str, Work] | None:
         """What each phase multiplies and touches."""

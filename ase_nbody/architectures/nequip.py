@@ -86,9 +86,17 @@ class NequipNetwork(SteppedNetwork):
         layers = [cast("NequipInteraction", layer) for layer in self.layers]
         return NequipParts(self.embedding, layers, self.readout, self.neighbour_scales, self.energy_scales)
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
-        return self._evaluation(self, graph, timings) if self._is_compiled() else None
+        return self._evaluation(self, graph, timings, features=features) if self._is_compiled() else None
+
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if not (self._is_compiled()):
+            return None
+        return self._evaluation.with_readouts(self, graph, readouts, timings)
 
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout, where it has no hidden layers."""

@@ -140,9 +140,18 @@ class SevenNetNetwork(SteppedNetwork):
 
         return hidden
 
-    def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
+    def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:
         """Energies and gradients by compiled phases on the CPU."""
-        return self._evaluation(self, graph, timings) if self.embedding.device.type == "cpu" else None
+        on_cpu = self.embedding.device.type == "cpu"
+        return self._evaluation(self, graph, timings, features=features) if on_cpu else None
+
+    def gradients_with_readouts(
+        self, graph: Graph, readouts: Mapping[str, Tensor], timings: Timings
+    ) -> Gradients | None:
+        """The same phases with other readouts."""
+        if not (self.embedding.device.type == "cpu"):
+            return None
+        return self._evaluation.with_readouts(self, graph, readouts, timings)
 
     def linear_readouts(self) -> list[nn.Parameter]:
         """The readout."""

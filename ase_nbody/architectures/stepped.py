@@ -65,6 +65,25 @@ class SteppedNetwork(Network):
         with torch.no_grad():
             return [one.state for one in next(atom_features(self._with_weights(description), graph)) if one.state]
 
+    @property
+    def n_invariants(self) -> int:
+        """Numbers that its energy steps read."""
+        description = self.description()
+        if description is None:
+            return 0
+        with torch.no_grad():
+            vectors = self.step_weights().vectors
+        return sum(vectors[step.weights].shape[1] for step in energy_steps(description))
+
+    def atom_invariants(self, graph: Graph) -> Tensor:
+        """The scalars of these steps."""
+        description = self.description()
+        if description is None:
+            return super().atom_invariants(graph)
+        with torch.no_grad():
+            features = next(atom_features(self._with_weights(description), graph))
+            return torch.cat([one.scalars for one in features], dim=1)
+
     def readout_features(self, graph: Graph, moves: Sequence[Tensor]) -> Iterator[Tensor]:
         """Derivatives by the linear readouts and their changes."""
         description, readouts = self.description(), self.linear_readouts()

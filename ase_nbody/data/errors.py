@@ -15,10 +15,12 @@ from ase_nbody.data.dataset import Dataset
 from ase_nbody.data.shifts import CompositionShift, composition_shifts, without_shift
 from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.envelope_check import EnvelopeCheck
-from ase_nbody.graph import batch_graphs
+from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict
-from ase_nbody.results import results_by_structure
+from ase_nbody.predictions import Prediction
+from ase_nbody.results import Results, results_by_structure
+from ase_nbody.surroundings import with_environment_distances
 
 Floats = NDArray[np.float64]
 MILLI = 1e3
@@ -196,8 +198,8 @@ def _evaluated(potential: Potential, dataset: Dataset, check: EnvelopeCheck | No
             for atoms in dataset.structures
         ]
     )
-    prediction = predict(potential, graph)
-    outside = {} if check is None else check.excursions(graph, results_by_structure(prediction, graph))
+    prediction = predict(potential, graph, features=check is not None and potential.environments is not None)
+    outside = {} if check is None else check.excursions(graph, _compared(prediction, potential, graph))
     pairs = list(zip(dataset.structures, dataset.labels, strict=True))
     references = potential.reference_energies
     return Evaluation(
@@ -212,6 +214,11 @@ def _evaluated(potential: Potential, dataset: Dataset, check: EnvelopeCheck | No
         stress_predictions=prediction.stress.detach().double().cpu().numpy(),
         outside=outside,
     )
+
+
+def _compared(prediction: Prediction, potential: Potential, graph: Graph) -> list[Results]:
+    """What is compared with the training."""
+    return with_environment_distances(results_by_structure(prediction, graph), potential, graph, prediction.features)
 
 
 def _labelled(differences: Floats) -> Floats:

@@ -122,6 +122,20 @@ def shifted_energies(name: str, settings: KernelSettings) -> Builder:
     return w
 
 
+def columns(name: str, settings: KernelSettings, first: int, total: int) -> Builder:
+    """Add rows to the columns of `out` from the first on, for those of the nodes begin..end that have kept edges."""
+    length = settings.channels
+    given = [*indices("offsets", "node bounds"), *indices("ends", "nodes"), *numbers("rows", "nodes", length)]
+    w = Builder(name, settings, Signature(given, numbers("out", "nodes", total, ADD)))
+    with w.loop(w.begin, w.end) as n:
+        with w.when(w.less(w.integer("offsets", n), w.integer("ends", n))):
+            row, out = w.row("rows", n), w.offset(w.row("out", n), first)
+            with w.channels() as k:
+                pointer = w.offset(out, k)
+                w.store(w.add(w.load(pointer), w.load(w.offset(row, k))), pointer)
+    return w
+
+
 def zeros(name: str, settings: KernelSettings, length: int) -> Builder:
     """Store zeros in the rows of nodes begin..end."""
     w = Builder(name, settings, Signature(numbers("out", "nodes", length, WRITE)))

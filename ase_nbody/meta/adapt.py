@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ase_nbody.data import Dataset, without_isolated_atoms
+from ase_nbody.meta.calibrated import calibrated_by_folds
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
 from ase_nbody.meta.fitting import Fit, Structures, copied, prepared, referenced
@@ -90,8 +91,9 @@ def adapt(
     say(f"chosen: {best.candidate.words}; {reason}")
     fit = search.fitted_to_all(best)
     search.check_fit(fit)
+    known = calibrated_by_folds(fit.referenced.potential, search.structures.dataset, search.parts, best.squares)
     return Adaptation(
-        referenced=fit.referenced,
+        referenced=replace(fit.referenced, potential=known),
         rows=tuple(rows),
         chosen=best,
         reason=reason,
@@ -129,7 +131,7 @@ class _Search:
         for element, near in widened.nearest.items():
             say(f"{element}: the start does not know it; its weights begin as those of {near}")
         chosen = _candidates(widened.potential, settings)
-        own = replace(copied(widened.potential), repulsion=None)
+        own = replace(copied(widened.potential), repulsion=None, posterior=None, environments=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
         parts = folds(len(structures.dataset), settings)

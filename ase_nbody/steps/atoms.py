@@ -26,6 +26,7 @@ class StepAtoms:
         harmonics: of them, (E, M).
         values: blocks of states, (N, 2l + 1, columns) each.
         energies: (N,).
+        features: of each step that hands some out, (N, columns).
         breaks: see `Description`.
     """
 
@@ -38,6 +39,7 @@ class StepAtoms:
     energies: Tensor
     breaks: tuple[float, ...] = ()
     values: dict[str, list[Tensor]] = field(default_factory=dict)
+    features: list[Tensor] = field(default_factory=list)
 
     def add(self, name: str, number: int, value: Tensor) -> None:
         """Add to a block of a state."""

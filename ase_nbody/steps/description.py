@@ -22,7 +22,7 @@ class Step(ABC):
     """One thing that a network does.
 
     Attributes:
-        out: state that it adds to; "" for energies.
+        out: state that it adds to; "" for energies and features.
     """
 
     out: str

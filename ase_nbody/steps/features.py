@@ -62,7 +62,7 @@ def readout_features(
         (B, numbers of all readouts): the derivatives, then their change for each move.
     """
     vectors = [network.weights.vectors[step.weights] for step in energy_steps(network.description)]
-    by_vectors = torch.cat([_by_readouts(of_step, readouts) for of_step in vectors])  # (T C of all, readouts)
+    by_vectors = torch.cat([vectors_by_readouts(of_step, readouts) for of_step in vectors])  # (T C of all, readouts)
     types = network.type_of_number[graph.atomic_numbers]
     one_hot = functional.one_hot(types, network.description.n_types).to(graph.positions.dtype)  # (N, T)
     for features in atom_features(network, graph, moves):
@@ -129,8 +129,8 @@ def _without_atoms_alone(values: list[AtomFeatures], steps: Sequence[EnergyStep]
     return values
 
 
-def _by_readouts(vectors: Tensor, readouts: Sequence[Tensor]) -> Tensor:
-    """Derivatives of vectors (T, C) by all numbers of the readouts, (T C, readouts)."""
+def vectors_by_readouts(vectors: Tensor, readouts: Sequence[Tensor]) -> Tensor:
+    """Derivatives of vectors of an energy step, (T, C), by all numbers of the readouts, (T C, readouts)."""
     with torch.enable_grad():
         flat = vectors.flatten()
         units = torch.eye(len(flat), dtype=flat.dtype, device=flat.device)

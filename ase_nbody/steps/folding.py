@@ -15,9 +15,10 @@ from ase_nbody.algebra import Irrep
 from ase_nbody.steps.contract import Contract, ContractElements
 from ase_nbody.steps.description import Description, Step
 from ase_nbody.steps.elements import Embed, ScaleByElement
+from ase_nbody.steps.hand_out import HandOut
 from ase_nbody.steps.mix import Linear, Mix
-from ase_nbody.steps.readout import Readout
-from ase_nbody.steps.shapes import shape
+from ase_nbody.steps.readout import EnergyStep, Readout
+from ase_nbody.steps.shapes import Block, shape
 from ase_nbody.steps.weights import Radial, StepWeights
 
 SCALAR = Irrep(0, 1)
@@ -28,6 +29,11 @@ Network = tuple[Description, StepWeights]
 def folded(description: Description, weights: StepWeights) -> Network:
     """All rewrites."""
     return fold_readouts(*fold_messages(*fold_elements(description, weights)))
+
+
+def folded_with_features(description: Description, weights: StepWeights) -> Network:
+    """The same, and the scalars of each of `energy_steps` are handed out, those that nothing else needs too."""
+    return fold_readouts(*hand_out(*fold_messages(*fold_elements(description, weights))))
 
 
 def fold_elements(description: Description, weights: StepWeights) -> Network:
@@ -139,12 +145,37 @@ def _with_mixing(step: ContractElements, mix: Mix, weights: StepWeights) -> Radi
     return replace(radial, last=last, network=None)
 
 
+def hand_out(description: Description, weights: StepWeights) -> Network:
+    """The scalars of each of `energy_steps` are handed out where its turn comes, side by side in their order."""
+    new, steps, shapes = _copied(weights), list[Step](), dict(description.shapes)
+    total = sum(_columns(step, weights) for step in description.steps if isinstance(step, EnergyStep))
+    first = 0
+    for step in description.steps:
+        if isinstance(step, EnergyStep):
+            source = step.source if isinstance(step, Readout) else f"{step.weights}_ones"
+            if source not in shapes:  # of a shift, which is the same for all atoms with neighbours
+                new.vectors[source] = torch.ones_like(weights.vectors[step.weights])
+                shapes[source] = (Block(SCALAR, 1),)
+                steps.append(Embed(source, source))
+            steps.append(HandOut(source, first, total))
+            first += _columns(step, weights)
+        steps.append(step)
+    return replace(description, shapes=tuple(shapes.items()), steps=tuple(steps)), new
+
+
+def _columns(step: EnergyStep, weights: StepWeights) -> int:
+    return weights.vectors[step.weights].shape[1]
+
+
 def fold_readouts(description: Description, weights: StepWeights) -> Network:
-    """Mixing of which only energies are wanted becomes part of their readout."""
+    """Mixing of which only energies are wanted becomes part of their readout; it stays for what is handed out."""
     steps, new = list(description.steps), _copied(weights)
     readers = _readers(description)
     for step in description.steps:
-        if not isinstance(step, Readout) or readers[step.source] != [step]:
+        if not isinstance(step, Readout):
+            continue
+        handed_out = [reader for reader in readers[step.source] if isinstance(reader, HandOut)]
+        if readers[step.source] != [*handed_out, step]:
             continue
         sources = _writers(description, step.source)
         if not all(isinstance(source, Mix) for source in sources):
@@ -154,12 +185,14 @@ def fold_readouts(description: Description, weights: StepWeights) -> Network:
         made = []
         for mix in sources:
             assert isinstance(mix, Mix)
-            steps.remove(mix)
-            place -= 1
-            if description.shape_of[mix.source][0].irrep == SCALAR:
+            is_invariant = description.shape_of[mix.source][0].irrep == SCALAR
+            if is_invariant:
                 name = f"{mix.weights}_{step.weights}"
                 new.vectors[name] = weights.vectors[step.weights] @ weights.matrices[f"{mix.weights}_{SCALAR}"].T
                 made.append(Readout(mix.source, name))
+            if not (is_invariant and handed_out):
+                steps.remove(mix)
+                place -= 1
         steps[place:place] = made
     return description.replaced(steps), new
 

@@ -26,6 +26,7 @@ from ase_nbody.steps.contract import Contract, ContractElements
 from ase_nbody.steps.contract_symmetric import ContractSymmetric
 from ase_nbody.steps.description import Description, Step
 from ase_nbody.steps.elements import Embed, ScaleByElement
+from ase_nbody.steps.hand_out import FEATURES, HandOut
 from ase_nbody.steps.mix import Mix, MixByElement
 from ase_nbody.steps.plan import kept_states, later_sources, segments
 from ase_nbody.steps.readout import Readout, Shift
@@ -124,10 +125,12 @@ def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow)
             lengths[step.weights] = 1
         elif isinstance(step, Embed):
             lengths[step.weights] = description.shape_of[step.out][0].columns
+    totals = {step.total for step in description.steps if isinstance(step, HandOut)}
     arrays += [number_array(f"{name}_vectors", "types", length, "weights") for name, length in lengths.items()]
     for name, shape in description.shapes:
         for state in (name, f"d_{name}"):
             arrays += state_arrays(f"{state}_", [block.length for block in shape]) if state in kept else []
+    arrays += [number_array(FEATURES, "nodes", total, "sum") for total in totals]
     arrays += [number_array("energies", "nodes", 1, "sum"), number_array("d_positions", "nodes", 3, "result")]
     return [*arrays, number_array("d_strains", "nodes", 9, "result")]
 

@@ -121,7 +121,7 @@ class Shift(EnergyStep):
 
     @override
     def features(self, atoms: StepAtoms) -> AtomFeatures:
-        return AtomFeatures(_have_neighbours(atoms.pairs, atoms.energies))
+        return AtomFeatures(have_neighbours(atoms.pairs, atoms.energies))
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
@@ -203,7 +203,7 @@ class DualShift(DualEnergies):
 
     @override
     def features(self, part: int) -> AtomFeatures:
-        ones = _have_neighbours(self.atoms.pairs, self.atoms.energies)
+        ones = have_neighbours(self.atoms.pairs, self.atoms.energies)
         return AtomFeatures(ones if part == VALUES else torch.zeros_like(ones))
 
     @override
@@ -226,6 +226,6 @@ class DualShift(DualEnergies):
         add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.atoms.d_energies.unsqueeze(1))
 
 
-def _have_neighbours(pairs: EdgeList, like: Tensor) -> Tensor:
+def have_neighbours(pairs: EdgeList, like: Tensor) -> Tensor:
     """1 for atoms with neighbours and 0 for others, (N, 1), in the dtype of a tensor."""
     return (pairs.receiver_offsets.diff() > 0).to(like.dtype).unsqueeze(1)

@@ -36,3 +36,7 @@ class ActingTerm(EnergyTerm):
     @override
     def with_parameters(self, parameters: Mapping[str, Tensor]) -> Self:
         return replace(self, inner=self.inner.with_parameters(parameters))
+
+    @override
+    def with_features(self) -> Self:
+        return replace(self, inner=self.inner.with_features())

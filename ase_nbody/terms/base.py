@@ -59,6 +59,10 @@ class EnergyTerm(ABC):
         """The term with other values of a network's parameters, by name; itself where it has no network."""
         return self
 
+    def with_features(self) -> EnergyTerm:
+        """The term whose `gradients` have the network's features too, where its way hands them out."""
+        return self
+
     @property
     def properties(self) -> tuple[Property, ...]:
         """What it predicts beside energies and their gradients."""

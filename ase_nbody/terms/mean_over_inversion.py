@@ -47,7 +47,10 @@ class MeanOverInversion(ActingTerm):
 
 
 def _mean(here: Gradients, there: Gradients | None) -> Gradients | None:
-    """Of a structure and its mirror image, whose gradients by positions and vectors have the other sign."""
+    """Of a structure and its mirror image, whose gradients by positions and vectors have the other sign.
+
+    Features are those of the structure.
+    """
     if there is None:
         return None
     vectors = None
@@ -58,4 +61,5 @@ def _mean(here: Gradients, there: Gradients | None) -> Gradients | None:
         positions=0.5 * (here.positions - there.positions),
         strain=0.5 * (here.strain + there.strain),
         vectors=vectors,
+        features=here.features,
     )

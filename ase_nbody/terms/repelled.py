@@ -79,4 +79,5 @@ class Repelled(ActingTerm):
         (d_short,) = torch.autograd.grad([stretched, repulsion], short, upstream)
         d_vectors = inner.vectors.index_put((contacts,), d_short)  # (E, 3)
         of_atoms = node_sums(repulsion.detach(), graph.edges.receivers[contacts], graph.n_atoms)
-        return gradients_by_vectors(graph, inner.energies + of_atoms, vectors, d_vectors)
+        found = gradients_by_vectors(graph, inner.energies + of_atoms, vectors, d_vectors)
+        return replace(found, features=inner.features)

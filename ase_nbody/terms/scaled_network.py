@@ -23,11 +23,13 @@ class ScaledNetwork(EnergyTerm):
         network: atomic energies, zero for an atom alone.
         scale: eV per unit of the network.
         parameters: used in place of the network's own, by name; None: its own.
+        hands_out: `gradients` have features.
     """
 
     network: Network
     scale: float
     parameters: Mapping[str, Tensor] | None = None
+    hands_out: bool = False
 
     @property
     @override
@@ -45,7 +47,9 @@ class ScaledNetwork(EnergyTerm):
 
     @override
     def gradients(self, graph: Graph, timings: Timings) -> Gradients | None:
-        return None if self.parameters is not None else self._in_ev(self.network.gradients(graph, timings))
+        if self.parameters is not None:
+            return self._with_readouts(self.parameters, graph, timings)
+        return self._in_ev(self.network.gradients(graph, timings, features=self.hands_out))
 
     @override
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
@@ -55,6 +59,18 @@ class ScaledNetwork(EnergyTerm):
     def with_parameters(self, parameters: Mapping[str, Tensor]) -> ScaledNetwork:
         return replace(self, parameters=parameters)
 
+    @override
+    def with_features(self) -> ScaledNetwork:
+        return replace(self, hands_out=True)
+
+    def _with_readouts(self, parameters: Mapping[str, Tensor], graph: Graph, timings: Timings) -> Gradients | None:
+        """Energies and gradients where the parameters are the linear readouts, all of them and nothing else."""
+        readouts = {id(readout) for readout in self.network.linear_readouts()}
+        names = {name for name, parameter in self.network.named_parameters() if id(parameter) in readouts}
+        if not names or names != parameters.keys():
+            return None
+        return self._in_ev(self.network.gradients_with_readouts(graph, parameters, timings))
+
     def _in_ev(self, gradients: Gradients | None) -> Gradients | None:
         if gradients is None:
             return None
@@ -63,4 +79,5 @@ class ScaledNetwork(EnergyTerm):
             positions=gradients.positions * self.scale,
             strain=gradients.strain * self.scale,
             vectors=None if gradients.vectors is None else gradients.vectors * self.scale,
+            features=gradients.features,
         )

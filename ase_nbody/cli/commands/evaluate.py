@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from ase_nbody.cli.options import (
 
 if TYPE_CHECKING:
     from ase_nbody.calculator import NBodyCalculator
-    from ase_nbody.data import CompositionShift, Dataset, ErrorReport
+    from ase_nbody.data import CompositionShift, Dataset, ErrorReport, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,9 @@ class EvaluateOptions:
     plot: Annotated[
         Path | None, typer.Option(help="Draw predictions over labels into this folder.", show_default=False)
     ] = None
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Compare errors with the standard deviations that the model gives.")
+    ] = False
     energy_key: Annotated[
         str | None, typer.Option(help="Name of the energy labels; found by itself if not given.", show_default=False)
     ] = None
@@ -58,16 +61,22 @@ def evaluate(options: EvaluateOptions) -> None:
     from ase_nbody.cli.output import say, write_json
     from ase_nbody.data import energy_shifts, parity_plot
     from ase_nbody.data import evaluate as evaluation_of
+    from ase_nbody.uncertainties import check_uncertainty
 
     _check(options)
     dataset = _dataset(options)
     calc = _calculator(options, dataset)
+    if options.uncertainty:
+        check_uncertainty(calc.potential, options.model)
     report, evaluation = evaluation_of(calc.potential, dataset, check=calc.evaluator.envelope_check)
     _print_report(report)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
+    written = report.to_json_dict()
+    if options.uncertainty:
+        written["uncertainty"] = _compare_uncertainties(calc, dataset, evaluation, options.plot)
     if options.json is not None:
-        write_json(report.to_json_dict(), options.json)
+        write_json(written, options.json)
         say(f"errors written to {options.json}")
     if options.plot is not None:
         for path in parity_plot(evaluation, report, options.plot):
@@ -142,6 +151,32 @@ def _print_report(report: ErrorReport) -> None:
         if mae is not None and rmse is not None:
             table.add_row(name, f"{mae:.3f}", f"{rmse:.3f}")
     Console(highlight=False).print(table)
+
+
+def _compare_uncertainties(
+    calc: NBodyCalculator, dataset: Dataset, evaluation: Evaluation, plot: Path | None
+) -> dict[str, Any]:
+    """Print how errors compare with standard deviations, and draw it where there is a folder."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ase_nbody.calibration.judged import deviations, judgements
+    from ase_nbody.calibration.plots import uncertainty_plot
+    from ase_nbody.cli.output import say
+
+    found = deviations(calc.potential, dataset, evaluation)
+    table = Table(title="errors beside the standard deviations given", title_justify="left")
+    for head in ("quantity", "given", "RMSE", "within 1", "within 2", "rank correlation"):
+        table.add_column(head, justify="left" if head == "quantity" else "right")
+    units = {"energy_per_atom": "energy, meV/atom", "forces": "forces, meV/Å"}
+    judged = judgements(found)
+    for name, one in judged.items():
+        shares = (f"{one.within_one:.0%}", f"{one.within_two:.0%}", f"{one.rank_correlation:.2f}")
+        table.add_row(units[name], f"{one.mean_deviation:.3f}", f"{one.rmse:.3f}", *shares)
+    Console(highlight=False).print(table)
+    if plot is not None and "forces" in judged:
+        say(f"plot            {uncertainty_plot(found, plot)}")
+    return {name: one.to_json_dict() for name, one in judged.items()}
 
 
 def _print_shifts(report: ErrorReport, shifts: list[CompositionShift], references_source: str) -> None:

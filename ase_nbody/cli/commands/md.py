@@ -78,6 +78,13 @@ class MDOptions:
             help="Stop at the first structure outside the model's training; else warn and go on.",
         ),
     ] = False
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="Log standard deviations of energy and forces with each frame, at the price of some 30 steps each.",
+        ),
+    ] = False
 
 
 def md(context: typer.Context, options: MDOptions, how: CalculatorOptions, force: Force = False) -> None:
@@ -88,11 +95,14 @@ def md(context: typer.Context, options: MDOptions, how: CalculatorOptions, force
     """
     from ase_nbody.cli.inputs import check_trajectory, simulation_calculator
     from ase_nbody.cli.runs.md_run import Outputs, run_dynamics
+    from ase_nbody.uncertainties import check_uncertainty
 
     settings, run, outputs = _dynamics_settings(options), _run_settings(options), Outputs(options.output)
     atoms = _first_structure(options, outputs)
     check_trajectory(*outputs.all, force=force)
     atoms.calc = simulation_calculator(options.model, how, len(atoms))
+    if options.uncertainty:
+        check_uncertainty(atoms.calc.potential, options.model)
     for path in outputs.all:
         path.unlink(missing_ok=True)
     run_dynamics(atoms, settings, run, outputs, context)
@@ -122,6 +132,7 @@ def _run_settings(options: MDOptions) -> RunSettings:
         new_velocities=options.restart is None,
         watchdog=options.watchdog,
         stop_outside=options.stop_outside_envelope,
+        uncertainty=options.uncertainty,
     )
 
 

@@ -20,7 +20,7 @@ from ase_nbody.cli.runs.md_plot import Course, Event, draw_dynamics
 from ase_nbody.cli.runs.md_report import summary
 from ase_nbody.simulation.dynamics import DynamicsSettings, integrator, watched_steps
 from ase_nbody.simulation.errors import UnstableDynamicsError
-from ase_nbody.simulation.recorder import Recorder
+from ase_nbody.simulation.recorder import Recorder, Recording
 from ase_nbody.simulation.velocities import draw_velocities
 from ase_nbody.simulation.watchdog import MDWatchdog
 from ase_nbody.stopping import StopRequest, stop_on_signals
@@ -41,6 +41,7 @@ class RunSettings:
         new_velocities: draw velocities; else keep those of the structure.
         watchdog: stop what is no longer physical.
         stop_outside: stop at the first structure outside the model's training.
+        uncertainty: record standard deviations with each frame.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class RunSettings:
     new_velocities: bool
     watchdog: bool
     stop_outside: bool
+    uncertainty: bool
 
 
 @dataclass
@@ -116,7 +118,7 @@ def run_dynamics(
     first = atoms.copy()
     with (
         stop_on_signals(stop),
-        Recorder(atoms, settings.ensemble, settings.timestep, outputs.trajectory, outputs.log) as recorder,
+        Recorder(atoms, _recording(settings, run), outputs.trajectory, outputs.log) as recorder,
     ):
         end = _recorded_steps(dynamics, settings, run, recorder, stop)
         _report((first, atoms), settings, recorder, outputs, end)
@@ -126,6 +128,10 @@ def run_dynamics(
         left = {"steps": run.steps - dynamics.nsteps, "restart": outputs.trajectory}
         raise end_stopped(stop.signal, _continued(context, run, outputs, left))
     end_outside(atoms.calc.excursions)
+
+
+def _recording(settings: DynamicsSettings, run: RunSettings) -> Recording:
+    return Recording(settings.ensemble, settings.timestep, run.uncertainty)
 
 
 def _recorded_steps(
@@ -154,11 +160,13 @@ def _recorded_steps(
 
 
 def _outside(atoms: Atoms, time: float) -> Event:
-    """That a structure is the first outside its model's training, fs, with the atoms that are too close or pulled."""
+    """That a structure is the first outside its model's training, fs, with the atoms that it is for."""
     report = atoms.calc.excursions[0]
     concerned = [atom for distance in report.distances for atom in distance.atoms]
     if not concerned and "force" in report.kinds:
         concerned = [report.force_atom]
+    if not concerned:
+        concerned = [one.atom for one in report.surroundings]
     return Event(time, "outside the training", report.reason, atoms.copy(), tuple(concerned))
 
 

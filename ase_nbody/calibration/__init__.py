@@ -1,0 +1,1 @@
+"""What labelled structures say of a model: how uncertain it is, and which surroundings of atoms it knows."""

@@ -1,0 +1,161 @@
+"""Atoms whose surroundings are unlike those of the training are outside, and others are not."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from adaptation import dataset_of, frames_of, start_potential, teacher_of
+from ase.build import bulk
+
+from ase_nbody import NBodyCalculator
+from ase_nbody.calibration.surroundings import Features, features, fitted_environments
+from ase_nbody.envelope import OutsideTrainingError, OutsideTrainingWarning
+from ase_nbody.environments import BEYOND, DISTANCES
+from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential, predict
+from ase_nbody.surroundings import environment_distances
+
+OTHER = bulk("C", "diamond", a=3.4)
+"""Its atoms have other surroundings than those of ethanol."""
+
+
+def knowing_potential() -> Potential:
+    """A potential that knows rattled ethanol."""
+    start = start_potential()
+    known = dataset_of(teacher_of(start), 30)
+    return replace(start, environments=fitted_environments(features(start, known), start.elements))
+
+
+@pytest.fixture(scope="module")
+def potential() -> Potential:
+    return knowing_potential()
+
+
+def gaussian(n: int, seed: int) -> Features:
+    """Features of two elements, whose first is a hundred times as wide along one axis as along the other."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, 2)) * [1.0, 0.01]
+    return Features(rows, np.arange(n) % 2, np.arange(n) // 2)
+
+
+def test_distances_are_mahalanobis_distances_in_units_of_the_furthest():
+    known = gaussian(4000, 0)
+    fitted = fitted_environments(known, ("H", "C"))
+    rows = torch.tensor([[3.0, 0.0], [0.0, 0.03], [0.0, 3.0]], dtype=torch.float64)
+    distances = fitted.distances(rows, torch.zeros(3, dtype=torch.int64)).numpy() * fitted.record.furthest["H"]
+    assert np.allclose(distances, [3.0, 3.0, 300.0], rtol=0.05)
+    own = fitted.distances(torch.from_numpy(known.rows), torch.from_numpy(known.types))
+    assert own.max() <= 1 + 1e-12
+    assert own.max() > 0.9
+
+
+def test_the_furthest_is_that_of_structures_left_out():
+    few, dimensions = 20, 10
+    rows = np.random.default_rng(0).standard_normal((few, dimensions))
+    fitted = fitted_environments(Features(rows, np.zeros(few, int), np.arange(few)), ("H",))
+    own = np.linalg.norm(rows @ fitted.roots[0], axis=1).max()
+    assert fitted.record.furthest["H"] > 1.2 * own  # few structures look near each other when all are fitted
+
+
+def test_few_structures_do_not_make_everything_near():
+    rng = np.random.default_rng(0)
+    scales = 10.0 ** -np.arange(10)  # more dimensions than structures, most of them narrow
+    rows = rng.standard_normal((8, 10)) * scales
+    fitted = fitted_environments(Features(rows, np.zeros(8, int), np.arange(8)), ("H",))
+    types = torch.zeros(100, dtype=torch.int64)
+    inside = fitted.distances(torch.from_numpy(rng.standard_normal((100, 10)) * scales), types)
+    outside = fitted.distances(torch.from_numpy(rng.standard_normal((100, 10))), types)
+    assert (inside < BEYOND).float().mean() > 0.8
+    assert (outside > BEYOND).float().mean() > 0.8
+
+
+def test_an_element_that_the_training_did_not_have_is_infinitely_far():
+    known = gaussian(400, 0)
+    fitted = fitted_environments(known, ("H", "C", "O"))
+    far = fitted.distances(torch.ones(1, 2), torch.tensor([2]))
+    assert torch.isinf(far).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_known_structures_are_inside_and_others_are_named(potential, dtype):
+    calculator = NBodyCalculator(potential, dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OutsideTrainingWarning)
+        calculator.get_property("energy", frames_of(potential, 1)[0])
+    assert calculator.results[DISTANCES].max() <= BEYOND
+    with pytest.warns(OutsideTrainingWarning, match=r"surroundings of atom \d+ \(C\), .* times as far as the furthest"):
+        calculator.get_property("energy", OTHER)
+    assert calculator.excursions[0].kinds >= {"surroundings"}
+    assert calculator.results[DISTANCES].shape == (2,)
+
+
+def test_the_calculator_can_raise_or_be_silent_and_the_envelope_tells_in_any_case(potential):
+    other = OTHER
+    with pytest.raises(OutsideTrainingError, match="surroundings"):
+        NBodyCalculator(potential, outside="raise").get_property("energy", other)
+    silent = NBodyCalculator(potential, outside="ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OutsideTrainingWarning)
+        silent.get_property("energy", other)
+    assert DISTANCES not in silent.results
+    report = silent.get_envelope(other)
+    assert not report.inside
+    assert report.surroundings[0].distance == max(one.distance for one in report.surroundings)
+    assert silent.get_envelope(frames_of(potential, 1)[0]).inside
+
+
+def test_distances_by_the_evaluation_are_those_of_the_features(potential):
+    atoms = frames_of(potential, 1, seed=7)[0]
+    graph = neighbour_graph(atoms, potential.cutoff, dtype=torch.float64)
+    handed_out = predict(potential, graph, features=True).features
+    assert handed_out is not None
+    given, made = (environment_distances(potential, graph, one) for one in (handed_out, None))
+    assert torch.allclose(given, made, rtol=1e-6)
+
+
+def test_many_structures_are_each_compared(potential):
+    calculator = NBodyCalculator(potential)
+    with pytest.warns(OutsideTrainingWarning, match="structure 1 .*surroundings"):
+        results = calculator.calculate_many([frames_of(potential, 1)[0], OTHER])
+    assert [len(result[DISTANCES]) for result in results] == [9, 2]
+
+
+def test_without_features_at_hand_one_of_twenty_evaluations_looks(potential, monkeypatch):
+    from ase_nbody import evaluator
+
+    monkeypatch.setattr(evaluator, "predict", lambda *a, features, **k: predict(*a, **k))
+    calculator, atoms = NBodyCalculator(potential), frames_of(potential, 1)[0]
+    looked = []
+    for _ in range(41):
+        atoms.positions[0] += 1e-4
+        calculator.get_property("energy", atoms)
+        looked.append(DISTANCES in calculator.results)
+    assert np.flatnonzero(looked).tolist() == [0, 20, 40]
+
+
+def test_files_and_copies_keep_them(potential, tmp_path):
+    information = model_information(potential, name="m", reference_energies_source="given")
+    path = save_model(tmp_path / "m.safetensors", potential, information)
+    other = OTHER
+    kept = NBodyCalculator(path, outside="ignore").get_envelope(other).surroundings[0].distance
+    now = NBodyCalculator(potential, outside="ignore").get_envelope(other).surroundings[0].distance
+    assert kept == pytest.approx(now, rel=1e-3)  # roots are kept in float32
+    again = pickle.loads(pickle.dumps(NBodyCalculator(path, outside="ignore")))
+    assert again.get_envelope(other).surroundings[0].distance == pytest.approx(kept, rel=1e-12)
+    assert load_model(path)[1].environments == potential.environments.record
+
+
+def test_a_file_without_their_tensor_is_refused(potential, tmp_path):
+    roots = potential.environments.roots[:2]
+    wrong = replace(potential, environments=replace(potential.environments, roots=roots))
+    path = save_model(
+        tmp_path / "m.safetensors", wrong, model_information(wrong, name="m", reference_energies_source="given")
+    )
+    with pytest.raises(ModelFileError, match=r"environments\.roots"):
+        load_model(path)

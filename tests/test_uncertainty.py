@@ -1,0 +1,227 @@
+"""Standard deviations are those of readouts that fit the labels, and are as large as errors on held-out structures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from adaptation import dataset_of, frames_of, start_potential, teacher_of
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.io import write
+from command_line import run_command, tiny_model
+
+from ase_nbody import NBodyCalculator
+from ase_nbody.calibration import posterior as posterior_module
+from ase_nbody.calibration.calibrate import calibrated
+from ase_nbody.calibration.judged import deviations, judgements
+from ase_nbody.calibration.posterior import derivatives
+from ase_nbody.data import Dataset, evaluate
+from ase_nbody.graph import batch_graphs
+from ase_nbody.meta.design import forces_by_readouts
+from ase_nbody.meta.fitting import copied
+from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
+from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.potential import Potential
+from ase_nbody.uncertainties import uncertainties
+
+MANY = 4000
+FLOAT32 = 2e-3  # relative, of standard deviations in float32
+
+
+def learnt_potential(n: int = 8) -> tuple[Potential, Dataset, Dataset]:
+    """A potential whose errors are not in its readouts alone, with structures that it learnt and others."""
+    start = start_potential()
+    teacher = teacher_of(start, readouts=1.1, others=0.1)
+    learnt, held_out = dataset_of(teacher, n), dataset_of(teacher, 6, seed=50)
+    own = replace(start, reference_energies=teacher.reference_energies)
+    return calibrated(own, learnt, held_out), learnt, held_out
+
+
+@pytest.fixture(scope="module")
+def learnt() -> tuple[Potential, Dataset, Dataset]:
+    return learnt_potential()
+
+
+def graph_of(potential: Potential, atoms: Atoms):
+    return neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype)
+
+
+def exact(potential: Potential, atoms: Atoms) -> tuple[float, np.ndarray]:
+    """Standard deviations of the energy and of forces, from derivatives by all readouts."""
+    assert potential.posterior is not None
+    record, graph = potential.posterior.record, graph_of(potential, atoms)
+    own = copied(potential)
+    own.network.requires_grad_(True)
+    forces = forces_by_readouts(own, graph).numpy() @ potential.posterior.root
+    energy = next(own.network.readout_features(graph, [])).numpy() * own.energy_scale @ potential.posterior.root
+    return record.energy_factor * np.linalg.norm(energy), record.forces_factor * np.linalg.norm(forces, axis=2)
+
+
+def test_members_have_the_spread_of_the_posterior(learnt):
+    potential, atoms = learnt[0], frames_of(learnt[0], 1, seed=9)[0]
+    one = uncertainties(potential, graph_of(potential, atoms), MANY)[0]
+    energy, forces = exact(potential, atoms)
+    assert one.energy == pytest.approx(energy, rel=0.05)
+    assert np.allclose(one.forces, forces, rtol=0.08)
+    assert one.largest_force == np.linalg.norm(one.forces, axis=1).max()
+    assert one.stress is None
+
+
+def test_directions_at_random_give_the_products_of_all_forces(learnt, monkeypatch):
+    potential, known, _ = learnt
+    monkeypatch.setattr(posterior_module, "ROWS", 10**9)  # as many directions as coordinates, of which this is a mean
+    made = derivatives(potential, known)
+    sketched = np.mean([np.einsum("mk,ml->kl", rows, rows) / len(rows) for rows in made.forces], axis=0)
+    own = copied(potential)
+    own.network.requires_grad_(True)
+    rows = [
+        forces_by_readouts(own, graph_of(own, atoms)).numpy().reshape(-1, sketched.shape[0])
+        for atoms in known.structures
+    ]
+    whole = np.mean([forces.T @ forces for forces in rows], axis=0)
+    assert np.trace(sketched) == pytest.approx(np.trace(whole), rel=0.2)
+    assert np.linalg.norm(sketched - whole) < 0.5 * np.linalg.norm(whole)
+
+
+def test_on_held_out_structures_they_are_as_large_as_the_errors(learnt):
+    potential, _, held_out = learnt
+    judged = judgements(deviations(potential, held_out, evaluate(potential, held_out)[1]))
+    for name in ("forces", "energy_per_atom"):
+        assert judged[name].mean_deviation == pytest.approx(judged[name].rmse, rel=0.25), name
+    assert 0.5 < judged["forces"].within_one < 0.9
+    assert judged["forces"].within_one < judged["forces"].within_two
+
+
+def test_more_structures_leave_less_open():
+    few, many = (learnt_potential(n)[0] for n in (2, 16))
+    atoms = frames_of(few, 1, seed=9)[0]
+    assert few.posterior is not None
+    assert many.posterior is not None
+    spreads = [np.linalg.norm(forces_by_readouts_of(one, atoms) @ one.posterior.root) for one in (few, many)]
+    assert spreads[1] < 0.7 * spreads[0]
+
+
+def forces_by_readouts_of(potential: Potential, atoms: Atoms) -> np.ndarray:
+    own = copied(potential)
+    own.network.requires_grad_(True)
+    return forces_by_readouts(own, graph_of(own, atoms)).numpy()
+
+
+def test_energies_of_atoms_and_structures_side_by_side_are_those_of_each_alone(learnt):
+    potential = learnt[0]
+    calculator = NBodyCalculator(potential)
+    several = frames_of(potential, 2, seed=3)
+    alone = [calculator.get_uncertainty(atoms) for atoms in several]
+    together = uncertainties(potential, batch_graphs([graph_of(potential, atoms) for atoms in several]))
+    for one, other in zip(alone, together, strict=True):
+        assert one.energy == pytest.approx(other.energy, rel=1e-9)
+        assert np.allclose(one.forces, other.forces, rtol=1e-9)
+        assert one.energies.shape == (len(several[0]),)
+
+
+def test_float32_gives_the_same_but_for_rounding(learnt):
+    atoms = frames_of(learnt[0], 1, seed=9)[0]
+    double, single = (
+        NBodyCalculator(learnt[0], dtype=dtype).get_uncertainty(atoms) for dtype in ("float64", "float32")
+    )
+    assert single.energy == pytest.approx(double.energy, rel=FLOAT32)
+    assert np.allclose(single.forces, double.forces, rtol=FLOAT32, atol=1e-4 * double.forces.max())
+
+
+def test_rotated_structures_are_as_uncertain_and_crystals_have_a_stress(learnt):
+    calculator, crystal = NBodyCalculator(learnt[0], outside="ignore"), bulk("C", "diamond", a=3.6)
+    crystal.rattle(0.05, seed=0)
+    one = calculator.get_uncertainty(crystal)
+    assert one.stress is not None
+    assert one.stress.shape == (6,)
+    turned = crystal.copy()
+    turned.rotate(35.0, (1, 2, 3), rotate_cell=True)
+    other = calculator.get_uncertainty(turned)
+    assert other.energy == pytest.approx(one.energy, rel=1e-8)
+    assert np.linalg.norm(other.forces) == pytest.approx(np.linalg.norm(one.forces), rel=1e-8)
+
+
+def test_a_model_file_keeps_them(learnt, tmp_path):
+    potential = learnt[0]
+    path = save_model(
+        tmp_path / "m.safetensors", potential, model_information(potential, name="m", reference_energies_source="given")
+    )
+    atoms = frames_of(potential, 1, seed=9)[0]
+    read = NBodyCalculator(path).get_uncertainty(atoms)
+    assert read.energy == pytest.approx(NBodyCalculator(potential).get_uncertainty(atoms).energy, rel=1e-5)
+    again, information = load_model(path)
+    assert information.uncertainty == potential.posterior.record
+    with pytest.raises(ValueError, match="uncertainty"):
+        save_model(tmp_path / "n.safetensors", replace(again, posterior=None), information)
+
+
+def test_a_file_whose_posterior_does_not_fit_is_refused(learnt, tmp_path):
+    potential = learnt[0]
+    cut = replace(potential.posterior, root=potential.posterior.root[:-1, :-1])
+    wrong = replace(potential, posterior=cut)
+    information = model_information(wrong, name="m", reference_energies_source="given")
+    path = save_model(tmp_path / "m.safetensors", wrong, information)
+    with pytest.raises(ModelFileError, match=r"uncertainty\.root"):
+        load_model(path)
+
+
+def test_models_without_say_what_to_do():
+    with pytest.raises(PropertyNotImplementedError, match="nbody calibrate"):
+        NBodyCalculator("universal").get_uncertainty(bulk("Si"))
+    with pytest.raises(PropertyNotImplementedError, match="nbody calibrate"):
+        NBodyCalculator(start_potential()).get_uncertainty(molecule("CH3OH"))
+
+
+def test_too_few_members_are_refused(learnt):
+    with pytest.raises(ValueError, match="at least 2"):
+        NBodyCalculator(learnt[0]).get_uncertainty(molecule("CH3OH"), members=1)
+
+
+def labelled_file(folder: Path, n: int, seed: int = 0) -> Path:
+    path = folder / f"labelled-{seed}.xyz"
+    write(path, frames_of(teacher_of(start_potential(), 1.1, 0.1), n, seed=seed))
+    return path
+
+
+def test_the_command_adds_them_and_evaluate_compares_them_with_errors(tmp_path, monkeypatch, capsys):
+    model, data = tiny_model(tmp_path, ("H", "C", "O")), labelled_file(tmp_path, 12)
+    output = tmp_path / "calibrated.safetensors"
+    status, out, _ = run_command(monkeypatch, capsys, "calibrate", model, "--data", data, "--output", output)
+    assert status == 0
+    assert "11 that the model learnt and 1 that it did not" in out
+    weights = [load_model(path)[0].network.state_dict() for path in (model, output)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    report = tmp_path / "errors.json"
+    arguments = ("evaluate", output, "--data", data, "--uncertainty", "--json", report, "--plot", tmp_path / "plots")
+    run_command(monkeypatch, capsys, *arguments)
+    assert json.loads(report.read_text())["uncertainty"]["forces"]["mean_deviation"] > 0
+    assert (tmp_path / "plots" / "uncertainty_forces.png").stat().st_size > 0
+
+
+def test_the_command_refuses_what_has_no_readouts_and_what_is_there(tmp_path, monkeypatch, capsys):
+    model, data = tiny_model(tmp_path, ("H", "C", "O")), labelled_file(tmp_path, 4)
+    status, _, err = run_command(monkeypatch, capsys, "calibrate", model, "--data", data, "--output", model)
+    assert status == 1
+    assert "is there already" in err
+    status, _, err = run_command(monkeypatch, capsys, "evaluate", model, "--data", data, "--uncertainty")
+    assert status == 1
+    assert "nbody calibrate" in err
+
+
+def test_dynamics_logs_them(learnt, tmp_path, monkeypatch, capsys):
+    potential = learnt[0]
+    path = save_model(
+        tmp_path / "m.safetensors", potential, model_information(potential, name="m", reference_energies_source="given")
+    )
+    arguments = ("md", "CH3CH2OH", "--model", path, "--steps", 4, "--interval", 2, "--output", tmp_path / "md.traj")
+    run_command(monkeypatch, capsys, *arguments, "--uncertainty", "--no-watchdog")
+    header, *rows = (tmp_path / "md.csv").read_text().splitlines()
+    assert header.endswith("energy_uncertainty_eV,force_uncertainty_eV_A")
+    assert all(float(row.split(",")[-1]) > 0 for row in rows)
+    assert len(rows) == 3
