@@ -1,16 +1,26 @@
-"""Times of a calculator and of a peer's, each in processes of its own. Imports nothing of either package."""
+"""Times of a calculator and of its peers, each in processes of its own. Imports nothing of either package."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import time
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-HEAD = """| atoms | ase_nbody, ms | {peer}, ms | ratio | first call, s | largest difference of forces, eV/angstrom |
-| ---: | ---: | ---: | ---: | ---: | ---: |"""
+SAME = 2e-3
+"""Largest difference of forces in float32 that two programs with the same weights may have, of the largest force."""
+
+
+def head(peers: Iterable[str]) -> str:
+    """First two lines of a table."""
+    columns = ["atoms", "ase_nbody, ms", "first call, s"]
+    for peer in peers:
+        columns += [f"{peer}, ms", "ratio", "difference of forces, eV/angstrom"]
+    return f"| {' | '.join(columns)} |\n|{' ---: |' * len(columns)}"
 
 
 def silicon(repeat: int) -> Atoms:
@@ -20,7 +30,7 @@ def silicon(repeat: int) -> Atoms:
     return atoms
 
 
-def started(command: list[str], worker: str) -> dict:
+def started(command: Sequence[str], worker: str) -> dict:
     """What a process of its own measures and prints as JSON in its last line."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -45,10 +55,31 @@ def measured(atoms: Atoms, threads: int, most: int) -> dict:
     return {"ms": 1e3 * min(times), "first": first, "forces": forces}
 
 
-def line(ours: list[dict], theirs: list[dict]) -> str:
-    """One row of the table, the best of each."""
-    best, other = (min(row["ms"] for row in rows) for rows in (ours, theirs))
-    a, b = ours[0]["forces"], theirs[0]["forces"]
-    difference = max(abs(x - y) for row, same in zip(a, b, strict=True) for x, y in zip(row, same, strict=True))
-    first = min(row["first"] for row in ours)
-    return f"| {len(a)} | {best:.1f} | {other:.0f} | {other / best:.0f}x | {first:.1f} | {difference:.0e} |"
+def in_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[dict]]:
+    """What the processes of some workers measure, each in every round."""
+    rows: dict[str, list[dict]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            rows[name].append(started(command, name))
+    return rows
+
+
+def line(rows: Mapping[str, list[dict]]) -> str:
+    """One row of the table, the best of each; of ase_nbody first, then of its peers.
+
+    Raises:
+        ValueError: a peer's forces are others.
+    """
+    ours, *peers = rows
+    best, forces = _best(rows[ours]), np.array(rows[ours][0]["forces"])
+    columns = [str(len(forces)), f"{best:.1f}", f"{min(row['first'] for row in rows[ours]):.1f}"]
+    for peer in peers:
+        difference = np.abs(np.array(rows[peer][0]["forces"]) - forces).max()
+        if difference > SAME * np.abs(forces).max():
+            raise ValueError(f"forces of {peer} differ by {difference:.1e} eV/angstrom: it has not the same weights")
+        columns += [f"{_best(rows[peer]):.1f}", f"{_best(rows[peer]) / best:.1f}x", f"{difference:.0e}"]
+    return f"| {' | '.join(columns)} |"
+
+
+def _best(rows: list[dict]) -> float:
+    return min(row["ms"] for row in rows)

@@ -168,6 +168,34 @@ def test_tables_of_pairs_do_not_keep_all_elements_ever_met(monkeypatch: pytest.M
     assert met == [{0}, {0, 1}, {2}]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_tables_of_transformed_distances_are_small_and_the_same_whatever_was_met(dtype: torch.dtype) -> None:
+    chosen = {**SMALL, "distance_transform": "agnesi", "elements": ("H", "He", "O", "Cs"), "cutoff": 6.0}
+    first, other = (MaceNetwork(MaceSettings(**chosen), torch.Generator().manual_seed(0)).to(dtype) for _ in range(2))
+    graphs = [
+        neighbour_graph(Atoms(symbols, [[0, 0, 0], [0, 0, 0.7], [0.3, 2.1, 0.2]]), 6.0, dtype=dtype)
+        for symbols in ("HeOH", "CsHO")
+    ]
+    alone = first.gradients(graphs[1], Timings())
+    other.gradients(graphs[0], Timings())
+    after = other.gradients(graphs[1], Timings())
+    rounding = 20 * torch.finfo(dtype).eps
+    for one, same in ((after.energies, alone.energies), (after.positions, alone.positions)):
+        torch.testing.assert_close(one, same, rtol=0, atol=rounding)
+    loaded = other._evaluation._loaded
+    assert loaded.kinds == 16
+    assert loaded.program.dtype == dtype and loaded.arrays["tables"].max() < 15 * 400
+
+
+def test_weights_for_some_elements_have_their_isolated_energies_only() -> None:
+    settings = {**SMALL, "first_interaction": "plain", "readout_of_all_layers": False}
+    network = MaceNetwork(MaceSettings(**settings), torch.Generator().manual_seed(0))
+    network.embedding.data += 1.0
+    whole, some = (network.step_weights(elements).vectors["isolated"][:, 0] for elements in (None, {1}))
+    torch.testing.assert_close(some[1], whole[1], rtol=0, atol=0)
+    assert some[0].isnan() and not whole.isnan().any()
+
+
 def test_repulsion_is_screened_more_than_zbl_and_ends_at_the_covalent_radii() -> None:
     distances = np.array([0.01, 0.1, 0.8, 1.3, 1.33, 1.6])  # twice the radius of oxygen is 1.32 angstrom
     energies = []
@@ -279,13 +307,19 @@ def test_there_are_as_many_polynomials_as_characters_say(result: Irrep) -> None:
 
 def test_polynomials_are_independent_and_all_terms_have_coefficients() -> None:
     table = PolynomialTable(IRREPS, (Irrep(0, 1), Irrep(1, -1)), 3)
-    seen = []
+    first = number = 0
     for result in table.results:
         for factors in table.orders:
-            numbers, of_terms = coefficients(table, result, factors)
-            assert np.linalg.matrix_rank(of_terms) == len(of_terms) == len(basis(IRREPS, factors, result))
-            seen += numbers.tolist()
-    assert sorted(seen) == list(range(len(terms(table))))
+            polynomials, of_terms = basis(IRREPS, factors, result), coefficients(table, result, factors)
+            assert np.linalg.matrix_rank(of_terms) == len(of_terms) == len(polynomials)
+            places = {name: place for place, name in enumerate(monomials(9, factors))}
+            made = np.zeros_like(polynomials)
+            for term, of_polynomials in zip(terms(table)[number:], of_terms.T, strict=False):
+                made[:, term.output - first, places[term.monomial]] = of_polynomials
+            np.testing.assert_array_equal(made, polynomials)
+            number += of_terms.shape[1]
+        first += result.dimension
+    assert number == len(terms(table))
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -72,6 +72,23 @@ def test_the_coarsest_grid_that_keeps_the_tolerance_is_taken() -> None:
         fitted_grid([[lambda r: np.abs(r[:, None] - 2.503)]], 5.0, degree=3, tolerance=1e-6)
 
 
+def steep(distances: np.ndarray) -> np.ndarray:
+    """Falls within 0.3 angstrom, as Agnesi's function of two light atoms, and changes little beyond."""
+    return (1 / (1 + np.abs(distances / 0.3) ** 4.58))[:, None]
+
+
+def test_short_intervals_at_short_distances_take_few_rows() -> None:
+    equal = fitted_grid([[steep]], 6.0, degree=5, tolerance=1e-7)
+    grid = fitted_grid([[steep]], 6.0, degree=5, tolerance=1e-7, power=2)
+    assert 3 * grid.intervals <= equal.intervals
+    distances = np.linspace(0, 6, 999, endpoint=False)
+    errors = evaluate(interpolate([steep], grid), grid, distances) - steep(distances)
+    assert np.abs(errors).max() < 2e-7
+    np.testing.assert_allclose(grid.distances(grid.places(distances)), distances, rtol=0, atol=1e-12)
+    halves = fitted_grid([[steep] * 2], 6.0, degree=5, tolerance=1e-7, breaks=[1.5], power=2)
+    assert halves.breaks == (halves.intervals // 2,)
+
+
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 @pytest.mark.parametrize(("inner", "columns", "channels"), [(64, 64, 64), (21, 192, 64), (7, 12, 4), (3, 5, 5)])

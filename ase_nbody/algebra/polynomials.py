@@ -133,23 +133,27 @@ def terms(table: PolynomialTable) -> tuple[Term, ...]:
     found = []
     for result, start in _starts(table):
         for factors in table.orders:
-            used = np.abs(basis(table.irreps, factors, result)).sum(axis=0) > 0  # (2l + 1, monomials)
-            names = monomials(dimension(table.irreps), factors)
-            found += [Term(names[m], start + o) for o, m in np.argwhere(used)]
+            names, (outputs, used) = (
+                monomials(dimension(table.irreps), factors),
+                _used(basis(table.irreps, factors, result)),
+            )
+            found += [Term(names[m], start + int(o)) for o, m in zip(outputs, used, strict=True)]
     return tuple(found)
 
 
+def _used(polynomials: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+    """Components and monomials of which any polynomial has something, (K,) each."""
+    found: tuple[NDArray[np.int64], ...] = np.abs(polynomials).sum(axis=0).nonzero()
+    return found
+
+
 @cache
-def coefficients(table: PolynomialTable, result: Irrep, factors: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Numbers of the terms of an irrep of so many factors, (K,), and what each polynomial has of them, (P, K)."""
-    start = dict(_starts(table))[result]
-    outputs = range(start, start + result.dimension)
-    chosen = [n for n, t in enumerate(terms(table)) if t.output in outputs and len(t.monomial) == factors]
-    numbers = {monomial: n for n, monomial in enumerate(monomials(dimension(table.irreps), factors))}
+def coefficients(table: PolynomialTable, result: Irrep, factors: int) -> NDArray[np.float64]:
+    """What each polynomial of an irrep and of so many factors has of their terms, (P, K), which follow one another."""
     polynomials = basis(table.irreps, factors, result)
-    places = [(terms(table)[n].output - start, numbers[terms(table)[n].monomial]) for n in chosen]
-    values = np.array([polynomials[:, o, m] for o, m in places]).reshape(len(places), len(polynomials))
-    return np.array(chosen, dtype=np.int64), values.T
+    outputs, used = _used(polynomials)
+    found: NDArray[np.float64] = polynomials[:, outputs, used]
+    return found
 
 
 def _starts(table: PolynomialTable) -> list[tuple[Irrep, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -73,9 +74,10 @@ def load(network: SteppedNetwork, present: frozenset[int], *, features: bool = F
     dtype, described = next(network.parameters()).dtype, network.description()
     assert described is not None
     rewritten = folded_with_features if features else folded
-    description, weights = rewritten(described, network.step_weights())
+    description, weights = rewritten(described, network.step_weights(present))
     accuracy = description.single_tables if dtype == torch.float32 else None
-    grid = table_grid(weights, network.settings.cutoff, dtype, description.breaks, accuracy)
+    cutoff, power = network.settings.cutoff, description.power
+    grid = table_grid(weights, cutoff, dtype, description.breaks, accuracy, power)
     settings = KernelSettings(torch.finfo(dtype).bits, 1, blocked=True, vector_bytes=vector_bytes())
     compiled = program(description, settings, grid)
     kinds, starts = first_rows(weights, description.n_types, present, grid)
@@ -101,6 +103,7 @@ def table_grid(
     dtype: torch.dtype,
     breaks: Sequence[float] = (),
     accuracy: tuple[int, float] | None = None,
+    power: Literal[1, 2] = 1,
 ) -> Grid:
     """A grid fine enough for all kinds of edges, so that results do not depend on which have been met.
 
@@ -110,6 +113,7 @@ def table_grid(
         dtype: of the tables.
         breaks: see `Description`.
         accuracy: degree and largest error where a network wants others than those of the dtype.
+        power: of the grid.
     """
     kinds = sorted(set(weights.kind_of_pair.tolist()))
     different = {id(radial.hidden): radial for radial in weights.radial.values()}
@@ -119,7 +123,7 @@ def table_grid(
         for chunk in _chunks(kinds[:1] if radial.same_hidden else radial.sampled or kinds)
     ]
     degree, tolerance = accuracy or TABLES[dtype]
-    return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance, breaks=breaks)
+    return fitted_grid(functions, cutoff, degree=degree, tolerance=tolerance, breaks=breaks, power=power)
 
 
 def _chunks(kinds: Sequence[int]) -> list[list[int]]:

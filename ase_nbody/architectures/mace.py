@@ -7,7 +7,7 @@ evaluation their code. Energies are counted from those of isolated atoms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,7 @@ class MaceNetwork(SteppedNetwork):
             n_types=len(settings.elements),
             max_degree=settings.max_degree,
             single_tables=SINGLE_TABLES,
+            power=1 if settings.distance_transform == "none" else 2,
         )
 
     def _interaction(self, shapes: dict[str, Shape]) -> Iterator[Step]:
@@ -128,7 +129,7 @@ class MaceNetwork(SteppedNetwork):
     def _layers(self) -> list[MaceLayer]:
         return [layer for layer in self.layers if isinstance(layer, MaceLayer)]
 
-    def step_weights(self) -> StepWeights:
+    def step_weights(self, elements: Iterable[int] | None = None) -> StepWeights:
         """Weights of these steps. Edges are of as many kinds as there are elements of senders, or pairs of elements."""
         count = len(self.settings.elements)
         pairs = torch.arange(count**2, device=self.embedding.device)
@@ -145,7 +146,8 @@ class MaceNetwork(SteppedNetwork):
             weights.matrices[f"middle_{SCALAR}"] = self.middle
             weights.vectors["middle_constants"] = self.middle_constants.expand(count, -1)
         weights.vectors["energies"] = scales * self.outer[:, 0]
-        weights.vectors["isolated"] = -isolated_energies(self._described(), weights, self.embedding).unsqueeze(1)
+        isolated = isolated_energies(self._described(), weights, self.embedding, elements)
+        weights.vectors["isolated"] = -isolated.unsqueeze(1)
         return weights
 
     def gradients(self, graph: Graph, timings: Timings, *, features: bool = False) -> Gradients | None:

@@ -9,7 +9,7 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from ase_nbody.algebra import natural_irreps, product_table
-from ase_nbody.algebra.polynomials import basis, coefficients, terms
+from ase_nbody.algebra.polynomials import basis, coefficients
 from ase_nbody.architectures.mace_radial import (
     ElementRadialNetwork,
     MaceRadial,
@@ -87,16 +87,13 @@ class MaceLayer(nn.Module):
 
     def coefficients(self) -> Tensor:
         """Coefficients of the monomials of the symmetric contraction, (T, terms C)."""
-        table = self.shapes.polynomials
-        sets, _, channels = self.contraction[f"{table.results[0]}_1"].shape
-        made = self.last.new_zeros(sets, len(terms(table)), channels)
+        table, made = self.shapes.polynomials, []
         for result in table.results:
             for factors in table.orders:
-                numbers, values = coefficients(table, result, factors)
                 weights = self.contraction[f"{result}_{factors}"]
-                of_terms = torch.einsum("tpc,pk->tkc", weights, torch.from_numpy(values).to(weights))
-                made = made.index_copy(1, torch.from_numpy(numbers).to(weights.device), of_terms)
-        return made.flatten(1).expand(len(self.settings.elements), -1)
+                values = torch.from_numpy(coefficients(table, result, factors)).to(weights)
+                made.append(torch.einsum("tpc,pk->tkc", weights, values))
+        return torch.cat(made, dim=1).flatten(1).expand(len(self.settings.elements), -1)
 
 
 def _matrices(source: Shape, target: Shape, generator: torch.Generator, elements: int = 0) -> nn.ParameterDict:

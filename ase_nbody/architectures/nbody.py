@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
@@ -51,7 +51,7 @@ class NBodyNetwork(GatedNetwork):
             self._described = describe(self)
         return self._described
 
-    def step_weights(self) -> StepWeights:
+    def step_weights(self, elements: Iterable[int] | None = None) -> StepWeights:
         """Weights of these steps."""
         return weights_of_steps(self)
 

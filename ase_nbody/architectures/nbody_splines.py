@@ -115,7 +115,7 @@ def _energies(
     grid, settings = tables.grid, network.settings
     distances = vectors.norm(dim=1)
     harmonics = spherical_harmonics(vectors / distances.unsqueeze(1), settings.max_degree_edges)
-    x = distances / grid.width
+    x = distances * (grid.intervals / grid.cutoff)
     interval = x.detach().floor().clamp(max=grid.intervals - 1)
     pairs = types[edges.receivers] * len(settings.elements) + types[edges.senders]
     places, rows = x - interval, tables.starts[pairs] + interval.to(torch.int64)

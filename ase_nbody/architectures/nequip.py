@@ -7,7 +7,7 @@ has a bias: an atom without neighbours has zero states after it, and therefore e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -78,7 +78,7 @@ class NequipNetwork(SteppedNetwork):
         """Its steps; None for readouts with gelu between their layers, which are evaluated by autograd."""
         return describe(self.settings, self._parts()) if has_steps(self.settings) else None
 
-    def step_weights(self) -> StepWeights:
+    def step_weights(self, elements: Iterable[int] | None = None) -> StepWeights:
         """Weights of these steps."""
         return weights_of_steps(self.settings, self._parts())
 

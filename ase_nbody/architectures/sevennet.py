@@ -8,7 +8,7 @@ evaluation their code. Energies are counted from those of isolated atoms.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -101,7 +101,7 @@ class SevenNetNetwork(SteppedNetwork):
     def _layers(self) -> list[SevenNetLayer]:
         return [layer for layer in self.layers if isinstance(layer, SevenNetLayer)]
 
-    def step_weights(self) -> StepWeights:
+    def step_weights(self, elements: Iterable[int] | None = None) -> StepWeights:
         """Weights of these steps. Edges are of as many kinds as there are elements of senders."""
         n_types = len(self.settings.elements)
         weights = StepWeights(torch.arange(n_types**2, device=self.embedding.device) % n_types)
@@ -113,7 +113,8 @@ class SevenNetNetwork(SteppedNetwork):
                 self.roots, self.settings.cutoff, envelope, list(layer.hidden), gain=E3NN_SILU_GAIN, powers=powers
             )
             layer_weights(layer, number, weights, self._hidden(layer), layers, self.message_factors[number])
-        weights.vectors["isolated"] = -isolated_energies(self._described(), weights, self.embedding).unsqueeze(1)
+        isolated = isolated_energies(self._described(), weights, self.embedding, elements)
+        weights.vectors["isolated"] = -isolated.unsqueeze(1)
         return weights
 
     def _sloped_envelope(self) -> SlopedEnvelope:

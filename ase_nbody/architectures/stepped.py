@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -38,8 +38,12 @@ class SteppedNetwork(Network):
         """Its steps; None where its settings ask for something that steps cannot do."""
 
     @abstractmethod
-    def step_weights(self) -> StepWeights:
-        """What its parameters are for these steps, made of them by differentiable operations."""
+    def step_weights(self, elements: Iterable[int] | None = None) -> StepWeights:
+        """What its parameters are for these steps, made of them by differentiable operations.
+
+        Args:
+            elements: numbers of those for which the weights are used; None: all. What only others need may be NaN.
+        """
 
     def trainable_gradients(self, graph: Graph) -> Gradients | None:
         """Energies and gradients by passes with tangents through the steps, on the CPU; None where they cannot be."""

@@ -149,20 +149,30 @@ def _distance_functions(
     for axis, component in enumerate(vector):
         w.store_scalar(w.multiply(component, inverse), w.offset(out, row.unit + axis))
     w.store_scalar(distance, w.offset(out, row.unit + 3))
-    x = w.multiply(distance, w.scalar(1 / grid.width))
+    x, per_distance = _place(w, grid, distance)
     whole = w.truncated(x)
     inside = w.less(whole, grid.intervals)  # rounding may reach the end
     interval = w.either(inside, whole, grid.intervals - 1)
     t = w.subtract(x, w.number(interval))
     for number, powers in enumerate(basis_polynomials(grid.degree)):
-        slopes = [p * k / grid.width for k, p in enumerate(powers)][1:]
+        slope = _polynomial(w, [p * k for k, p in enumerate(powers)][1:], t)
         w.store_scalar(_polynomial(w, powers, t), w.offset(out, row.basis + number))
-        w.store_scalar(_polynomial(w, slopes, t), w.offset(out, row.slopes + number))
+        w.store_scalar(w.multiply(slope, per_distance), w.offset(out, row.slopes + number))
     first = interval
     for start in grid.breaks:
         later = w.at_least(interval, start)
         first = w.either(later, w.plus(first, grid.degree), first)
     return first
+
+
+def _place(w: Builder, grid: Grid, distance: Scalar) -> tuple[Scalar, Scalar]:
+    """Place of a distance on the grid, see `Grid.places`, and its slope, 1/angstrom."""
+    scale = grid.intervals**grid.power / grid.cutoff
+    x = w.multiply(distance, w.scalar(scale))
+    if grid.power == 1:
+        return x, w.scalar(scale)
+    root = w.intrinsic("sqrt", x)
+    return root, w.divide(w.scalar(0.5 * scale), root)
 
 
 def _polynomial(w: Builder, powers: Sequence[float], t: Scalar) -> Scalar:

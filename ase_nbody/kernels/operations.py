@@ -112,6 +112,8 @@ class _Messages(Function):
         ctx.edges, ctx.table = edges, table
         if of_device(states) == "cuda":
             return cuda.messages(_contiguous(states, harmonics, radial), edges, table)
+        if edges.n_edges == 0:  # atoms alone need no compiled kernel
+            return states.new_zeros(edges.n_receivers, table.n_output, states.shape[2])
         summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
         nodes, lists = cpu.receivers(edges)
         arguments = {**lists, **_edge_arguments("", states, harmonics, radial), "summed": summed}

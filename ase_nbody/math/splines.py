@@ -1,10 +1,11 @@
-"""Functions of the distance as uniform B-splines: few coefficients, and smooth enough for vibrations and dynamics."""
+"""Functions of the distance as B-splines: few coefficients, and smooth enough for vibrations and dynamics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,10 @@ Functions = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Grid:
-    """Equal intervals between 0 and a cutoff; interval i takes degree + 1 rows of the coefficients from i on.
+    """Intervals between 0 and a cutoff; interval i takes degree + 1 rows of the coefficients from i on.
+
+    Its place on the grid is a distance counted in intervals, n (r / cutoff)^(1 / power), of which the splines are
+    uniform. With power 2, the intervals are short where r is small, and r^4.6 is as smooth as x^9.2.
 
     Functions may be smooth in pieces only. Each piece has rows of its own, so `degree` rows more lie before those of
     each later piece.
@@ -29,17 +33,22 @@ class Grid:
         intervals: how many.
         degree: of the splines, odd: 3 for the fewest operations, 5 for the fewest rows.
         breaks: numbers of the intervals with which another piece begins.
+        power: 1 for intervals of one width, or 2.
     """
 
     cutoff: float
     intervals: int
     degree: int
     breaks: tuple[int, ...] = ()
+    power: Literal[1, 2] = 1
 
-    @property
-    def width(self) -> float:
-        """Of an interval, angstrom."""
-        return self.cutoff / self.intervals
+    def places(self, distances: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Places of distances from 0 on."""
+        return self.intervals * (distances / self.cutoff) ** (1 / self.power)
+
+    def distances(self, places: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Distances of places, and of those beyond both ends, where functions go on smoothly."""
+        return self.cutoff * (places / self.intervals) ** self.power
 
     @property
     def rows(self) -> int:
@@ -76,7 +85,7 @@ def interpolate(pieces: Sequence[Functions], grid: Grid) -> NDArray[np.float64]:
 def _piece(functions: Functions, grid: Grid, first: int, last: int) -> NDArray[np.float64]:
     """Coefficients of the intervals from first to last."""
     knots = np.arange(first - _BEYOND, last + _BEYOND + 1)
-    values = functions(knots * grid.width)
+    values = functions(grid.distances(knots.astype(np.float64)))
     at_knots = basis_polynomials(grid.degree)[:, 0]  # of the splines to the left, at t = 0
     half = grid.degree // 2
     band = np.repeat(at_knots[: half + 1, None], len(knots), axis=1)  # upper form of a symmetric Toeplitz matrix
@@ -86,7 +95,7 @@ def _piece(functions: Functions, grid: Grid, first: int, last: int) -> NDArray[n
 
 def evaluate(coefficients: NDArray[np.float64], grid: Grid, distances: NDArray[np.floating]) -> NDArray[np.float64]:
     """Values of the splines, (R, F)."""
-    x = distances / grid.width
+    x = grid.places(distances)
     interval = np.minimum(x.astype(np.int64), grid.intervals - 1)
     powers = (x - interval)[:, None] ** np.arange(grid.degree + 1)  # (R, degree + 1)
     basis = powers @ basis_polynomials(grid.degree).T
@@ -102,6 +111,7 @@ def fitted_grid(
     degree: int,
     tolerance: float,
     breaks: Sequence[float] = (),
+    power: Literal[1, 2] = 1,
 ) -> Grid:
     """The coarsest of some grids on which the splines of all functions keep a tolerance.
 
@@ -111,14 +121,17 @@ def fitted_grid(
         degree: of the splines.
         tolerance: largest error in the middle of the intervals, relative to the largest value of the same functions.
         breaks: distances at which another piece begins, angstrom.
+        power: of the grid.
 
     Raises:
         ValueError: no grid is fine enough: the functions are not smooth, or not finite; or none has its knots at the
             breaks.
     """
-    step = _common_step(cutoff, breaks)
+    starts = [(b / cutoff) ** (1 / power) for b in breaks]
+    step = _common_step(starts)
     counts = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
-    grids = iter(_grid(cutoff, -(-count // step) * step, degree, breaks) for count in counts)
+    multiples = (-(-count // step) * step for count in counts)
+    grids = iter(Grid(cutoff, n, degree, tuple(round(start * n) for start in starts), power) for n in multiples)
     grid = next(grids)
     for pieces in functions:
         while not _keeps(pieces, grid, tolerance):
@@ -132,23 +145,19 @@ def fitted_grid(
     return grid
 
 
-def _grid(cutoff: float, intervals: int, degree: int, breaks: Sequence[float]) -> Grid:
-    return Grid(cutoff, intervals, degree, tuple(round(b / cutoff * intervals) for b in breaks))
-
-
-def _common_step(cutoff: float, breaks: Sequence[float]) -> int:
-    """Smallest number of intervals of which all breaks are ends."""
+def _common_step(starts: Sequence[float]) -> int:
+    """Smallest number of intervals of which all starts of pieces, between 0 and 1, are ends."""
     for step in range(1, 101):
-        if all(abs(b / cutoff * step - round(b / cutoff * step)) < 1e-9 for b in breaks):
+        if all(abs(start * step - round(start * step)) < 1e-9 for start in starts):
             return step
-    raise ValueError(f"breaks at {list(breaks)} and a cutoff of {cutoff} angstrom have no common step above 1 %")
+    raise ValueError(f"pieces that start at {starts} of the grid have no common step above 1 %")
 
 
 def _keeps(pieces: Sequence[Functions], grid: Grid, tolerance: float) -> bool:
     coefficients = interpolate(pieces, grid)
     intervals = np.arange(grid.intervals)
     number = np.searchsorted(grid.breaks, intervals, side="right")
-    middles = (intervals + 0.5) * grid.width
+    middles = grid.distances(intervals + 0.5)
     exact = np.concatenate([piece(middles[number == n]) for n, piece in enumerate(pieces)])
     error = np.abs(evaluate(coefficients, grid, middles) - exact).max()
     return bool(error <= tolerance * np.abs(exact).max())

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.dual import DualAtoms, DualStep
@@ -86,6 +87,7 @@ class Description:
         breaks: distances at which radial functions are not smooth, angstrom.
         single_tables: degree of the splines of radial functions in float32, and their largest error relative to the
             largest value, where others are wanted than usual.
+        power: of the grid of radial tables, 2 for functions that change most at short distances.
     """
 
     shapes: tuple[tuple[str, Shape], ...]
@@ -94,6 +96,7 @@ class Description:
     max_degree: int
     breaks: tuple[float, ...] = ()
     single_tables: tuple[int, float] | None = None
+    power: Literal[1, 2] = 1
 
     @cached_property
     def shape_of(self) -> Mapping[str, Shape]:

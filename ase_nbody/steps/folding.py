@@ -95,10 +95,10 @@ def _vectors_made(step: Step, made: dict[str, Tensor], weights: StepWeights) -> 
 
 def _with_senders(step: Contract, weights: StepWeights, vectors: Tensor) -> Radial:
     """Radial weights times the vector of the sender's element."""
-    radial, paths = weights.radial[step.radial], step.table.n_paths
+    radial, paths, count = weights.radial[step.radial], step.table.n_paths, len(vectors)
     sender_of: dict[int, int] = {}
     for pair, kind in enumerate(weights.kind_of_pair.tolist()):
-        if sender_of.setdefault(kind, pair % len(vectors)) != pair % len(vectors):
+        if sender_of.setdefault(kind, pair % count) != pair % count:
             raise ValueError(f"edges of kind {kind} have senders of several elements: give them a kind for each")
 
     def last(kinds: list[int]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -51,14 +53,19 @@ def atoms_before(
     )
 
 
-def isolated_energies(description: Description, weights: StepWeights, like: Tensor) -> Tensor:
-    """Energies by all steps of an atom of each element alone, (T,).
+def isolated_energies(
+    description: Description, weights: StepWeights, like: Tensor, elements: Iterable[int] | None = None
+) -> Tensor:
+    """Energies by all steps of an atom of each element alone, (T,), NaN for elements that are not asked for.
 
     Args:
         description: of steps that give atoms alone an energy, so without `Shift`.
         weights: of these.
         like: a tensor of their dtype and device.
+        elements: numbers of those that are asked for; None: all.
     """
-    types = torch.arange(description.n_types, device=like.device)
+    chosen = range(description.n_types) if elements is None else sorted(elements)
+    types = torch.tensor(chosen, dtype=torch.int64, device=like.device)
     pairs = edge_list(types[:0], types[:0], len(types), len(types))
-    return atomic_energies(description, weights, types, pairs, (like.new_zeros(0), like.new_zeros(0, 3)))
+    found = atomic_energies(description, weights, types, pairs, (like.new_zeros(0), like.new_zeros(0, 3)))
+    return found.new_full((description.n_types,), torch.nan).index_copy(0, types, found)

@@ -1,51 +1,71 @@
-"""Milliseconds of one energy and forces through ASE: an imported model, and mace-torch with the same weights.
+"""Milliseconds of one energy and forces through ASE: an imported model, mace-torch and symmetrix-xl, of equal weights.
 
-    python benchmarks/mace/speed.py FOLDER/mp-0-medium.model --python MACE/bin/python [--threads 1] [--repeats 2 3]
+    python benchmarks/mace/speed.py FOLDER/mp-0-medium.model --python MACE/bin/python [--symmetrix SYMMETRIX/bin/python]
+        [--structure silicon|water] [--repeats 2 3] [--rounds 2] [--threads 1]
 
-Silicon boxes of 8 n^3 atoms. Both run in their own processes, in turns, in float32; the best of each is compared.
+Silicon: boxes of 8 n^3 atoms; water: of 3 n^3. All run in their own processes, in turns, in float32; the best of each
+is compared. symmetrix-xl reads what its converter makes of the model, in one or two minutes. It
+compiles code for each model with the machine's C++ compiler when that is first loaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-sys.path.append(str(Path(__file__).parent.parent))
+sys.path += [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "peers")]
 import peer_timing
+from structures import water
+
+NAMES = {"mace": "mace-torch", "symmetrix": "symmetrix-xl"}
 
 
 def main() -> None:
-    """Import the model, run the processes in turns and print the table."""
+    """Convert the model, run the processes in turns and print the table."""
+    arguments = parsed()
+    if arguments.worker:
+        print(json.dumps(measured(arguments)))
+        return
+    pythons = {"mace": arguments.python, "symmetrix": arguments.symmetrix}
+    peers = [name for name, python in pythons.items() if python]
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # mace-torch's e3nn reads files that newer torch refuses
+    print(peer_timing.head(NAMES[peer] for peer in peers))
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"ase_nbody": Path(folder, "imported.safetensors"), "mace": arguments.model}
+        write(arguments.model, arguments.python, files["ase_nbody"])
+        if arguments.symmetrix:
+            files["symmetrix"] = Path(folder, "converted.json")
+            convert(arguments.model, arguments.symmetrix, files["symmetrix"])
+        for repeat in arguments.repeats:
+            options = ["--repeats", str(repeat), "--structure", arguments.structure]
+            options += ["--threads", str(arguments.threads)]
+            commands = {
+                name: [str(pythons.get(name, sys.executable)), __file__, str(files[name]), "--worker", name, *options]
+                for name in ("ase_nbody", *peers)
+            }
+            rows = peer_timing.in_turns(commands, arguments.rounds)
+            print(peer_timing.line({NAMES.get(name, name): found for name, found in rows.items()}), flush=True)
+
+
+def parsed() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="of one head")
     parser.add_argument("--python", type=Path, help="interpreter with mace-torch 0.3.16")
+    parser.add_argument("--symmetrix", type=Path, help="interpreter with symmetrix-xl 0.1.1 and mace-torch")
+    parser.add_argument("--structure", choices=("silicon", "water"), default="silicon")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--worker", choices=("ase_nbody", "mace"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(measured(arguments.worker, arguments.model, arguments.repeats[0], arguments.threads)))
-        return
-    print(peer_timing.HEAD.format(peer="mace-torch"))
-    with tempfile.TemporaryDirectory() as folder:
-        imported = Path(folder) / "imported.safetensors"
-        write(arguments.model, arguments.python, imported)
-        for repeat in arguments.repeats:
-            rows: dict[str, list[dict]] = {"ase_nbody": [], "mace": []}
-            for _ in range(arguments.rounds):
-                for worker, python, model in (
-                    ("ase_nbody", sys.executable, imported),
-                    ("mace", str(arguments.python), arguments.model),
-                ):
-                    command = [python, __file__, str(model), "--worker", worker, "--repeats", str(repeat)]
-                    command += ["--threads", str(arguments.threads)]
-                    rows[worker].append(peer_timing.started(command, worker))
-            print(peer_timing.line(rows["ase_nbody"], rows["mace"]), flush=True)
+    parser.add_argument("--worker", choices=("ase_nbody", *NAMES), help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def write(model: Path, python: Path, target: Path) -> None:
@@ -58,18 +78,40 @@ def write(model: Path, python: Path, target: Path) -> None:
     save_model(target, single, model_information(single, name="imported", reference_energies_source="the model"))
 
 
-def measured(worker: str, model: Path, repeat: int, threads: int) -> dict:
+def convert(model: Path, python: Path, target: Path) -> None:
+    """The model as symmetrix-xl reads it.
+
+    Raises:
+        SystemExit: it does not read models of these settings.
+    """
+    command = [str(python), "-m", "symmetrix.cli.extract_mace", "--model", str(model), "--output", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"symmetrix-xl does not read {model.name}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     """Best time, time of the first call, and its forces."""
-    atoms = peer_timing.silicon(repeat)
-    if worker == "mace":
+    (repeat,) = arguments.repeats
+    atoms = peer_timing.silicon(repeat) if arguments.structure == "silicon" else water(repeat)
+    atoms.calc = calculator(arguments)
+    return peer_timing.measured(atoms, arguments.threads, most=50)
+
+
+def calculator(arguments: argparse.Namespace) -> Any:
+    """The worker's calculator."""
+    model = str(arguments.model)
+    if arguments.worker == "mace":
         from mace.calculators import MACECalculator
 
-        atoms.calc = MACECalculator(model_paths=str(model), device="cpu", default_dtype="float32")
-    else:
-        from ase_nbody import NBodyCalculator
+        return MACECalculator(model_paths=model, device="cpu", default_dtype="float32")
+    if arguments.worker == "symmetrix":
+        from symmetrix import Symmetrix
 
-        atoms.calc = NBodyCalculator(str(model), dtype="float32", device="cpu", threads=threads)
-    return peer_timing.measured(atoms, threads, most=50)
+        return Symmetrix(model, dtype="float32")
+    from ase_nbody import NBodyCalculator
+
+    return NBodyCalculator(model, dtype="float32", device="cpu", threads=arguments.threads)
 
 
 if __name__ == "__main__":

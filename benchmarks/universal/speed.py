@@ -31,15 +31,14 @@ def main() -> None:
     if arguments.worker:
         print(json.dumps(measured(arguments.worker, arguments.model, arguments.repeats[0], arguments.threads)))
         return
-    print(peer_timing.HEAD.format(peer="sevenn"))
+    print(peer_timing.head(["sevenn"]))
     for repeat in arguments.repeats:
-        rows: dict[str, list[dict]] = {"ase_nbody": [], "sevenn": []}
-        for _ in range(arguments.rounds):
-            for worker, python in (("ase_nbody", sys.executable), ("sevenn", str(arguments.sevenn))):
-                command = [python, __file__, "--worker", worker, "--repeats", str(repeat)]
-                command += ["--model", arguments.model, "--threads", str(arguments.threads)]
-                rows[worker].append(peer_timing.started(command, worker))
-        print(peer_timing.line(rows["ase_nbody"], rows["sevenn"]))
+        options = ["--repeats", str(repeat), "--model", arguments.model, "--threads", str(arguments.threads)]
+        commands = {
+            worker: [python, __file__, "--worker", worker, *options]
+            for worker, python in (("ase_nbody", sys.executable), ("sevenn", str(arguments.sevenn)))
+        }
+        print(peer_timing.line(peer_timing.in_turns(commands, arguments.rounds)), flush=True)
 
 
 def measured(worker: str, model: str, repeat: int, threads: int) -> dict:
