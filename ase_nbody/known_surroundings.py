@@ -19,8 +19,7 @@ from ase_nbody.model_records import SurroundingsRecord
 DISTANCES = "surroundings_distances"
 """Name of the distances in results."""
 BEYOND = 1.2
-"""How much further than the furthest of the training an atom may be: of 1,500 structures of the test files of `organic`
-one is beyond, and of 18 molecules that it gets wrong 15 (`benchmarks/uncertainty`)."""
+"""How much further than the furthest of the training an atom may be; `benchmarks/uncertainty` says what it finds."""
 
 
 @dataclass(frozen=True)

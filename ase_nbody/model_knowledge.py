@@ -6,15 +6,30 @@ import os
 from math import prod
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from ase_nbody.architectures.base import Network
 from ase_nbody.known_surroundings import KnownSurroundings
-from ase_nbody.model_information import ModelFileError, ModelInformation
+from ase_nbody.model_information import ModelFileError, ModelInformation, read_information
 from ase_nbody.potential import Potential
 from ase_nbody.readout_posterior import ReadoutPosterior
 
 POSTERIOR, SURROUNDINGS = "uncertainty.root", "surroundings.roots"
+
+
+def stored_dtype(path: str | os.PathLike[str]) -> torch.dtype:
+    """Dtype of the weights in a model file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: not a model file, or damaged.
+    """
+    read_information(path)
+    with safe_open(path, framework="pt") as file:
+        weights = next(name for name in file.keys() if name not in (POSTERIOR, SURROUNDINGS))
+        dtype: torch.dtype = file.get_tensor(weights).dtype
+    return dtype
 
 
 def tensors_beside(potential: Potential) -> dict[str, Tensor]:

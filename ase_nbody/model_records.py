@@ -84,9 +84,7 @@ class UncertaintyRecord(Record):
 
 
 class SurroundingsRecord(Record):
-    """How far from each other the atoms' surroundings were in the training; see `surroundings`."""
+    """Which surroundings of atoms the training had; the tensor `surroundings.roots` holds moments of their features."""
 
-    furthest: dict[str, float] = Field(
-        description="largest distance of the features of an atom from those of the others, by element"
-    )
+    furthest: dict[str, float] = Field(description="largest Mahalanobis distance of an atom's features, by element")
     n_learnt: int = Field(ge=1, description="structures of the training that were looked at")

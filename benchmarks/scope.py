@@ -18,10 +18,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import covalent_radii
 from ase.optimize import BFGS
-from safetensors.torch import load_file
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.model_file import Trial, load_model, save_model
+from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.models_directory import find_model
 
 
@@ -133,8 +133,7 @@ def main() -> None:
 def write(name: str, trials: list[Trial]) -> None:
     """Keep trials and words in the model's file; its weights stay as they are."""
     path, scope = find_model(name), SCOPES[name]
-    stored = next(iter(load_file(path).values())).dtype
-    potential, information = load_model(path, dtype=stored)
+    potential, information = load_model(path, dtype=stored_dtype(path))
     said = {"trials": tuple(trials), "purpose": scope.purpose, "not_for": scope.not_for}
     save_model(path, potential, information.model_copy(update=said), force=True)
 

@@ -26,6 +26,7 @@ from ase_nbody.graph import batch_graphs
 from ase_nbody.meta.design import forces_by_readouts
 from ase_nbody.meta.fitting import copied
 from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
+from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential
 from ase_nbody.uncertainties import uncertainties
@@ -91,13 +92,23 @@ def test_directions_at_random_give_the_products_of_all_forces(learnt, monkeypatc
     assert np.linalg.norm(sketched - whole) < 0.5 * np.linalg.norm(whole)
 
 
+def weighted_ratio(squares: np.ndarray, variances: np.ndarray) -> float:
+    """Squared errors over variances, where structures count less the more uncertain they are."""
+    weights = 1 / (variances + variances.mean())
+    return float((squares * weights).sum() / (variances * weights).sum())
+
+
+def test_forces_that_vanish_by_symmetry_and_one_outlier_do_not_decide_the_factors():
+    squares, variances = np.array([1.0, 1.0, 1.0, 1e-8, 400.0]), np.array([1.0, 1.0, 1.0, 1e-16, 4.0])
+    assert 1.0 < posterior_module._factor(squares, variances) < 7.0
+
+
 def test_on_held_out_structures_they_are_as_large_as_the_errors(learnt):
     potential, _, held_out = learnt
     found = deviations(potential, held_out, evaluate(potential, held_out)[1])
     of_structures = found.forces_errors.reshape(len(held_out), -1), found.forces.reshape(len(held_out), -1)
-    ratios = [np.mean(errors**2) / np.mean(size**2) for errors, size in zip(*of_structures, strict=True)]
-    assert np.mean(ratios) == pytest.approx(1.0, rel=0.3)
-    assert np.mean(np.square(found.energy_errors / found.energy)) == pytest.approx(1.0, rel=0.4)
+    assert weighted_ratio(*(np.mean(rows**2, axis=1) for rows in of_structures)) == pytest.approx(1.0, rel=0.25)
+    assert weighted_ratio(found.energy_errors**2, found.energy**2) == pytest.approx(1.0, rel=0.35)
     judged = judgements(found)
     assert judged["forces"].rmse == pytest.approx(1000 * np.sqrt(np.mean(found.forces_errors**2)))
     assert judged["forces"].within_one < judged["forces"].within_two
@@ -202,6 +213,7 @@ def test_the_command_adds_them_and_evaluate_compares_them_with_errors(tmp_path, 
     assert "11 that the model learnt and 1 that it did not" in out
     weights = [load_model(path)[0].network.state_dict() for path in (model, output)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert [stored_dtype(path) for path in (model, output)] == [torch.float64] * 2
     report = tmp_path / "errors.json"
     arguments = ("evaluate", output, "--data", data, "--uncertainty", "--json", report, "--plot", tmp_path / "plots")
     run_command(monkeypatch, capsys, *arguments)

@@ -20,6 +20,7 @@ from ase_nbody.data import (
 from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_file import load_model_with_levels, save_model
 from ase_nbody.model_information import SUFFIX, ModelInformation
+from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.models_directory import find_model
 
 
@@ -36,7 +37,7 @@ def run_calibrate(options: Mapping[str, Any]) -> None:
     if output.suffix != SUFFIX:
         raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")
     check_outputs([output], options["force"])
-    potential, information = load_model_with_levels(path)
+    potential, information = load_model_with_levels(path, dtype=stored_dtype(path))
     check_readouts(potential)
     learnt, held_out = _structures(options, information)
     others = [_read(path, options) for path in options["also"] or ()]
