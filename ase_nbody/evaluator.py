@@ -27,13 +27,10 @@ from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, copied_potential, predict
 from ase_nbody.results import Results, results_by_structure
 from ase_nbody.structures import check_structure
-from ase_nbody.surroundings import with_surroundings_distances
+from ase_nbody.surroundings import SurroundingsWatch, with_surroundings_distances
 from ase_nbody.timings import Timings
 
 Answer = TypeVar("Answer")
-EVERY = 20
-"""Evaluations without features, such as on a GPU, of which one looks at the surroundings of the atoms: that costs about
-half an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Evaluator:
         """Make what copies do not share."""
         potential = self.potential
         self.lock = RLock()
-        self._unlooked = 0
+        self._watch = SurroundingsWatch(potential)
         self.timings = Timings()
         references = potential.reference_energies_by_number().cpu().numpy()
         self.envelope_check = EnvelopeCheck(self._envelope, references, potential.network.settings.cutoff)
@@ -97,7 +94,7 @@ class Evaluator:
     @plain_torch()
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("lock", "timings", "envelope_check", "limits", "neighbours"):
+        for name in ("lock", "timings", "envelope_check", "limits", "neighbours", "_watch"):
             del state[name]
         state["potential"] = copied_potential(self.potential, torch.device("cpu"), self.potential.dtype)
         return state
@@ -143,17 +140,12 @@ class Evaluator:
                 return self._with_distances(results, graph, prediction.features)
 
     def _with_distances(self, results: list[Results], graph: Graph, features: Tensor | None) -> list[Results]:
-        """With distances of the atoms' surroundings, where they are compared with the training.
-
-        Where the evaluation hands out no features, they are looked at in the first of `EVERY` evaluations.
-        """
+        """With distances of the atoms' surroundings, where they are compared with the training."""
         if not self._looks:
             return results
-        if features is None:
-            self._unlooked = (self._unlooked + 1) % EVERY
-            if self._unlooked != 1:
-                return results
-        return with_surroundings_distances(results, self.potential, graph, features)
+        if graph.n_structures > 1:
+            return with_surroundings_distances(results, self.potential, graph, features)
+        return [{**results[0], DISTANCES: self._watch.distances(graph, features).copy()}]
 
     @property
     def _looks(self) -> bool:

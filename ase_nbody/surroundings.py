@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.architectures.base import types_of_numbers
@@ -13,6 +15,9 @@ from ase_nbody.graph import Graph
 from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.potential import Potential, seen_by_network
 from ase_nbody.results import Results
+
+STEP = 0.03
+"""Way of an atom, angstrom, after which its surroundings may be others: some steps of dynamics."""
 
 
 def surroundings_distances(potential: Potential, graph: Graph, features: Tensor | None) -> Tensor:
@@ -28,6 +33,39 @@ def surroundings_distances(potential: Potential, graph: Graph, features: Tensor 
         features = potential.network.atom_invariants(seen_by_network(potential, graph))
     types = types_of_numbers(potential.elements).to(graph.atomic_numbers.device)
     return potential.surroundings.distances(features, types[graph.atomic_numbers])
+
+
+class SurroundingsWatch:
+    """Looks at the surroundings in a moving structure, and again once an atom has moved by `STEP`.
+
+    Args:
+        potential: that knows the surroundings of its training.
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        self._potential = potential
+        self._seen: tuple[Tensor, Tensor, Tensor] | None = None
+        self._distances: NDArray[np.float64] | None = None
+
+    def distances(self, graph: Graph, features: Tensor | None) -> NDArray[np.float64]:
+        """Those of the last structure that was looked at, in which no atom was farther away than `STEP`, (N,).
+
+        Args:
+            graph: one structure.
+            features: as `surroundings_distances` takes them.
+        """
+        now = graph.atomic_numbers, graph.positions, graph.cell
+        if self._distances is None or self._seen is None or _moved(self._seen, now):
+            self._distances = surroundings_distances(self._potential, graph, features).cpu().numpy()
+            self._seen = tuple(part.detach().clone() for part in now)  # type: ignore[assignment]
+        return self._distances
+
+
+def _moved(before: tuple[Tensor, Tensor, Tensor], now: tuple[Tensor, Tensor, Tensor]) -> bool:
+    """Whether elements differ, or a component of a position or of the cell by `STEP`."""
+    if not torch.equal(before[0], now[0]):
+        return True
+    return any(float((new - old).abs().max()) > STEP for old, new in zip(before[1:], now[1:], strict=True))
 
 
 def with_surroundings_distances(

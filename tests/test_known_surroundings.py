@@ -126,17 +126,24 @@ def test_many_structures_are_each_compared(potential):
     assert [len(result[DISTANCES]) for result in results] == [9, 2]
 
 
-def test_without_features_at_hand_one_of_twenty_evaluations_looks(potential, monkeypatch):
-    from ase_nbody import evaluator
+@pytest.mark.parametrize("handed_out", [True, False])
+def test_surroundings_are_looked_at_again_once_an_atom_has_moved(potential, monkeypatch, handed_out):
+    from ase_nbody import evaluator, surroundings
 
-    monkeypatch.setattr(evaluator, "predict", lambda *a, features, **k: predict(*a, **k))
+    if not handed_out:  # as on a GPU
+        monkeypatch.setattr(evaluator, "predict", lambda *a, features, **k: predict(*a, **k))
+    looks = []
+    monkeypatch.setattr(
+        surroundings, "surroundings_distances", lambda *a: looks.append(a[1]) or surroundings_distances(*a)
+    )
     calculator, atoms = NBodyCalculator(potential), frames_of(potential, 1)[0]
-    looked = []
-    for _ in range(41):
-        atoms.positions[0] += 1e-4
+    for _ in range(11):
         calculator.get_property("energy", atoms)
-        looked.append(DISTANCES in calculator.results)
-    assert np.flatnonzero(looked).tolist() == [0, 20, 40]
+        assert len(calculator.results[DISTANCES]) == 9
+        atoms.positions[0] += [0.0, 0.007, 0.0]
+    assert len(looks) == 3  # at the start, and after 0.035 angstrom twice
+    calculator.get_property("energy", atoms[:-1])
+    assert len(looks) == 4
 
 
 def test_files_and_copies_keep_them(potential, tmp_path):
