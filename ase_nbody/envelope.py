@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isinf
 
 _NAMED_PAIRS = 3  # in one line of text
 
@@ -56,7 +57,8 @@ class UnknownSurroundings:
     Attributes:
         atom: its number in the structure.
         element: chemical symbol.
-        distance: of its features, in units of the furthest of the element in the training.
+        distance: of its features, in units of the furthest of the element in the training; infinite where that did not
+            have the element.
     """
 
     atom: int
@@ -65,7 +67,11 @@ class UnknownSurroundings:
 
     def __str__(self) -> str:
         """The atom, and how far it is."""
-        return f"surroundings of atom {self.atom} ({self.element}), {self.distance:.1f} times as far as the furthest"
+        if isinf(self.distance):
+            return f"atom {self.atom} is {self.element}, which the training did not have"
+        return (
+            f"surroundings of atom {self.atom} ({self.element}), {self.distance:.1f} times the furthest of the training"
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class EnvelopeReport:
             words.append(f"energy {self.energy_per_atom:.3g} eV/atom ({low:.3g} to {high:.3g} in the training)")
         if self.surroundings:
             others = len(self.surroundings) - 1
-            words.append(f"{self.surroundings[0]} of the training" + (f" (and {others} more atoms)" if others else ""))
+            words.append(f"{self.surroundings[0]}" + (f" (and {others} more atoms)" if others else ""))
         return "; ".join(words)
 
 

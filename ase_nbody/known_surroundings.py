@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase import data
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,24 +28,23 @@ class KnownSurroundings:
     """What features of atoms the training had.
 
     Attributes:
-        roots: whose products with their transposes are the inverse moments of the features, (elements, F, F).
-        record: distances that the training had, by element.
+        roots: whose products with their transposes are the inverse moments of the features, (known elements, F, F).
+        record: distances that the training had, by known element.
     """
 
     roots: NDArray[np.float64]
     record: SurroundingsRecord
 
-    def distances(self, features: Tensor, types: Tensor) -> Tensor:
+    def distances(self, features: Tensor, atomic_numbers: Tensor) -> Tensor:
         """Distances in units of the furthest of the training, (N,) float64; infinite for elements that it did not have.
 
         Args:
             features: (N, F).
-            types: places of the atoms' elements among those of the model, (N,).
+            atomic_numbers: (N,).
         """
-        rows, distances = features.double(), features.new_zeros(len(features), dtype=torch.float64)
-        limits = list(self.record.furthest.values())
-        for kind in set(types.tolist()):
-            chosen = types == kind
-            root = torch.from_numpy(self.roots[kind]).to(rows.device)
-            distances[chosen] = (rows[chosen] @ root).norm(dim=1) / limits[kind]
-        return distances.nan_to_num(nan=0.0, posinf=torch.inf)  # an atom alone of an element that is not known
+        rows, distances = features.double(), features.new_full((len(features),), torch.inf, dtype=torch.float64)
+        for root, (element, furthest) in zip(self.roots, self.record.furthest.items(), strict=True):
+            chosen = (atomic_numbers == data.atomic_numbers[element]).nonzero()[:, 0]
+            if len(chosen):
+                distances[chosen] = (rows[chosen] @ torch.from_numpy(root).to(rows.device)).norm(dim=1) / furthest
+        return distances

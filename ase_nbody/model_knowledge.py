@@ -57,7 +57,7 @@ def taken_knowledge(
         posterior = ReadoutPosterior(root.double().numpy(), information.uncertainty)
     if information.surroundings is not None:
         n_features = network.n_invariants
-        roots = _taken(path, tensors, SURROUNDINGS, (len(information.elements), n_features, n_features))
+        roots = _taken(path, tensors, SURROUNDINGS, (len(information.surroundings.furthest), n_features, n_features))
         surroundings = KnownSurroundings(roots.double().numpy(), information.surroundings)
     return posterior, surroundings
 

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.architectures.base import types_of_numbers
 from ase_nbody.graph import Graph
 from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.potential import Potential, seen_by_network
@@ -31,8 +30,7 @@ def surroundings_distances(potential: Potential, graph: Graph, features: Tensor 
     assert potential.surroundings is not None
     if features is None:
         features = potential.network.atom_invariants(seen_by_network(potential, graph))
-    types = types_of_numbers(potential.elements).to(graph.atomic_numbers.device)
-    return potential.surroundings.distances(features, types[graph.atomic_numbers])
+    return potential.surroundings.distances(features, graph.atomic_numbers)
 
 
 class SurroundingsWatch:

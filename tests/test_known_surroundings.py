@@ -14,7 +14,7 @@ from ase.build import bulk
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.calibration.surroundings import Features, features, fitted_surroundings
-from ase_nbody.envelope import OutsideTrainingError, OutsideTrainingWarning
+from ase_nbody.envelope import OutsideTrainingError, OutsideTrainingWarning, UnknownSurroundings
 from ase_nbody.known_surroundings import BEYOND, DISTANCES
 from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
 from ase_nbody.neighbours import neighbour_graph
@@ -48,9 +48,9 @@ def test_distances_are_mahalanobis_distances_in_units_of_the_furthest():
     known = gaussian(4000, 0)
     fitted = fitted_surroundings(known, ("H", "C"))
     rows = torch.tensor([[3.0, 0.0], [0.0, 0.03], [0.0, 3.0]], dtype=torch.float64)
-    distances = fitted.distances(rows, torch.zeros(3, dtype=torch.int64)).numpy() * fitted.record.furthest["H"]
+    distances = fitted.distances(rows, torch.ones(3, dtype=torch.int64)).numpy() * fitted.record.furthest["H"]
     assert np.allclose(distances, [3.0, 3.0, 300.0], rtol=0.05)
-    own = fitted.distances(torch.from_numpy(known.rows), torch.from_numpy(known.types))
+    own = fitted.distances(torch.from_numpy(known.rows), torch.tensor([1, 6])[known.types])
     assert own.max() <= 1 + 1e-12
     assert own.max() > 0.9
 
@@ -68,7 +68,7 @@ def test_few_structures_do_not_make_everything_near():
     scales = 10.0 ** -np.arange(10)  # more dimensions than structures, most of them narrow
     rows = rng.standard_normal((8, 10)) * scales
     fitted = fitted_surroundings(Features(rows, np.zeros(8, int), np.arange(8)), ("H",))
-    types = torch.zeros(100, dtype=torch.int64)
+    types = torch.ones(100, dtype=torch.int64)
     inside = fitted.distances(torch.from_numpy(rng.standard_normal((100, 10)) * scales), types)
     outside = fitted.distances(torch.from_numpy(rng.standard_normal((100, 10))), types)
     assert (inside < BEYOND).float().mean() > 0.8
@@ -78,8 +78,10 @@ def test_few_structures_do_not_make_everything_near():
 def test_an_element_that_the_training_did_not_have_is_infinitely_far():
     known = gaussian(400, 0)
     fitted = fitted_surroundings(known, ("H", "C", "O"))
-    far = fitted.distances(torch.ones(1, 2), torch.tensor([2]))
+    far = fitted.distances(torch.ones(1, 2), torch.tensor([8]))
     assert torch.isinf(far).all()
+    assert "did not have" in str(UnknownSurroundings(0, "O", float(far)))
+    assert list(fitted.record.furthest) == ["H", "C"]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -89,7 +91,9 @@ def test_known_structures_are_inside_and_others_are_named(potential, dtype):
         warnings.simplefilter("error", OutsideTrainingWarning)
         calculator.get_property("energy", frames_of(potential, 1)[0])
     assert calculator.results[DISTANCES].max() <= BEYOND
-    with pytest.warns(OutsideTrainingWarning, match=r"surroundings of atom \d+ \(C\), .* times as far as the furthest"):
+    with pytest.warns(
+        OutsideTrainingWarning, match=r"surroundings of atom \d+ \(C\), .* times the furthest of the training"
+    ):
         calculator.get_property("energy", OTHER)
     assert calculator.excursions[0].kinds >= {"surroundings"}
     assert calculator.results[DISTANCES].shape == (2,)

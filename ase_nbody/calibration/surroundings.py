@@ -74,12 +74,14 @@ def fitted_surroundings(learnt: Features, elements: tuple[str, ...]) -> KnownSur
     roots, furthest = [], {}
     for kind, element in enumerate(elements):
         chosen = learnt.types == kind
+        if not chosen.any():
+            continue
         rows, fold = learnt.rows[chosen], learnt.structures[chosen] % FOLDS
         folds = [(_Moments.of(rows[fold != n]), rows[fold == n]) for n in range(FOLDS)]
         ridge = min(RIDGES, key=lambda ridge: sum(moments.deviance(left, ridge) for moments, left in folds))
         every = [moments.distances(left, ridge) for moments, left in [*folds, (_Moments.of(rows), rows)]]
         roots.append(_Moments.of(rows).root(ridge))
-        furthest[element] = float(max([0.0, *np.concatenate(every)]))
+        furthest[element] = float(np.concatenate(every).max()) or 1.0  # of atoms alone, which have no features
     n_learnt = len(np.unique(learnt.structures))
     return KnownSurroundings(np.stack(roots), SurroundingsRecord(furthest=furthest, n_learnt=n_learnt))
 
