@@ -18,6 +18,7 @@ WHAT = (
     "composition schemes, gates, steps",
     "networks: graph to atomic energies",
     "what an energy is the sum of",
+    "what files say of a model",
     "energy, forces, stress; model files",
     "derivatives, features, results",
     "data, training, what is outside",
