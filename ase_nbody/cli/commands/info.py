@@ -83,7 +83,7 @@ def _envelope_in_brief(information: ModelInformation) -> Iterator[tuple[str, str
     if envelope.energy_per_atom_range is not None:
         low, high = envelope.energy_per_atom_range
         covered.append(f"energies per atom {low:.3f} to {high:.3f} eV")
-    if information.surroundings is not None:
+    if not distances and not covered and information.surroundings is not None:
         covered.append(f"surroundings of {information.surroundings.n_learnt} structures")
     if covered:
         yield "training had", ", ".join(covered)
