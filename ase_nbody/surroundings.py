@@ -14,9 +14,24 @@ from ase_nbody.graph import Graph
 from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.potential import Potential, seen_by_network
 from ase_nbody.results import Results
+from ase_nbody.timings import Timings
 
 STEP = 0.03
 """Way of an atom, angstrom, after which its surroundings may be others: some steps of dynamics."""
+
+
+def network_features(potential: Potential, graph: Graph) -> Tensor:
+    """Invariant features of all atoms as the network sees them, (N, F): by its evaluation on the CPU, which is quick.
+
+    Args:
+        potential: whose network has features.
+        graph: structures on its device, in its dtype.
+    """
+    seen = seen_by_network(potential, graph)
+    made = potential.network.gradients(seen, Timings(), features=True) if potential.device.type == "cpu" else None
+    if made is None or made.features is None:
+        return potential.network.atom_invariants(seen)
+    return made.features
 
 
 def surroundings_distances(potential: Potential, graph: Graph, features: Tensor | None) -> Tensor:
@@ -29,7 +44,7 @@ def surroundings_distances(potential: Potential, graph: Graph, features: Tensor 
     """
     assert potential.surroundings is not None
     if features is None:
-        features = potential.network.atom_invariants(seen_by_network(potential, graph))
+        features = network_features(potential, graph)
     return potential.surroundings.distances(features, graph.atomic_numbers)
 
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ase_nbody.architectures.base import types_of_numbers
 from ase_nbody.data import Dataset, batches_of_samples, samples
-from ase_nbody.graph import Graph
 from ase_nbody.known_surroundings import KnownSurroundings
 from ase_nbody.model_records import SurroundingsRecord
-from ase_nbody.potential import Potential, copied_potential, seen_by_network
-from ase_nbody.timings import Timings
+from ase_nbody.potential import Potential, copied_potential
+from ase_nbody.surroundings import network_features
 
 Floats = NDArray[np.float64]
 RIDGES = tuple(10.0**power for power in range(-8, 1))
@@ -45,19 +43,11 @@ def features(potential: Potential, dataset: Dataset) -> Features:
     rows, types, structures, n_structures = [], [], [], 0
     for batch in batches_of_samples(samples(dataset, own.cutoff), ATOMS_AT_ONCE):
         graph = batch.graph
-        rows.append(_features_of(own, seen_by_network(own, graph)).numpy())
+        rows.append(network_features(own, graph).numpy())
         types.append(types_of_numbers(own.elements)[graph.atomic_numbers].numpy())
         structures.append(graph.structure.numpy() + n_structures)
         n_structures += graph.n_structures
     return Features(np.concatenate(rows), np.concatenate(types), np.concatenate(structures))
-
-
-def _features_of(potential: Potential, seen: Graph) -> Tensor:
-    """Features of what a network sees: by its evaluation where that hands them out, which is quickest."""
-    made = potential.network.gradients(seen, Timings(), features=True)
-    if made is None or made.features is None:
-        return potential.network.atom_invariants(seen)
-    return made.features
 
 
 def fitted_surroundings(learnt: Features, elements: tuple[str, ...]) -> KnownSurroundings:
