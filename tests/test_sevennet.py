@@ -41,17 +41,13 @@ def mixed() -> Atoms:
     return atoms
 
 
-SINGLE = {"universal": 2e-5, "universal-l3i5": 4e-5}
-"""Largest differences in float32, eV and angstrom: rounding, where forces are 6 eV/angstrom."""
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("model", REFERENCES)
 def test_shipped_models_give_the_numbers_of_sevenn(model: str, dtype: torch.dtype) -> None:
     rows = json.loads((ROOT / "tests" / REFERENCES[model]).read_text())["rows"]
     reference = {row["name"]: row for row in rows}
     potential, _ = load_model(find_model(model), device="cpu", dtype=dtype)
-    tolerance = 2e-6 if dtype == torch.float64 else SINGLE[model]  # weights are stored in float32
+    tolerance = 2e-6 if dtype == torch.float64 else 2e-5  # weights are stored in float32
     for name, atoms in structures():
         if name in reference:
             row = reference[name]

@@ -149,15 +149,18 @@ def _distance_functions(
     for axis, component in enumerate(vector):
         w.store_scalar(w.multiply(component, inverse), w.offset(out, row.unit + axis))
     w.store_scalar(distance, w.offset(out, row.unit + 3))
-    x, per_distance = _place(w, grid, distance)
+    x, per_distance, inverse_root = _place(w, grid, distance)
     whole = w.truncated(x)
     inside = w.less(whole, grid.intervals)  # rounding may reach the end
     interval = w.either(inside, whole, grid.intervals - 1)
     t = w.subtract(x, w.number(interval))
     for number, powers in enumerate(basis_polynomials(grid.degree)):
-        slope = _polynomial(w, [p * k for k, p in enumerate(powers)][1:], t)
+        # The constant is part of the coefficients: another rounding of every slope triples the errors of forces.
+        slope = _polynomial(w, [p * k * per_distance for k, p in enumerate(powers)][1:], t)
+        if inverse_root is not None:
+            slope = w.multiply(slope, inverse_root)
         w.store_scalar(_polynomial(w, powers, t), w.offset(out, row.basis + number))
-        w.store_scalar(w.multiply(slope, per_distance), w.offset(out, row.slopes + number))
+        w.store_scalar(slope, w.offset(out, row.slopes + number))
     first = interval
     for start in grid.breaks:
         later = w.at_least(interval, start)
@@ -165,14 +168,14 @@ def _distance_functions(
     return first
 
 
-def _place(w: Builder, grid: Grid, distance: Scalar) -> tuple[Scalar, Scalar]:
-    """Place of a distance on the grid, see `Grid.places`, and its slope, 1/angstrom."""
+def _place(w: Builder, grid: Grid, distance: Scalar) -> tuple[Scalar, float, Scalar | None]:
+    """Place of a distance on the grid, see `Grid.places`; its slope, 1/angstrom, as a constant times what may vary."""
     scale = grid.intervals**grid.power / grid.cutoff
     x = w.multiply(distance, w.scalar(scale))
     if grid.power == 1:
-        return x, w.scalar(scale)
+        return x, scale, None
     root = w.intrinsic("sqrt", x)
-    return root, w.divide(w.scalar(0.5 * scale), root)
+    return root, 0.5 * scale, w.divide(w.scalar(1.0), root)
 
 
 def _polynomial(w: Builder, powers: Sequence[float], t: Scalar) -> Scalar:
