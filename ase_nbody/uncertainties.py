@@ -8,7 +8,7 @@ drawn from it, and differences of their forces and stress follow as those of any
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,14 +60,22 @@ def check_uncertainty(potential: Potential, model: str) -> ReadoutPosterior:
     """
     if potential.posterior is not None:
         return potential.posterior
-    if not potential.network.linear_readouts():
-        raise PropertyNotImplementedError(
-            f"{type(potential.network).__name__} with these settings has no linear readouts, from which uncertainties "
-            "could follow; take a model of the architecture nbody, sevennet or mace"
-        )
+    if words := no_readouts(potential):
+        raise PropertyNotImplementedError(words)
     raise PropertyNotImplementedError(
         f"{model} has no uncertainties at this level of theory, since it was made without data or before they were "
         "kept; nbody calibrate adds them, from labelled structures"
+    )
+
+
+def no_readouts(potential: Potential) -> str:
+    """That a network has no linear readouts, and what to do; empty where it has some."""
+    if potential.network.linear_readouts():
+        return ""
+    return (
+        f"{type(potential.network).__name__} with these settings has no linear readouts, from which uncertainties "
+        "could follow; take a model of the architecture nbody, sevennet or mace, or nequip without hidden layers in "
+        "its readout"
     )
 
 
@@ -107,18 +115,12 @@ def committee_predictions(potential: Potential, graph: Graph, members: int) -> I
         members: how many.
     """
     assert potential.posterior is not None
-    readouts = named_readouts(potential)
+    readouts = potential.network.named_readouts()
     for change in potential.posterior.changes(members):
         yield predict(potential, graph, _changed(readouts, change))
 
 
-def named_readouts(potential: Potential) -> dict[str, Tensor]:
-    """The linear readouts of a potential by their names, in their order."""
-    names = {id(parameter): name for name, parameter in potential.network.named_parameters()}
-    return {names[id(readout)]: readout for readout in potential.network.linear_readouts()}
-
-
-def _changed(readouts: dict[str, Tensor], change: Floats) -> dict[str, Tensor]:
+def _changed(readouts: Mapping[str, Tensor], change: Floats) -> dict[str, Tensor]:
     """Readouts moved by numbers for all of them, one after another."""
     parts = np.split(change, np.cumsum([r.numel() for r in readouts.values()])[:-1])
     return {

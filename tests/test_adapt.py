@@ -17,8 +17,9 @@ from pair_term import LennardJones, LennardJonesSettings
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
-from ase_nbody.meta.adapt import WorseModelError, _Search, adapt, worth_more_time
+from ase_nbody.meta.adapt import _Search, adapt
 from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
+from ase_nbody.meta.choice import WorseModelError, worth_more_time
 from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import Fit, prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups

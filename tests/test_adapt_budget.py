@@ -9,8 +9,9 @@ import pytest
 from adaptation import dataset_of, start_potential, teacher_of
 
 from ase_nbody.meta import closed_form
-from ase_nbody.meta.adapt import Adaptation, TooFewStepsError, adapt, worth_more_time
+from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.candidates import SCRATCH, candidates
+from ase_nbody.meta.choice import TooFewStepsError, worth_more_time
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
 from ase_nbody.meta.fitting import prepared
 from ase_nbody.meta.held_out import Row

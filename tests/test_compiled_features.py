@@ -24,7 +24,6 @@ from ase_nbody.steps.forward import atoms_before, forward
 from ase_nbody.steps.hand_out import FEATURES, HandOut
 from ase_nbody.steps.training import TrainedSteps
 from ase_nbody.timings import Timings
-from ase_nbody.uncertainties import named_readouts
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}  # of the largest feature
 OTHERS = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest energy or force
@@ -211,7 +210,7 @@ def test_other_readouts_give_what_autograd_gives(name: str, dtype: torch.dtype) 
     own.network.to(dtype).requires_grad_(False)
     graph = graph_of(own)
     before = predict(own, graph)
-    others = {key: 1.3 * readout + 0.1 for key, readout in named_readouts(own).items()}
+    others = {key: 1.3 * readout + 0.1 for key, readout in own.network.named_readouts().items()}
     found = predict(own, graph, others)
     made = predict(own, graph, others, differentiable=True)
     expected = replace(made, energies=made.energies.detach(), forces=made.forces.detach())

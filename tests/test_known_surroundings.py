@@ -64,6 +64,16 @@ def test_the_furthest_is_that_of_structures_left_out():
     assert fitted.record.furthest["H"] > 1.2 * own  # few structures look near each other when all are fitted
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_every_structure_is_left_out_once(place):
+    rows = np.random.default_rng(0).standard_normal((20, 3))
+    rows[place] *= 10.0
+    fitted = fitted_surroundings(Features(rows, np.zeros(20, int), np.arange(20)), ("H",))
+    others = np.delete(rows, np.arange(place, 20, 5), axis=0)
+    alone = np.linalg.norm(rows[place]) / np.sqrt(np.mean(others**2))
+    assert fitted.record.furthest["H"] > 0.6 * alone  # of moments without it; with it, it is at most sqrt(20) away
+
+
 def test_few_structures_do_not_make_everything_near():
     rng = np.random.default_rng(0)
     scales = 10.0 ** -np.arange(10)  # more dimensions than structures, most of them narrow

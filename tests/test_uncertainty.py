@@ -25,7 +25,7 @@ from ase_nbody.data import Dataset, evaluate
 from ase_nbody.graph import batch_graphs
 from ase_nbody.meta.design import forces_by_readouts
 from ase_nbody.meta.fitting import copied
-from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
+from ase_nbody.model_file import DataFile, ModelFileError, file_hash, load_model, model_information, save_model
 from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential
@@ -210,7 +210,10 @@ def test_the_command_adds_them_and_evaluate_compares_them_with_errors(tmp_path, 
     output = tmp_path / "calibrated.safetensors"
     status, out, _ = run_command(monkeypatch, capsys, "calibrate", model, "--data", data, "--output", output)
     assert status == 0
-    assert "11 that the model learnt and 1 that it did not" in out
+    assert "tiny has learnt none of these files: structures are held out in turn" in out
+    record = load_model(output)[1].uncertainty
+    assert record is not None
+    assert (record.n_learnt, record.n_held_out) == (12, 12)
     weights = [load_model(path)[0].network.state_dict() for path in (model, output)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert [stored_dtype(path) for path in (model, output)] == [torch.float64] * 2
@@ -219,6 +222,26 @@ def test_the_command_adds_them_and_evaluate_compares_them_with_errors(tmp_path, 
     run_command(monkeypatch, capsys, *arguments)
     assert json.loads(report.read_text())["uncertainty"]["forces"]["mean_deviation"] > 0
     assert (tmp_path / "plots" / "uncertainty_forces.png").stat().st_size > 0
+
+
+def test_the_command_splits_what_the_model_learnt_as_its_training_did(tmp_path, monkeypatch, capsys):
+    data, output = labelled_file(tmp_path, 12), tmp_path / "calibrated.safetensors"
+    learnt = DataFile(name=data.name, sha256=file_hash(data), role="train", n_structures=12)
+    model = tiny_model(tmp_path, ("H", "C", "O"), data=(learnt,), training={"settings": {"n_valid": 3, "seed": 1}})
+    status, _, _ = run_command(monkeypatch, capsys, "calibrate", model, "--data", data, "--output", output)
+    record = load_model(output)[1].uncertainty
+    assert status == 0
+    assert record is not None
+    assert (record.n_learnt, record.n_held_out) == (9, 3)
+
+
+def test_the_command_names_elements_that_the_model_does_not_know(tmp_path, monkeypatch, capsys):
+    model, data = tiny_model(tmp_path, ("H", "C")), labelled_file(tmp_path, 4)
+    output = tmp_path / "calibrated.safetensors"
+    status, _, err = run_command(monkeypatch, capsys, "calibrate", model, "--data", data, "--output", output)
+    assert status == 1
+    assert "O, which the model does not know" in err
+    assert not output.exists()
 
 
 def test_the_command_refuses_what_has_no_readouts_and_what_is_there(tmp_path, monkeypatch, capsys):

@@ -133,10 +133,8 @@ def terms(table: PolynomialTable) -> tuple[Term, ...]:
     found = []
     for result, start in _starts(table):
         for factors in table.orders:
-            names, (outputs, used) = (
-                monomials(dimension(table.irreps), factors),
-                _used(basis(table.irreps, factors, result)),
-            )
+            names = monomials(dimension(table.irreps), factors)
+            outputs, used = _used(basis(table.irreps, factors, result))
             found += [Term(names[m], start + int(o)) for o, m in zip(outputs, used, strict=True)]
     return tuple(found)
 

@@ -176,6 +176,11 @@ class Network(nn.Module, ABC):
         """Parameters that the energies are a linear function of, all of them together; none where that is not known."""
         return []
 
+    def named_readouts(self) -> dict[str, nn.Parameter]:
+        """The linear readouts by their names, in the same order."""
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        return {names[id(readout)]: readout for readout in self.linear_readouts()}
+
     def with_elements(self, nearest: Mapping[str, str]) -> Network | None:
         """A network that knows more elements, whose weights begin as those of known ones; None where there is no way.
 

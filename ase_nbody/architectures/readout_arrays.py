@@ -33,9 +33,8 @@ class ReadoutArrays:
                 for name, vectors in weights.vectors.items()
                 if vectors.requires_grad
             }
-        named = {id(parameter): name for name, parameter in network.named_parameters()}
         self.loaded = loaded
-        self._readouts = {named[id(readout)]: readout.detach().clone() for readout in readouts}
+        self._readouts = {name: readout.detach().clone() for name, readout in network.named_readouts().items()}
 
     def arrays(self, readouts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Arrays in place of those that were loaded.

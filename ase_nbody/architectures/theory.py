@@ -25,9 +25,8 @@ def own_parameters(network: Network, parts: OwnParts) -> list[str]:
     Raises:
         ValueError: the architecture has no such parameters.
     """
-    readouts = {id(parameter) for parameter in network.linear_readouts()}
     known = {
-        "readout": [name for name, parameter in network.named_parameters() if id(parameter) in readouts],
+        "readout": list(network.named_readouts()),
         "embedding": [name for name, _ in network.named_parameters() if name == "embedding"],
     }
     wanted = list(known) if parts == "both" else [parts]

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from ase_nbody.data import Dataset, Evaluation, batches_of_samples, samples
+from ase_nbody.calibration.batches import graphs
+from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.potential import Potential
 from ase_nbody.uncertainties import uncertainties
 
 Floats = NDArray[np.float64]
-ATOMS_AT_ONCE = 500
 FEWEST = 3
+"""Errors, below which nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Deviations:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How errors compare with standard deviations; None where there are too few labels.
+    """How errors compare with standard deviations.
 
     Attributes:
         mean_deviation: root mean square of the standard deviations, thousandths of the unit.
@@ -66,11 +67,7 @@ def deviations(potential: Potential, dataset: Dataset, evaluation: Evaluation) -
         dataset: labelled structures.
         evaluation: of the potential on these.
     """
-    made = []
-    for batch in batches_of_samples(
-        samples(dataset, potential.cutoff, dtype=potential.dtype, device=potential.device), ATOMS_AT_ONCE
-    ):
-        made += uncertainties(potential, batch.graph)
+    made = [one for graph in graphs(potential, dataset) for one in uncertainties(potential, graph)]
     return Deviations(
         energy=np.array([one.energy for one in made]) / evaluation.n_atoms,
         energy_errors=(evaluation.energy_predictions - evaluation.energy_labels) / evaluation.n_atoms,

@@ -13,7 +13,7 @@ _BINS = 12
 
 
 def uncertainty_plot(of: Deviations, directory: str | Path) -> Path:
-    """Errors of forces on atoms over their standard deviations, with the root mean square of each tenth of them.
+    """Errors of forces on atoms over their standard deviations, with root mean squares of twelve parts of equal number.
 
     Args:
         of: standard deviations and errors.

@@ -9,26 +9,25 @@ in which all atoms move at once, have the same expectation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ase_nbody.calibration.batches import exact_copy, graphs
 from ase_nbody.calibration.errors import CalibrationError
-from ase_nbody.data import Dataset, Evaluation, batches_of_samples, samples
+from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.graph import Graph
 from ase_nbody.model_records import UncertaintyRecord
-from ase_nbody.potential import Potential, copied_potential, moves_of_seen, seen_by_network
+from ase_nbody.potential import Potential, moves_of_seen, seen_by_network
 from ase_nbody.readout_posterior import ReadoutPosterior
 
 Floats = NDArray[np.float64]
 ROWS_PER_READOUT = 4
 """Directions of forces, of all structures together, for each readout."""
-ATOMS_AT_ONCE = 500
 SMALLEST_NOISE = 1e-3
 """eV/angstrom and eV per atom: labels are seldom more reproducible, and a model may have none of them wrong."""
-
 SMALLEST_FACTOR = 1e-6
 """Where a model has no errors at all."""
 
@@ -91,8 +90,8 @@ def posterior_of(
     """
     if np.isnan(errors.forces).all():
         raise CalibrationError("the held-out structures have no forces; uncertainties are calibrated with them")
-    noise = _noise(errors.forces)
-    energy_noise = noise if np.isnan(errors.energies).all() else _noise(errors.energies)
+    noise = noise_of(errors.forces)
+    energy_noise = noise if np.isnan(errors.energies).all() else noise_of(errors.energies)
     variances = [_variances(_root(potential, some, energy_noise, noise), others) for some, others in folds]
     energy, forces = (np.concatenate(several) for several in zip(*variances, strict=True))
     forces_factor = _factor(errors.forces, forces)
@@ -112,8 +111,7 @@ def derivatives(potential: Potential, dataset: Dataset) -> Derivatives:
         potential: with linear readouts; means over inversion are left out.
         dataset: structures, whose labels are not looked at.
     """
-    own = replace(copied_potential(potential, torch.device("cpu"), torch.float64), over_inversion=False)
-    own.network.requires_grad_(True)
+    own = exact_copy(potential)
     largest = max(len(atoms) for atoms in dataset.structures)
     n_readouts = sum(readout.numel() for readout in own.network.linear_readouts())
     n_moves = min(-(-ROWS_PER_READOUT * n_readouts // len(dataset)), 3 * largest)
@@ -128,8 +126,7 @@ def _of_batches(
     potential: Potential, dataset: Dataset, n_moves: int, generator: torch.Generator
 ) -> Iterator[tuple[Floats, Floats]]:
     """Derivatives of energies and of forces along random directions, batch by batch."""
-    for batch in batches_of_samples(samples(dataset, potential.cutoff), ATOMS_AT_ONCE):
-        graph = batch.graph
+    for graph in graphs(potential, dataset):
         moves = [_random_move(graph, generator) for _ in range(n_moves)]
         seen, seen_moves = seen_by_network(potential, graph), moves_of_seen(potential, graph, moves)
         energies, *along = potential.network.readout_features(seen, seen_moves)
@@ -144,12 +141,23 @@ def _random_move(graph: Graph, generator: torch.Generator) -> torch.Tensor:
 
 
 def _root(potential: Potential, learnt: Derivatives, energy_noise: float, noise: float) -> Floats:
-    """Root of the covariance of the readouts: before the labels these are as large as the potential's own."""
+    n_moves, n_readouts = learnt.forces.shape[1:]
+    forces = learnt.forces.reshape(-1, n_readouts) / (noise * np.sqrt(n_moves))
+    return root_of_covariance(potential, np.concatenate([learnt.energies / energy_noise, forces]))
+
+
+def root_of_covariance(potential: Potential, rows: Floats) -> Floats:
+    """Root of the covariance of the readouts, which before all labels are as large as the potential's own.
+
+    Args:
+        potential: with linear readouts; each of its tensors has a size of its own.
+        rows: derivatives of labelled quantities, over the noise of these, (rows, readouts).
+    """
     sizes = np.concatenate([_sizes(readout) for readout in potential.network.linear_readouts()])
-    rows = learnt.forces.reshape(-1, len(sizes)) / (noise * np.sqrt(learnt.forces.shape[1]))
-    scaled = np.concatenate([learnt.energies / energy_noise, rows]) * sizes
+    scaled = rows * sizes
     lower = np.linalg.cholesky(scaled.T @ scaled + np.eye(len(sizes)))
-    return sizes[:, None] * np.linalg.inv(lower).T
+    root: Floats = sizes[:, None] * np.linalg.inv(lower).T
+    return root
 
 
 def _sizes(readout: torch.Tensor) -> Floats:
@@ -165,7 +173,8 @@ def _variances(root: Floats, of: Derivatives) -> tuple[Floats, Floats]:
     return energies, along / (3 * of.n_atoms)
 
 
-def _noise(squares: Floats) -> float:
+def noise_of(squares: Floats) -> float:
+    """Root mean square, not below what labels have; NaN does not count."""
     return max(float(np.sqrt(np.nanmean(squares))), SMALLEST_NOISE)
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ase_nbody.architectures.base import types_of_numbers
-from ase_nbody.data import Dataset, batches_of_samples, samples
+from ase_nbody.calibration.batches import exact_copy, graphs
+from ase_nbody.data import Dataset
 from ase_nbody.known_surroundings import KnownSurroundings
 from ase_nbody.model_records import SurroundingsRecord
-from ase_nbody.potential import Potential, copied_potential
+from ase_nbody.potential import Potential
 from ase_nbody.surroundings import network_features
 
 Floats = NDArray[np.float64]
 RIDGES = tuple(10.0**power for power in range(-8, 1))
 """Of moments, in units of their mean eigenvalue."""
 FOLDS = 5
-ATOMS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,9 @@ class Features:
 
 def features(potential: Potential, dataset: Dataset) -> Features:
     """Features of the atoms of a dataset, in float64, as the network sees them."""
-    own = replace(copied_potential(potential, torch.device("cpu"), torch.float64), over_inversion=False)
+    own = exact_copy(potential)
     rows, types, structures, n_structures = [], [], [], 0
-    for batch in batches_of_samples(samples(dataset, own.cutoff), ATOMS_AT_ONCE):
-        graph = batch.graph
+    for graph in graphs(own, dataset):
         rows.append(network_features(own, graph).numpy())
         types.append(types_of_numbers(own.elements)[graph.atomic_numbers].numpy())
         structures.append(graph.structure.numpy() + n_structures)

@@ -107,16 +107,25 @@ def evaluate(
     """
     if len(dataset) == 0:
         raise ValueError("there is nothing to evaluate: the dataset is empty")
+    check_elements(potential, dataset)
+    batches = list(_batches(dataset, batch_atoms))
+    evaluation = joined([_evaluated(potential, dataset.subset(batch), check) for batch in batches])
+    _check_finite(evaluation, dataset.source)
+    return error_report(evaluation), evaluation
+
+
+def check_elements(potential: Potential, dataset: Dataset) -> None:
+    """Refuse structures with elements that a potential does not know.
+
+    Raises:
+        ValueError: they are named.
+    """
     unknown = sorted(set(dataset.elements) - set(potential.elements))
     if unknown:
         raise ValueError(
             f"{dataset.source} has {', '.join(unknown)}, which the model does not know "
             f"({', '.join(potential.elements)}); leave these structures out or choose another model"
         )
-    batches = list(_batches(dataset, batch_atoms))
-    evaluation = joined([_evaluated(potential, dataset.subset(batch), check) for batch in batches])
-    _check_finite(evaluation, dataset.source)
-    return error_report(evaluation), evaluation
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:

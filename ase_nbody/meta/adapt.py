@@ -7,11 +7,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
+from ase_nbody.calibration.calibrate import calibrated_in_turn
 from ase_nbody.data import Dataset, without_isolated_atoms
-from ase_nbody.meta.calibrated import calibrated_by_folds
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
+from ase_nbody.meta.choice import (
+    TooFewStepsError,
+    WorseModelError,
+    best_row,
+    reason_of,
+    refuse_worse,
+    row_words,
+    worth_more_time,
+)
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
 from ase_nbody.meta.fitting import Fit, Structures, copied, prepared, referenced
 from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors, score_of
@@ -22,17 +32,7 @@ from ase_nbody.meta.shares import SHORT, Time, budget_of_folds, share_of_each
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import StepBudget
 from ase_nbody.training.stopping import TrainingDivergedError
-
-NEAR = 1.5
-"""How much worse than the best a candidate that changes more may be in the comparison, to have more time too."""
-
-
-class WorseModelError(ValueError):
-    """An adaptation would be worse than what is there without it."""
-
-
-class TooFewStepsError(ValueError):
-    """A method was asked for that has no time to show anything."""
+from ase_nbody.uncertainties import no_readouts
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,14 @@ def adapt(
     rows = search.compared()
     if settings.steps is None:
         rows += search.longer(worth_more_time(rows), rows[0].seconds)
-    best = _best(rows, search.candidates, settings)
-    reason = _reason(rows, best, settings)
-    _refuse_worse(rows, best, settings)
+    best = best_row(rows, search.candidates, settings)
+    reason = reason_of(rows, best, settings)
+    refuse_worse(rows, best, settings)
     say(f"chosen: {best.candidate.words}; {reason}")
     fit = search.fitted_to_all(best)
     search.check_fit(fit)
-    known = calibrated_by_folds(fit.referenced.potential, search.structures.dataset, search.parts, best.squares)
     return Adaptation(
-        referenced=replace(fit.referenced, potential=known),
+        referenced=search.calibrated(fit, best),
         rows=tuple(rows),
         chosen=best,
         reason=reason,
@@ -196,6 +195,14 @@ class _Search:
             )
         self.say(words)
 
+    def calibrated(self, fit: Fit, best: Row) -> Referenced:
+        """What was fitted, with uncertainties by the held-out errors of its candidate, where there can be any."""
+        found, folds = fit.referenced.potential, [(fold.learnt, fold.held_out) for fold in self.parts]
+        if no_readouts(found) or np.isnan(best.squares.forces).all():
+            return fit.referenced
+        known = calibrated_in_turn(found, self.structures.dataset, folds, best.squares)
+        return replace(fit.referenced, potential=known)
+
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:
         """A row for each candidate, with a time for its steps; those that diverge have none."""
         rows = []
@@ -221,33 +228,6 @@ class _Search:
         return rows + closed + self.rows([*stepping, SCRATCH], SHORT * self.time.left())
 
 
-def worth_more_time(rows: Sequence[Row]) -> list[AdaptationMethod]:
-    """Candidates that take steps: the best, those near it that change more, and scratch where it is better than that.
-
-    Whatever changes more learns slower, so that it may lead in the end without leading after the short comparison. A
-    closed form gains nothing from time. Where all had too few steps to be compared, it is the one that changes most.
-    """
-    trained = [row for row in rows if row.candidate.takes_steps and row.candidate is not SCRATCH]
-    stepping = [row for row in trained if row.compared]
-    if not stepping:
-        return [row.candidate for row in trained[-1:]]
-    leader = min(stepping, key=lambda row: row.score)
-    larger = [row for row in stepping[stepping.index(leader) + 1 :] if row.score < NEAR * leader.score]
-    scratch = [row for row in rows if row.candidate is SCRATCH and row.compared and row.score < leader.score]
-    return [row.candidate for row in (leader, *larger[-1:], *scratch)]
-
-
-def row_words(row: Row) -> str:
-    """Errors of a row in words."""
-    report, words = row.report, []
-    if report.forces_mae_mev_per_angstrom is not None:
-        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.1f} meV/Å")
-    if report.energy_mae_mev_per_atom is not None:
-        words.append(f"energy MAE {report.energy_mae_mev_per_atom:.2f} meV/atom")
-    few = [] if row.compared else ["too few steps to be compared"]
-    return ", ".join([*words, f"{row.seconds:.0f} s", *few])
-
-
 def _candidates(start: Potential, settings: AdaptationSettings) -> list[AdaptationMethod]:
     known = candidates(start)
     if settings.method == "choose":
@@ -258,44 +238,3 @@ def _candidates(start: Potential, settings: AdaptationSettings) -> list[Adaptati
             f"{', '.join(known)}, or leave the method out"
         )
     return [known[settings.method]]
-
-
-def _best(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: AdaptationSettings) -> Row:
-    known = [row for row in rows if row.candidate in among]
-    compared = [row for row in known if row.compared]
-    if known and not compared and not settings.accept_worse:
-        raise TooFewStepsError(
-            f"{known[-1].candidate.words}: so few steps in its part of {settings.minutes:g} minutes that its errors "
-            "say nothing. Give more --minutes, or --steps; or take it nevertheless with --accept-worse"
-        )
-    known = compared or known
-    if not known:
-        raise TrainingDivergedError(
-            f"{', '.join(candidate.words for candidate in among)}: diverged; lower --learning-rate, "
-            "or leave out --method"
-        )
-    return min(known, key=lambda row: row.score)
-
-
-def _reason(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str:
-    if settings.method != "choose":
-        return f"asked for; score {best.score:.1f} on held-out structures, the start has {rows[0].score:.1f}"
-    others = [row for row in rows if row.compared and row.candidate not in (best.candidate, SCRATCH)]
-    if not others:
-        return f"the others had too few steps to be compared; score {best.score:.1f} on held-out structures"
-    second = min(others, key=lambda row: row.score)
-    return (
-        f"lowest score on held-out structures, {best.score:.1f}; next is {second.candidate.words} with "
-        f"{second.score:.1f}, the start has {rows[0].score:.1f}"
-    )
-
-
-def _refuse_worse(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> None:
-    scratch = [row for row in rows if row.candidate is SCRATCH and row.compared]
-    for other in (rows[0], *scratch[-1:]):
-        if best.score > other.score and not settings.accept_worse:
-            raise WorseModelError(
-                f"{best.candidate.words} would be worse than {other.candidate.words}: held-out {row_words(best)}, "
-                f"against {row_words(other)}. Give more --minutes or structures, another start, no --method, train "
-                "from scratch (nbody train), or take it nevertheless with --accept-worse"
-            )

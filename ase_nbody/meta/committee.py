@@ -10,19 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ase_nbody.calibration.batches import exact_copy
+from ase_nbody.calibration.errors import check_readouts
+from ase_nbody.calibration.posterior import SMALLEST_NOISE, noise_of, root_of_covariance
 from ase_nbody.data import Dataset, samples, without_isolated_atoms
 from ase_nbody.graph import Graph
 from ase_nbody.meta.design import blocks_of_errors, forces_by_readouts, joint_errors
-from ase_nbody.meta.fitting import copied
 from ase_nbody.potential import Potential
 
 Floats = NDArray[np.float64]
-SMALLEST_NOISE = 1e-3
-"""eV/angstrom and eV per atom: labels are seldom more reproducible, and a model may have none of them wrong."""
 
 
 @dataclass(frozen=True)
@@ -79,36 +77,17 @@ def committee(potential: Potential, known: Dataset) -> Committee:
             know.
     """
     _check(potential, known)
-    own = replace(copied(potential), over_inversion=False)
-    own.network.to(device="cpu", dtype=torch.float64).requires_grad_(True)
+    own = exact_copy(potential)
     blocks = blocks_of_errors(own, samples(without_isolated_atoms(known), own.cutoff))
     quantities = joint_errors([structure for block in blocks for structure in block])
-    noises = [_noise(quantity.residual) for quantity in quantities]
+    noises = [noise_of(q.residual**2) if len(q.residual) else SMALLEST_NOISE for q in quantities]
     rows = np.concatenate([q.matrix / noise for q, noise in zip(quantities, noises, strict=True)])
-    sizes = np.concatenate([_sizes(readout) for readout in own.network.linear_readouts()])
-    scaled = rows * sizes
-    precision = scaled.T @ scaled + np.eye(len(sizes))
-    covariance = np.linalg.inv(precision) * np.outer(sizes, sizes)
-    return Committee(own, covariance, noises[1])
-
-
-def _noise(residual: Floats) -> float:
-    """Root mean square, not below what labels have."""
-    return max(float(np.sqrt(np.mean(residual**2))), SMALLEST_NOISE) if len(residual) else SMALLEST_NOISE
-
-
-def _sizes(readout: Tensor) -> Floats:
-    """The root mean square of a tensor, for each of its numbers."""
-    rms = readout.detach().square().mean().sqrt()
-    return rms.expand(readout.numel()).numpy()
+    root = root_of_covariance(own, rows)
+    return Committee(own, root @ root.T, noises[1])
 
 
 def _check(potential: Potential, known: Dataset) -> None:
-    if not potential.network.linear_readouts():
-        raise ValueError(
-            f"{type(potential.network).__name__} with these settings has no linear readouts to make a committee of; "
-            "take a model of the architecture nbody, sevennet or mace, or nequip without hidden layers in its readout"
-        )
+    check_readouts(potential)
     unknown = sorted(set(known.elements) - set(potential.elements))
     if unknown:
         raise ValueError(

@@ -65,9 +65,7 @@ class ScaledNetwork(EnergyTerm):
 
     def _with_readouts(self, parameters: Mapping[str, Tensor], graph: Graph, timings: Timings) -> Gradients | None:
         """Energies and gradients where the parameters are the linear readouts, all of them and nothing else."""
-        readouts = {id(readout) for readout in self.network.linear_readouts()}
-        names = {name for name, parameter in self.network.named_parameters() if id(parameter) in readouts}
-        if not names or names != parameters.keys():
+        if not parameters or parameters.keys() != self.network.named_readouts().keys():
             return None
         return self._in_ev(self.network.gradients_with_readouts(graph, parameters, timings))
 

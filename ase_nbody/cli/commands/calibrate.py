@@ -18,14 +18,14 @@ class CalibrateOptions:
     model: ModelArgument
     data: Annotated[
         list[Path],
-        typer.Option(help="Labelled structures that the model learnt; repeatable.", show_default=False),
+        typer.Option(help="Labelled structures that the model learnt, or your own; repeatable.", show_default=False),
     ]
     output: ModelOutput
     valid: Annotated[
         Path | None,
         typer.Option(
             help="Labelled structures of the same kind that it did not learn.",
-            show_default="those of DATA that its training set aside, or a tenth",
+            show_default="those of DATA that its training set aside; a fifth in turn where it learnt none",
         ),
     ] = None
     also: Annotated[

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ase_nbody.calibration.calibrate import calibrated, check_readouts
+from ase_nbody.calibration.calibrate import calibrated, calibrated_on_others
+from ase_nbody.calibration.errors import check_readouts
 from ase_nbody.cli.inputs import check_outputs
 from ase_nbody.cli.output import say, warn
 from ase_nbody.data import (
@@ -39,30 +40,41 @@ def run_calibrate(options: Mapping[str, Any]) -> None:
     check_outputs([output], options["force"])
     potential, information = load_model_with_levels(path, dtype=stored_dtype(path))
     check_readouts(potential)
-    learnt, held_out = _structures(options, information)
+    data = [_read(path, options) for path in dict.fromkeys(options["data"])]
+    valid = None if options["valid"] is None else _read(options["valid"], options)
     others = [_read(path, options) for path in options["also"] or ()]
     with torch_threads(options["threads"]):
-        better = calibrated(potential, learnt, held_out, others)
+        if valid is None and not _learnt(data, information):
+            say(f"{information.name} has learnt none of these files: structures are held out in turn")
+            better = calibrated_on_others(potential, merge([*data, *others]))
+        else:
+            better = calibrated(potential, *_split(merge(data), valid, information), others)
     assert better.posterior is not None and better.surroundings is not None
     record, known = better.posterior.record, better.surroundings.record
     known_now = information.model_copy(update={"uncertainty": record, "surroundings": known})
     save_model(output, better, known_now, force=options["force"])
-    say(f"structures      {record.n_learnt} that the model learnt and {record.n_held_out} that it did not")
+    say(f"structures      {record.n_learnt} that say what is left open, {record.n_held_out} held out")
     say(f"surroundings    of {known.n_learnt} structures")
     say(f"factors         {record.energy_factor:.3g} of energies, {record.forces_factor:.3g} of forces")
     say(f"model           {output}")
 
 
-def _structures(options: Mapping[str, Any], information: ModelInformation) -> tuple[Dataset, Dataset]:
-    """What the model learnt and what it did not, split as its training did."""
-    several = [_read(path, options) for path in dict.fromkeys(options["data"])]
+def _learnt(data: Sequence[Dataset], information: ModelInformation) -> bool:
+    """Whether the model was made with any of these files; a warning names the others."""
     files = {file.sha256 for file in information.data}
-    for dataset in several:
-        if files and dataset.sha256 not in files:
-            warn(f"{Path(dataset.source).name} is not one of the files that {information.name} was made with")
-    usable = without_isolated_atoms(merge(several))
-    if options["valid"] is not None:
-        return usable, without_isolated_atoms(_read(options["valid"], options))
+    foreign = [Path(dataset.source).name for dataset in data if dataset.sha256 not in files]
+    if len(foreign) == len(data):
+        return False
+    if foreign:
+        warn(f"{', '.join(foreign)}: not among the files that {information.name} was made with")
+    return True
+
+
+def _split(data: Dataset, valid: Dataset | None, information: ModelInformation) -> tuple[Dataset, Dataset]:
+    """What the model learnt and what it did not, as its training split it where nothing else is given."""
+    usable = without_isolated_atoms(data)
+    if valid is not None:
+        return usable, valid
     settings = information.training.get("settings", {})
     n_valid = settings.get("n_valid") or default_validation_size(len(usable))
     return split(usable, n_valid, settings.get("seed", 0))

@@ -1,0 +1,101 @@
+"""The choice among candidates of an adaptation by their held-out errors, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod
+from ase_nbody.meta.held_out import Row
+from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.training.stopping import TrainingDivergedError
+
+NEAR = 1.5
+"""How much worse than the best a candidate that changes more may be in the comparison, to have more time too."""
+
+
+class WorseModelError(ValueError):
+    """An adaptation would be worse than what is there without it."""
+
+
+class TooFewStepsError(ValueError):
+    """A method was asked for that has no time to show anything."""
+
+
+def worth_more_time(rows: Sequence[Row]) -> list[AdaptationMethod]:
+    """Candidates that take steps: the best, those near it that change more, and scratch where it is better than that.
+
+    Whatever changes more learns slower, so that it may lead in the end without leading after the short comparison. A
+    closed form gains nothing from time. Where all had too few steps to be compared, it is the one that changes most.
+    """
+    trained = [row for row in rows if row.candidate.takes_steps and row.candidate is not SCRATCH]
+    stepping = [row for row in trained if row.compared]
+    if not stepping:
+        return [row.candidate for row in trained[-1:]]
+    leader = min(stepping, key=lambda row: row.score)
+    larger = [row for row in stepping[stepping.index(leader) + 1 :] if row.score < NEAR * leader.score]
+    scratch = [row for row in rows if row.candidate is SCRATCH and row.compared and row.score < leader.score]
+    return [row.candidate for row in (leader, *larger[-1:], *scratch)]
+
+
+def row_words(row: Row) -> str:
+    """Errors of a row in words."""
+    report, words = row.report, []
+    if report.forces_mae_mev_per_angstrom is not None:
+        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.1f} meV/Å")
+    if report.energy_mae_mev_per_atom is not None:
+        words.append(f"energy MAE {report.energy_mae_mev_per_atom:.2f} meV/atom")
+    few = [] if row.compared else ["too few steps to be compared"]
+    return ", ".join([*words, f"{row.seconds:.0f} s", *few])
+
+
+def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: AdaptationSettings) -> Row:
+    """The row with the lowest score of those that may be taken.
+
+    Raises:
+        TooFewStepsError: none had steps enough to be compared, and no such is to be accepted.
+        TrainingDivergedError: there is none.
+    """
+    known = [row for row in rows if row.candidate in among]
+    compared = [row for row in known if row.compared]
+    if known and not compared and not settings.accept_worse:
+        raise TooFewStepsError(
+            f"{known[-1].candidate.words}: so few steps in its part of {settings.minutes:g} minutes that its errors "
+            "say nothing. Give more --minutes, or --steps; or take it nevertheless with --accept-worse"
+        )
+    known = compared or known
+    if not known:
+        raise TrainingDivergedError(
+            f"{', '.join(candidate.words for candidate in among)}: diverged; lower --learning-rate, "
+            "or leave out --method"
+        )
+    return min(known, key=lambda row: row.score)
+
+
+def reason_of(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str:
+    """Why it was taken, one sentence."""
+    if settings.method != "choose":
+        return f"asked for; score {best.score:.1f} on held-out structures, the start has {rows[0].score:.1f}"
+    others = [row for row in rows if row.compared and row.candidate not in (best.candidate, SCRATCH)]
+    if not others:
+        return f"the others had too few steps to be compared; score {best.score:.1f} on held-out structures"
+    second = min(others, key=lambda row: row.score)
+    return (
+        f"lowest score on held-out structures, {best.score:.1f}; next is {second.candidate.words} with "
+        f"{second.score:.1f}, the start has {rows[0].score:.1f}"
+    )
+
+
+def refuse_worse(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> None:
+    """Refuse what is worse than the start or a training from scratch, unless it is to be accepted.
+
+    Raises:
+        WorseModelError: as said.
+    """
+    scratch = [row for row in rows if row.candidate is SCRATCH and row.compared]
+    for other in (rows[0], *scratch[-1:]):
+        if best.score > other.score and not settings.accept_worse:
+            raise WorseModelError(
+                f"{best.candidate.words} would be worse than {other.candidate.words}: held-out {row_words(best)}, "
+                f"against {row_words(other)}. Give more --minutes or structures, another start, no --method, train "
+                "from scratch (nbody train), or take it nevertheless with --accept-worse"
+            )
