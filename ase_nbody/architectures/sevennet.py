@@ -37,9 +37,10 @@ from ase_nbody.steps.shapes import parse_shape
 from ase_nbody.steps.weights import Hidden
 from ase_nbody.timings import Timings
 
-SINGLE_TABLES = (5, 1e-7)
-"""With cubic splines to 1e-6, as elsewhere, whose slopes are worse, forces of 11 eV/angstrom had errors of 3e-5 in
-float32; with these of 1e-5, as by autograd. Finer cubic ones lose more to rounding than they gain."""
+SINGLE_TABLES = (5, 1e-6)
+"""Degree and accuracy in float32. With cubic splines to 1e-6, as elsewhere, whose slopes are worse, forces of 11
+eV/angstrom had errors of 3e-5; with these of 1e-5 (SevenNet-0) and 2e-5 (l3i5), where autograd has 1e-5. Finer grids
+lose to rounding: neighbouring coefficients are nearly equal."""
 
 
 class SevenNetNetwork(SteppedNetwork):

@@ -31,6 +31,8 @@ def main() -> None:
     if arguments.worker:
         print(json.dumps(measured(arguments.worker, arguments.model, arguments.repeats[0], arguments.threads)))
         return
+    if not arguments.sevenn:
+        parser.error("--sevenn is needed: an interpreter with sevenn 0.13")
     print(peer_timing.head(["sevenn"]))
     for repeat in arguments.repeats:
         options = ["--repeats", str(repeat), "--model", arguments.model, "--threads", str(arguments.threads)]
