@@ -51,7 +51,7 @@ WORDS = {
         PUBLISHED.format("0.67", "0.767"),
     ),
     "universal-l3i5": Words(
-        "what `universal` is for, more accurate and three to five times slower; the weights are those of SevenNet-l3i5 "
+        "what `universal` is for, more accurate and two to three times slower; the weights are those of SevenNet-l3i5 "
         "(12 December 2024, Park, Kim, Hwang and Han)",
         PUBLISHED.format("0.760", "0.550"),
     ),
