@@ -135,3 +135,34 @@ def test_wrong_settings_are_refused(settings, words):
 def test_structures_that_cannot_be_treated_are_refused(atoms, words):
     with pytest.raises(InputError, match=words):
         energy(atoms, basis="def2-svp")
+
+
+def orbitals(integration, molecule, grids, deriv) -> np.ndarray:
+    blocks = integration.block_loop(molecule, grids, molecule.nao, deriv)
+    return np.concatenate([values.copy() for values, *_ in blocks], axis=-2)
+
+
+def test_orbitals_that_are_kept_are_those_of_the_grid_and_the_derivative():
+    from pyscf import dft, gto
+
+    from ase_nbody.labelling.kept_orbitals import KeptOrbitals
+
+    water = gto.M(atom="O 0 0 0; H 0 0 1; H 0.9 0 -0.3", basis="sto-3g", verbose=0)
+    kept, grids = KeptOrbitals(), dft.gen_grid.Grids(water)
+    for level, deriv in [(0, 1), (0, 1), (1, 1), (1, 0), (0, 1)]:
+        if level != grids.level:
+            grids.level = level
+            grids.reset()
+        expected = orbitals(dft.numint.NumInt(), water, grids, deriv)
+        np.testing.assert_array_equal(orbitals(kept, water, grids, deriv), expected)
+
+
+def test_orbitals_of_another_molecule_are_not_those_that_are_kept():
+    from pyscf import dft, gto
+
+    from ase_nbody.labelling.kept_orbitals import KeptOrbitals
+
+    near, far = (gto.M(atom=f"H 0 0 0; H 0 0 {d}", basis="sto-3g", verbose=0) for d in (0.7, 2.0))
+    kept, grids = KeptOrbitals(), dft.gen_grid.Grids(near)
+    grids.level = 0
+    assert np.abs(orbitals(kept, near, grids, 0) - orbitals(kept, far, grids, 0)).max() > 0.01

@@ -12,6 +12,7 @@ from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
 from ase_nbody.labelling.electrons import electronic_state
+from ase_nbody.labelling.pyscf_import import pyscf_dft
 from ase_nbody.structures import check_structure
 
 _COARSE_LEVEL = 0
@@ -57,6 +58,7 @@ def kohn_sham_energy_and_forces(atoms: Atoms, settings: KohnShamSettings) -> tup
 
 
 def _molecule(atoms: Atoms, basis: str) -> Any:
+    pyscf_dft()  # first, for its linear algebra
     from pyscf import gto
     from pyscf.lib.exceptions import BasisNotFoundError
 
@@ -76,9 +78,11 @@ def _molecule(atoms: Atoms, basis: str) -> Any:
 
 
 def _field(molecule: Any, settings: KohnShamSettings, *, restricted: bool) -> Any:
-    from pyscf import dft
+    from ase_nbody.labelling.kept_orbitals import KeptOrbitals
 
+    dft = pyscf_dft()
     field = (dft.RKS if restricted else dft.UKS)(molecule, xc=settings.xc)
+    field._numint = KeptOrbitals()
     field.chkfile = None
     field.max_cycle = _CYCLES
     return field.density_fit() if settings.density_fit else field

@@ -9,6 +9,7 @@ from ase.calculators.calculator import CalculatorSetupError, Parameters, all_cha
 
 from ase_nbody.labelling.electrons import ElectronsCalculator
 from ase_nbody.labelling.kohn_sham import KohnShamSettings, kohn_sham_energy_and_forces
+from ase_nbody.labelling.pyscf_import import pyscf_dft
 
 
 class PySCFCalculator(ElectronsCalculator):
@@ -78,7 +79,7 @@ class PySCFCalculator(ElectronsCalculator):
 
 def _check_settings(settings: KohnShamSettings) -> None:
     try:
-        from pyscf import dft
+        dft = pyscf_dft()
     except ImportError:
         raise CalculatorSetupError("PySCF is not installed; pip install 'pyscf>=2.5'") from None
     if settings.grid_level not in range(10):
