@@ -10,6 +10,10 @@ of `select_labels.py` are, where no bond of the first frame broke or formed.
 `nbody label FRAMES --with ani:ANI-1x` gives the same labels.
 
     python benchmarks/organic_start/dynamics.py frames dynamics.npz --number 10000 --output ani-1x-dynamics.xyz
+
+Where there is no GPU, `rattled` displaces the atoms of each geometry instead, for `nbody label`:
+
+    python benchmarks/organic_start/dynamics.py rattled start.pt --output rattled.xyz
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ MASSES = (4.0, 12.0, 14.0, 16.0)  # heavy hydrogen: the structures at a temperat
 BEFORE, BETWEEN, FRAMES = 250, 30, 14  # steps before the first frame and between frames, frames of a trajectory
 TOGETHER = 4096  # trajectories
 BOND = 1.25  # in sums of covalent radii
+DISPLACEMENTS = (0.02, 0.1)  # angstrom, of a component
 
 
 def kept_networks() -> dict[str, Any]:
@@ -231,8 +236,21 @@ def frames(chosen: argparse.Namespace) -> None:
     print(f"{len(written)} frames of {len(set(molecules))} molecules: {chosen.output}")
 
 
+def rattled(chosen: argparse.Namespace) -> None:
+    """Each geometry with displaced atoms, by a standard deviation of its own, drawn evenly."""
+    start, draw = torch.load(chosen.start, weights_only=True), np.random.default_rng(0)
+    written = []
+    for name, species, places in zip(start["names"], start["species"], start["positions"], strict=True):
+        width = draw.uniform(*DISPLACEMENTS)
+        moved = places.double().numpy() + draw.normal(scale=width, size=places.shape)
+        info = {"name": name, "sampled_by": f"rattle {width:.3f}"}
+        written.append(Atoms([ELEMENTS[s] for s in species.tolist()], moved, info=info))
+    write(chosen.output, written, format="extxyz")
+    print(f"{len(written)} structures: {chosen.output}")
+
+
 def main() -> None:
-    """Command line: three commands."""
+    """Command line: four commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     first = commands.add_parser("prepare", help="geometries and networks")
@@ -251,6 +269,10 @@ def main() -> None:
     third.add_argument("--number", type=int, required=True)
     third.add_argument("--output", type=Path, required=True)
     third.set_defaults(do=frames)
+    fourth = commands.add_parser("rattled", help="displaced geometries as extended XYZ")
+    fourth.add_argument("start", type=Path)
+    fourth.add_argument("--output", type=Path, required=True)
+    fourth.set_defaults(do=rattled)
     chosen = parser.parse_args()
     chosen.do(chosen)
 
