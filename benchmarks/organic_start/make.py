@@ -30,12 +30,10 @@ PURPOSE = (
     "itself a first look; it learnt 6,500 molecules of at most twelve heavy atoms"
 )
 NOT_FOR = (
-    "results by itself: forces of molecules not seen are off by 40 to 120 meV/Å; charges, radicals, other elements, "
+    "results by itself: forces of molecules not seen are off by 30 to 90 meV/Å; charges, radicals, other elements, "
     "reactions, liquids and crystals"
 )
-COMMAND = (
-    "python benchmarks/organic_start/train_with_dynamics.py benchmarks/organic_start/organic_start.yaml dynamics.npz"
-)
+COMMAND = "nbody train benchmarks/organic_start/refined.yaml"
 
 
 def main() -> None:
