@@ -3,7 +3,8 @@
     python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors \
         --learnt ani-1x.xyz --test ethanol_test.xyz ...
 
-Files of `--learnt` were learnt beside the files of the settings, of which they take the place by name: the envelope
+`--distances` keeps the closest distances, and so the repulsion, of another model where they are longer: atoms that were
+displaced at random came closer than in any dynamics. Files of `--learnt` were learnt beside the files of the settings, of which they take the place by name: the envelope
 covers them. Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states,
 else at the first.
 """
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--learnt", type=Path, nargs="*", default=[])
     parser.add_argument("--test", type=Path, nargs="*", default=[])
+    parser.add_argument("--distances", type=Path, help="model whose closest distances hold where they are longer")
     chosen = parser.parse_args()
     potential, information = load_model_with_levels(chosen.trained, dtype=torch.float32)
     errors, envelope = dict(information.errors), information.envelope
@@ -52,6 +54,10 @@ def main() -> None:
         level = information.levels[level_of(dataset, information.levels)]
         envelope = envelope.merged(envelope_of(statistics(dataset, level.reference_energies, potential.cutoff)))
         files[path.name] = data_file(path, "train", dataset)
+    if chosen.distances is not None:
+        others = load_model(chosen.distances)[1].envelope.closest_distances
+        closest = {pair: max(others.get(pair, 0.0), near) for pair, near in envelope.closest_distances.items()}
+        envelope = envelope.model_copy(update={"closest_distances": closest})
     onsets = repulsion_onsets(load_model(chosen.trained)[0], envelope.closest_distances)
     for path in chosen.test:
         dataset = read_dataset(path)
