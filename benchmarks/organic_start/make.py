@@ -3,10 +3,10 @@
     python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors \
         --learnt ani-1x.xyz --test ethanol_test.xyz ...
 
-`--distances` keeps the closest distances, and so the repulsion, of another model where they are longer: atoms that were
-displaced at random came closer than in any dynamics. Files of `--learnt` were learnt beside the files of the settings, of which they take the place by name: the envelope
-covers them. Of each test file a hundred structures, evenly spaced, are evaluated at the level of theory that it states,
-else at the first.
+`--distances` keeps the closest distances, and so the repulsion, of another model where they are longer: atoms that
+were displaced at random came closer than in any dynamics. Files of `--learnt` were learnt beside the files of the
+settings, of which they take the place by name: the envelope covers them. Of each test file a hundred structures, evenly
+spaced, are evaluated at the level of theory that it states, else at the first.
 """
 
 from __future__ import annotations
