@@ -27,7 +27,10 @@ from ase_nbody.training.levels import level_of
 
 STRUCTURES = 100
 PURPOSE = "starting `nbody adapt`: fifty structures make it a model of a molecule of H, C, N and O"
-NOT_FOR = "results by itself: forces of new molecules are off by 30 to 90 meV/Å; charges, radicals, reactions, liquids, crystals"
+NOT_FOR = (
+    "results by itself: forces of new molecules are off by 30 to 90 meV/Å; charges, radicals, reactions, liquids, "
+    "crystals"
+)
 COMMAND = "nbody train benchmarks/organic_start/refined.yaml"
 
 
