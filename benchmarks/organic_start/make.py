@@ -1,7 +1,7 @@
 """What `organic-start` is for and what not, and errors on test files, put into the file that its training wrote.
 
     python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors \
-        --learnt ani-1x.xyz --test ethanol_test.xyz ...
+        --distances FIRST.safetensors --test ethanol_test.xyz ...
 
 `--distances` keeps the closest distances, and so the repulsion, of another model where they are longer: atoms that
 were displaced at random came closer than in any dynamics. Files of `--learnt` were learnt beside the files of the
@@ -31,7 +31,6 @@ NOT_FOR = (
     "results by itself: forces of new molecules are off by 30 to 90 meV/Å; charges, radicals, reactions, liquids, "
     "crystals"
 )
-COMMAND = "nbody train benchmarks/organic_start/refined.yaml"
 
 
 def main() -> None:
@@ -65,7 +64,6 @@ def main() -> None:
         files[path.name] = data_file(path, "test", some)
     known = {"name": chosen.output.stem, "purpose": PURPOSE, "not_for": NOT_FOR, "errors": errors, "envelope": envelope}
     known |= {"data": tuple(files.values()), "repulsion": onsets}
-    known["training"] = {**information.training, "command": COMMAND}
     with_onsets = replace(potential, repulsion=Repulsion(onsets))
     save_model(chosen.output, with_onsets, information.model_copy(update=known), force=True)
 
