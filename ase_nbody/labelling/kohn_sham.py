@@ -12,7 +12,6 @@ from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
 from ase_nbody.labelling.electrons import electronic_state
-from ase_nbody.labelling.pyscf_import import pyscf_dft
 from ase_nbody.structures import check_structure
 
 _COARSE_LEVEL = 0
@@ -58,7 +57,6 @@ def kohn_sham_energy_and_forces(atoms: Atoms, settings: KohnShamSettings) -> tup
 
 
 def _molecule(atoms: Atoms, basis: str) -> Any:
-    pyscf_dft()  # first, for its linear algebra
     from pyscf import gto
     from pyscf.lib.exceptions import BasisNotFoundError
 
@@ -78,9 +76,10 @@ def _molecule(atoms: Atoms, basis: str) -> Any:
 
 
 def _field(molecule: Any, settings: KohnShamSettings, *, restricted: bool) -> Any:
+    from pyscf import dft
+
     from ase_nbody.labelling.kept_orbitals import KeptOrbitals
 
-    dft = pyscf_dft()
     field = (dft.RKS if restricted else dft.UKS)(molecule, xc=settings.xc)
     field._numint = KeptOrbitals()
     field.chkfile = None
