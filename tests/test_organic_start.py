@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import fields
 from pathlib import Path
 
@@ -78,3 +79,24 @@ def test_dynamics_keeps_the_temperature_and_frames_without_new_bonds():
     batch.positions[1, 1] += 5.0  # water loses an atom
     kept.add(batch, labels(committee, batch))
     assert kept.arrays()["sizes"].tolist() == [9]
+
+
+def test_rattled_geometries_keep_their_molecule_and_are_displaced_by_a_width_of_their_own(tmp_path):
+    import dynamics
+    from ase.io import read
+
+    ethanol = molecule("CH3CH2OH")
+    start = {
+        "names": ["ethanol"] * 40,
+        "species": [torch.tensor([dynamics.ELEMENTS.index(n) for n in ethanol.numbers], dtype=torch.int8)] * 40,
+        "positions": [torch.from_numpy(ethanol.positions).float()] * 40,
+    }
+    torch.save(start, tmp_path / "start.pt")
+    dynamics.rattled(argparse.Namespace(start=tmp_path / "start.pt", output=tmp_path / "rattled.xyz"))
+    frames = read(tmp_path / "rattled.xyz", ":")
+    assert len(frames) == 40 and all((frame.numbers == ethanol.numbers).all() for frame in frames)
+    said = np.array([float(frame.info["sampled_by"].split()[1]) for frame in frames])
+    found = np.array([(frame.positions - ethanol.positions).std() for frame in frames])
+    assert said.min() >= 0.02 and said.max() <= 0.1 and np.ptp(said) > 0.04
+    assert np.abs(found / said - 1).max() < 0.5
+    assert abs(np.mean(found / said) - 1) < 0.1

@@ -1,5 +1,11 @@
 """Molecules by density functional theory: laws, then numbers."""
 
+import json
+import os
+import subprocess
+import sys
+
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from ase import Atoms
@@ -142,27 +148,86 @@ def orbitals(integration, molecule, grids, deriv) -> np.ndarray:
     return np.concatenate([values.copy() for values, *_ in blocks], axis=-2)
 
 
+def hydrogen(distance: float):
+    from pyscf import gto
+
+    return gto.M(atom=f"H 0 0 0; H 0 0 {distance}", basis="sto-3g", verbose=0)
+
+
 def test_orbitals_that_are_kept_are_those_of_the_grid_and_the_derivative():
-    from pyscf import dft, gto
+    from pyscf.dft import gen_grid, numint
 
     from ase_nbody.labelling.kept_orbitals import KeptOrbitals
 
-    water = gto.M(atom="O 0 0 0; H 0 0 1; H 0.9 0 -0.3", basis="sto-3g", verbose=0)
-    kept, grids = KeptOrbitals(), dft.gen_grid.Grids(water)
+    molecule = hydrogen(0.7)
+    kept, grids = KeptOrbitals(), gen_grid.Grids(molecule)
     for level, deriv in [(0, 1), (0, 1), (1, 1), (1, 0), (0, 1)]:
         if level != grids.level:
             grids.level = level
             grids.reset()
-        expected = orbitals(dft.numint.NumInt(), water, grids, deriv)
-        np.testing.assert_array_equal(orbitals(kept, water, grids, deriv), expected)
+        expected = orbitals(numint.NumInt(), molecule, grids, deriv)
+        np.testing.assert_array_equal(orbitals(kept, molecule, grids, deriv), expected)
+
+
+def test_orbitals_of_a_grid_are_computed_once(monkeypatch):
+    from pyscf.dft import gen_grid
+
+    from ase_nbody.labelling import kept_orbitals
+
+    computed = []
+    plain = kept_orbitals.NumInt.eval_ao
+    monkeypatch.setattr(
+        kept_orbitals.KeptOrbitals,
+        "eval_ao",
+        lambda self, *args, **options: computed.append(1) or plain(*args, **options),
+        raising=False,
+    )
+    molecule = hydrogen(0.7)
+    kept, grids = kept_orbitals.KeptOrbitals(), gen_grid.Grids(molecule)
+    first = orbitals(kept, molecule, grids, 1)
+    once = len(computed)
+    np.testing.assert_array_equal(orbitals(kept, molecule, grids, 1), first)
+    assert len(computed) == once > 1
+    monkeypatch.setattr(kept_orbitals, "_LARGEST", 0)
+    np.testing.assert_array_equal(orbitals(kept, molecule, grids, 1), first)
+    assert len(computed) > once
 
 
 def test_orbitals_of_another_molecule_are_not_those_that_are_kept():
-    from pyscf import dft, gto
+    from pyscf.dft import gen_grid
 
     from ase_nbody.labelling.kept_orbitals import KeptOrbitals
 
-    near, far = (gto.M(atom=f"H 0 0 0; H 0 0 {d}", basis="sto-3g", verbose=0) for d in (0.7, 2.0))
-    kept, grids = KeptOrbitals(), dft.gen_grid.Grids(near)
+    near, far = hydrogen(0.7), hydrogen(2.0)
+    kept, grids = KeptOrbitals(), gen_grid.Grids(near)
     grids.level = 0
     assert np.abs(orbitals(kept, near, grids, 0) - orbitals(kept, far, grids, 0)).max() > 0.01
+
+
+def test_what_is_kept_changes_no_energy_of_a_functional_with_kinetic_energy_density(monkeypatch):
+    from pyscf.dft.numint import NumInt
+
+    from ase_nbody.labelling import kept_orbitals
+
+    with_kept = energy(bent_water(), xc="r2SCAN")
+    monkeypatch.setattr(kept_orbitals, "KeptOrbitals", NumInt)
+    assert energy(bent_water(), xc="r2SCAN") == pytest.approx(with_kept, abs=1e-8)
+
+
+@pytest.mark.parametrize("told", [{}, {"OPENBLAS_CORETYPE": "Nehalem"}])
+def test_old_linear_algebra_is_told_of_avx2_and_the_environment_stays_as_it_was(told):
+    program = (
+        "import os, json, threadpoolctl\n"
+        "before = dict(os.environ)\n"
+        "from ase_nbody.labelling.pyscf_calculator import PySCFCalculator\n"
+        "PySCFCalculator()\n"
+        "assert dict(os.environ) == before\n"
+        "print(json.dumps([one.get('architecture') for one in threadpoolctl.threadpool_info()"
+        " if 'pyscf' in one['filepath']]))\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"} | told
+    made = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    features = llvm.get_host_cpu_features()
+    kernels = [name for name in json.loads(made.stdout) if name]
+    if kernels and features.get("avx2") and features.get("fma"):
+        assert kernels == ["Nehalem" if told else "Haswell"]

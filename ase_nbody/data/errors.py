@@ -114,8 +114,15 @@ def evaluate(
     return error_report(evaluation), evaluation
 
 
-def check_elements(potential: Potential, dataset: Dataset) -> None:
+def check_elements(
+    potential: Potential, dataset: Dataset, advice: str = "leave these structures out or choose another model"
+) -> None:
     """Refuse structures with elements that a potential does not know.
+
+    Args:
+        potential: knows some elements.
+        dataset: structures.
+        advice: what to do, for the error.
 
     Raises:
         ValueError: they are named.
@@ -124,7 +131,7 @@ def check_elements(potential: Potential, dataset: Dataset) -> None:
     if unknown:
         raise ValueError(
             f"{dataset.source} has {', '.join(unknown)}, which the model does not know "
-            f"({', '.join(potential.elements)}); leave these structures out or choose another model"
+            f"({', '.join(potential.elements)}); {advice}"
         )
 
 

@@ -16,6 +16,7 @@ from ase_nbody.calibration.batches import exact_copy
 from ase_nbody.calibration.errors import check_readouts
 from ase_nbody.calibration.posterior import SMALLEST_NOISE, noise_of, root_of_covariance
 from ase_nbody.data import Dataset, samples, without_isolated_atoms
+from ase_nbody.data.errors import check_elements
 from ase_nbody.graph import Graph
 from ase_nbody.meta.design import blocks_of_errors, forces_by_readouts, joint_errors
 from ase_nbody.potential import Potential
@@ -88,11 +89,6 @@ def committee(potential: Potential, known: Dataset) -> Committee:
 
 def _check(potential: Potential, known: Dataset) -> None:
     check_readouts(potential)
-    unknown = sorted(set(known.elements) - set(potential.elements))
-    if unknown:
-        raise ValueError(
-            f"{known.source} has {', '.join(unknown)}, which the model does not know "
-            f"({', '.join(potential.elements)}); give the labelled structures that the model was fitted to"
-        )
+    check_elements(potential, known, "give the labelled structures that the model was fitted to")
     if all(labels.forces is None for labels in known.labels):
         raise ValueError(f"{known.source} has no forces; give labelled structures with forces")

@@ -118,12 +118,13 @@ def spaced(dataset: Dataset, n: int, seed: int) -> Dataset:
 
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Force and energy errors by start, structures and method, in Markdown."""
+    """Force and energy errors by start, with the first digits of its hash, structures and method, in Markdown."""
     heads = f"| start | structures | method | minutes | {' | '.join(MOLECULES)} |\n|{' --- |' * 4}{' ---: |' * 5}\n"
     groups: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for row in rows:
         label = row["method"] if row["method"] != "choose" else "chosen by held-out errors"
-        group = groups.setdefault((row["start"], row["structures"], label, row["minutes"]), {})
+        start = f"{row['start']} `{row['start_sha256'][:6]}`"
+        group = groups.setdefault((start, row["structures"], label, row["minutes"]), {})
         test, took = row["test"], f" ({row['method_chosen']})" if row["method"] == "choose" else ""
         forces, energy = test["forces_mae_mev_per_angstrom"], test["energy_mae_mev"]
         group.setdefault(row["molecule"], []).append(f"{forces:.1f} / {energy:.1f}{took}")
