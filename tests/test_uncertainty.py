@@ -17,10 +17,11 @@ from ase.io import write
 from command_line import run_command, tiny_model
 
 from ase_nbody import NBodyCalculator
+from ase_nbody.calibration import calibrate as calibrate_module
 from ase_nbody.calibration import posterior as posterior_module
-from ase_nbody.calibration.calibrate import calibrated
+from ase_nbody.calibration.calibrate import calibrated, calibrated_on_others
 from ase_nbody.calibration.judged import deviations, judgements
-from ase_nbody.calibration.posterior import derivatives
+from ase_nbody.calibration.posterior import derivatives, posterior_of, squared_errors
 from ase_nbody.data import Dataset, evaluate
 from ase_nbody.graph import batch_graphs
 from ase_nbody.meta.design import forces_by_readouts
@@ -90,6 +91,28 @@ def test_directions_at_random_give_the_products_of_all_forces(learnt, monkeypatc
     whole = np.mean([forces.T @ forces for forces in rows], axis=0)
     assert np.trace(sketched) == pytest.approx(np.trace(whole), rel=0.2)
     assert np.linalg.norm(sketched - whole) < 0.5 * np.linalg.norm(whole)
+
+
+def test_a_direction_that_is_taken_twice_says_no_more(learnt):
+    potential, known, held_out = learnt
+    once, others = derivatives(potential, known), derivatives(potential, held_out)
+    twice = replace(once, forces=np.repeat(once.forces, 2, axis=1))
+    errors = squared_errors(evaluate(potential, held_out)[1])
+    first, second = (posterior_of(potential, some, [(some, others)], errors) for some in (once, twice))
+    np.testing.assert_allclose(second.root @ second.root.T, first.root @ first.root.T, rtol=1e-6, atol=1e-12)
+
+
+def test_structures_held_out_in_turn_have_their_own_errors(learnt, monkeypatch):
+    potential, _, data = learnt
+    given = []
+    monkeypatch.setattr(calibrate_module, "calibrated_in_turn", lambda *arguments: given.append(arguments) or potential)
+    calibrated_on_others(potential, data)
+    [(_, dataset, folds, errors)] = given
+    held_out = [number for _, numbers in folds for number in numbers]
+    assert sorted(held_out) == list(range(len(data))) and held_out != sorted(held_out)
+    alone = [squared_errors(evaluate(potential, dataset.subset([number]))[1]).forces[0] for number in held_out]
+    assert len(set(np.round(alone, 12))) == len(alone)
+    np.testing.assert_allclose(errors.forces, alone, rtol=1e-8)
 
 
 def weighted_ratio(squares: np.ndarray, variances: np.ndarray) -> float:
