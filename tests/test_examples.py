@@ -140,8 +140,8 @@ def test_errors_and_dynamics_of_the_example_of_few(capsys):
 @pytest.mark.slow
 def test_the_example_of_few_with_a_tiny_budget(capsys, tmp_path):
     module = example("few_shot", FEW_SHOT)
-    module.NUMBERS = (10,)
-    module.main(1.0, 0.2, tmp_path / "curve.png")
+    module.NUMBERS, module.SCRATCH_MINUTES = (10,), 0.02
+    module.main(20, 0.2, tmp_path / "curve.png")
     assert "adapted: 10 structures" in capsys.readouterr().out
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
