@@ -15,7 +15,7 @@ from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.contacts import Table, larger_limits
 from ase_nbody.graph import Graph, stress_is_defined, sums_of_structures, volumes
 from ase_nbody.known_surroundings import KnownSurroundings
-from ase_nbody.predictions import OF_EVERY_POTENTIAL, Predicted, Prediction, Property
+from ase_nbody.predictions import LABELLED, OF_EVERY_POTENTIAL, Predicted, Prediction, Property
 from ase_nbody.readout_posterior import ReadoutPosterior
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.terms.base import EnergyTerm, differentiated
@@ -86,6 +86,11 @@ class Potential:
     def further_properties(self) -> tuple[Property, ...]:
         """Of those, what not every potential predicts."""
         return tuple(kind for term in self.terms for kind in term.properties)
+
+    @property
+    def labelled_properties(self) -> tuple[Property, ...]:
+        """What labels may be of."""
+        return (*LABELLED, *self.further_properties)
 
     @property
     def elements(self) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
-"""What potentials predict: an open list of described properties, and Prediction, which holds their values."""
+"""What potentials predict: an open list of described properties; Prediction holds values of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # descriptions are read without torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ STRESS = Property("stress", "eV/angstrom^3", per_atom=False, shape=(3, 3), alway
 
 OF_EVERY_POTENTIAL = (ENERGY, ENERGIES, FORCES, STRESS)
 """What every potential predicts; terms may predict more."""
+LABELLED = (ENERGY, FORCES, STRESS)
+"""Of these, what labels are of: how an energy is shared among the atoms is a model's own."""
+ENERGY_PER_ATOM = Property("energy", "eV/atom", per_atom=False)
+"""What errors of energies are also given of."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +87,14 @@ class Prediction:
         """Everything that is predicted, with its description."""
         values = (self.energy, self.energies, self.forces, self.stress)
         return (*map(Predicted, OF_EVERY_POTENTIAL, values), *self.further)
+
+    def of(self, kind: Property) -> Tensor:
+        """Values of one property.
+
+        Raises:
+            ValueError: it is not predicted.
+        """
+        for predicted in self.predicted:
+            if predicted.property == kind:
+                return predicted.values
+        raise ValueError(f"no {kind.name} is predicted; there are {', '.join(p.property.name for p in self.predicted)}")

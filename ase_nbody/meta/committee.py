@@ -16,7 +16,7 @@ from ase_nbody.calibration.batches import exact_copy
 from ase_nbody.calibration.errors import check_readouts
 from ase_nbody.calibration.posterior import SMALLEST_NOISE, noise_of, root_of_covariance
 from ase_nbody.data import Dataset, samples, without_isolated_atoms
-from ase_nbody.data.errors import check_elements
+from ase_nbody.data.evaluation import check_elements
 from ase_nbody.graph import Graph
 from ase_nbody.meta.design import blocks_of_errors, forces_by_readouts, joint_errors
 from ase_nbody.potential import Potential

@@ -58,8 +58,8 @@ def evaluate(options: EvaluateOptions) -> None:
     Energies also without shift: less the mean error per atom of the structures of one composition.
     """
     from ase_nbody.cli.outcome import end_outside
-    from ase_nbody.cli.output import say, write_json
-    from ase_nbody.data import energy_shifts, parity_plot
+    from ase_nbody.cli.output import say, warn, write_json
+    from ase_nbody.data import energy_shifts, not_predicted, parity_plot
     from ase_nbody.data import evaluate as evaluation_of
     from ase_nbody.uncertainties import check_uncertainty
 
@@ -70,6 +70,8 @@ def evaluate(options: EvaluateOptions) -> None:
         check_uncertainty(calc.potential, options.model)
     report, evaluation = evaluation_of(calc.potential, dataset, check=calc.evaluator.envelope_check)
     _print_report(report)
+    for words in not_predicted(evaluation):
+        warn(words)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
     written = report.to_json_dict()
@@ -132,24 +134,13 @@ def _print_report(report: ErrorReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = [
-        ("energy, meV", report.energy_mae_mev, report.energy_rmse_mev),
-        ("energy, meV/atom", report.energy_mae_mev_per_atom, report.energy_rmse_mev_per_atom),
-        ("  without shift, meV", report.energy_mae_mev_without_shift, report.energy_rmse_mev_without_shift),
-        (
-            "  without shift, meV/atom",
-            report.energy_mae_mev_per_atom_without_shift,
-            report.energy_rmse_mev_per_atom_without_shift,
-        ),
-        ("forces, meV/Å", report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom),
-        ("stress, meV/Å³", report.stress_mae_mev_per_cubic_angstrom, report.stress_rmse_mev_per_cubic_angstrom),
-    ]
     table = Table(title=f"{report.n_structures} structures", title_justify="left")
     for name in ("quantity", "MAE", "RMSE"):
         table.add_column(name, justify="left" if name == "quantity" else "right")
-    for name, mae, rmse in rows:
-        if mae is not None and rmse is not None:
-            table.add_row(name, f"{mae:.3f}", f"{rmse:.3f}")
+    for errors in report.errors:
+        if errors.mae is not None and errors.rmse is not None:
+            name = "  without shift" if errors.without_shift else errors.kind.name
+            table.add_row(f"{name}, {errors.unit}", f"{1000 * errors.mae:.3f}", f"{1000 * errors.rmse:.3f}")
     Console(highlight=False).print(table)
 
 
@@ -183,8 +174,9 @@ def _print_shifts(report: ErrorReport, shifts: list[CompositionShift], reference
     """What the errors without shift leave out, and whether most of the error is shift."""
     from ase_nbody.cli.output import say
     from ase_nbody.data import shift_words
+    from ase_nbody.predictions import ENERGY
 
-    if report.energy_mae_mev is None:
+    if report.of(ENERGY).mae is None:
         return
     alone = report.n_compositions - len(shifts)
     words = f"without shift: less the mean error per atom of each composition, of {len(shifts)} here"
