@@ -1,11 +1,13 @@
-"""What potentials predict: an open list of described properties; Prediction holds values of them."""
+"""What potentials predict: an open list of described properties; Prediction and Targets hold values of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # descriptions are read without torch
+    import torch
     from torch import Tensor
 
 
@@ -98,3 +100,19 @@ class Prediction:
             if predicted.property == kind:
                 return predicted.values
         raise ValueError(f"no {kind.name} is predicted; there are {', '.join(p.property.name for p in self.predicted)}")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Reference labels of a batch.
+
+    Attributes:
+        labels: (N, *shape) of properties of atoms and (B, *shape) of structures, energies in float64; NaN where a
+            structure has none. What the whole batch lacks may be left out.
+    """
+
+    labels: Mapping[Property, Tensor]
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same labels on another device."""
+        return Targets({kind: values.to(device) for kind, values in self.labels.items()})

@@ -41,7 +41,7 @@ from ase_nbody.data import (
 )
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.potential import Potential
-from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, FORCES, STRESS
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, FORCES, LABELLED, STRESS
 
 STRESS_LABEL = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]]) * 1e-2
 
@@ -425,8 +425,7 @@ class TestSamples:
             *("", "", ""),
         )
         batch = batch_samples(samples(dataset, 3.0, dtype=dtype))
-        energy, forces, stress = batch.targets.energy, batch.targets.forces, batch.targets.stress
-        assert energy is not None and forces is not None and stress is not None
+        energy, forces, stress = (batch.targets.labels[kind] for kind in LABELLED)
         assert batch.graph.structure.tolist() == [0] * 4 + [1] * 3 + [2]
         assert energy.dtype == torch.float64 and forces.dtype == stress.dtype == batch.graph.positions.dtype == dtype
         assert energy.isnan().tolist() == [False, False, True]
@@ -437,10 +436,18 @@ class TestSamples:
 
     def test_samples_do_not_share_memory_with_the_dataset(self) -> None:
         dataset = dataset_of(water_frames(1), [0.0], [np.zeros((3, 3))])
-        forces = samples(dataset, 3.0)[0].targets.forces
-        assert forces is not None
+        forces = samples(dataset, 3.0)[0].targets.labels[FORCES]
         forces += 1.0
         assert not dataset.labels[0].forces.any()
+
+
+JSON_NAMES = {
+    *("n_structures", "n_compositions", "n_structures_without_shift", "forces_mae_by_element"),
+    *(f"energy_{error}_mev{end}" for error in ("mae", "rmse") for end in ("", "_per_atom")),
+    *(f"energy_{error}_mev{end}_without_shift" for error in ("mae", "rmse") for end in ("", "_per_atom")),
+    *(f"forces_{error}_mev_per_angstrom" for error in ("mae", "rmse")),
+    *(f"stress_{error}_mev_per_cubic_angstrom" for error in ("mae", "rmse")),
+}
 
 
 class TestErrors:
@@ -477,6 +484,7 @@ class TestErrors:
         written = json.loads(json.dumps(report.to_json_dict()))
         assert {k: written[k] for k in expected} == pytest.approx(expected)
         assert written["n_structures"] == 6
+        assert set(written) == JSON_NAMES
         assert written["stress_rmse_mev_per_cubic_angstrom"] is written["stress_mae_mev_per_cubic_angstrom"] is None
         counts = {s: sum(a.symbols.count(s) for a in structures) for s in ("H", "C", "O")}
         mean = sum(written["forces_mae_by_element"][s] * counts[s] for s in counts) / sum(counts.values())

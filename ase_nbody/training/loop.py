@@ -18,10 +18,11 @@ from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import write_history
+from ase_nbody.training.history_row import HistoryRow
 from ase_nbody.training.lessons import Lessons
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
-from ase_nbody.training.state import HistoryRow, TrainingState
+from ase_nbody.training.state import TrainingState
 from ase_nbody.training.stopping import TrainingDivergedError, TrainingStoppedError
 from ase_nbody.training.validation import score
 
@@ -190,10 +191,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         progress=progress,
         learning_rate=rate,
         training_loss=counters.loss_sum / counters.loss_count if counters.loss_count else math.nan,
-        energy_mae=found.energy_mae,
-        forces_mae=found.forces_mae,
-        forces_rmse=found.forces_rmse,
-        virial_mae=found.virial_mae,
+        errors=tuple(found.values()),
         score=score(found, task.lessons.weights),
     )
     if not math.isfinite(row.score):

@@ -17,7 +17,7 @@ from ase_nbody.data import (
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.training_data import DTYPES, TrainingData
 
-_UNSAID = ("levels", "own_parts", "start_level")  # those of trainings of several levels of theory are put in
+_UNSAID = ("levels", "own_parts", "start_level", "weights")  # put in where they are given, unlike in older checkpoints
 PLACEHOLDER = ("H",)  # the elements are not known before the data are read
 
 
@@ -69,6 +69,8 @@ def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str,
         *("purpose", "not_for"),
     }
     chosen = settings.model_dump(mode="json", exclude=elsewhere)
+    if settings.weights:
+        chosen |= {"weights": dict(settings.weights)}
     if settings.levels:
         chosen |= {"own_parts": settings.own_parts, "levels": [level.model_dump() for level in data.levels]}
     return {

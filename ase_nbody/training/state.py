@@ -11,39 +11,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Network
+from ase_nbody.training.history_row import HistoryRow, history_row
 from ase_nbody.training.muon import Muon
 from ase_nbody.training.settings import FittingSettings
-
-
-@dataclass(frozen=True)
-class HistoryRow:
-    """One validation.
-
-    Attributes:
-        epoch: passes over the data, with the part of the current one.
-        step: steps taken.
-        seconds: time spent, seconds.
-        progress: fraction of the budget used.
-        learning_rate: of the last step.
-        training_loss: mean over the steps since the row before; NaN before the first step.
-        energy_mae: of the validation structures with averaged weights, eV/atom; None without labels, as below.
-        forces_mae: likewise, eV/angstrom.
-        forces_rmse: likewise, eV/angstrom.
-        virial_mae: likewise, of stress times volume per atom, eV.
-        score: what the best weights are chosen by.
-    """
-
-    epoch: float
-    step: int
-    seconds: float
-    progress: float
-    learning_rate: float
-    training_loss: float
-    energy_mae: float | None
-    forces_mae: float | None
-    forces_rmse: float | None
-    virial_mae: float | None
-    score: float
 
 
 @dataclass
@@ -188,7 +158,7 @@ def state_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 def state_numbers(state: TrainingState) -> dict[str, Any]:
     """The rest of a state, for JSON."""
-    return {"counters": asdict(state.counters), "history": [asdict(row) for row in state.history]}
+    return {"counters": asdict(state.counters), "history": [row.to_json_dict() for row in state.history]}
 
 
 def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
@@ -207,4 +177,4 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mappin
     best = {key.removeprefix("best."): tensor for key, tensor in tensors.items() if key.startswith("best.")}
     state.best = {name: tensor.to(state.averaged[name].device) for name, tensor in best.items()}
     state.counters = Counters(**numbers["counters"])
-    state.history = [HistoryRow(**row) for row in numbers["history"]]
+    state.history = [history_row(row) for row in numbers["history"]]
