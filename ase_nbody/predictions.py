@@ -17,7 +17,7 @@ class Property:
 
     Attributes:
         name: in ASE's results.
-        unit: in words, such as "eV/angstrom".
+        unit: in words, such as "eV/angstrom"; without a prefix, as errors are shown in thousandths.
         per_atom: one value for each atom; else for each structure.
         shape: of one value, such as (3,) for a vector; () for a number.
         parity: 1 where the mirror image of a structure has the same values, -1 where they have the other sign.
@@ -26,6 +26,7 @@ class Property:
         always: every structure has it, so that values that are not finite are errors; else NaN says that a structure
             has none.
         voigt: ASE has these symmetric (3, 3) as xx, yy, zz, yz, xz, xy.
+        rounding: labels that were written with other numbers of digits differ by less, in the unit.
     """
 
     name: str
@@ -36,12 +37,13 @@ class Property:
     extensive: bool = False
     always: bool = True
     voigt: bool = False
+    rounding: float = 1e-3
 
 
 ENERGY = Property("energy", "eV", per_atom=False, extensive=True)
 ENERGIES = Property("energies", "eV", per_atom=True)
 FORCES = Property("forces", "eV/angstrom", per_atom=True, shape=(3,), parity=-1)
-STRESS = Property("stress", "eV/angstrom^3", per_atom=False, shape=(3, 3), always=False, voigt=True)
+STRESS = Property("stress", "eV/angstrom^3", per_atom=False, shape=(3, 3), always=False, voigt=True, rounding=1e-5)
 
 OF_EVERY_POTENTIAL = (ENERGY, ENERGIES, FORCES, STRESS)
 """What every potential predicts; terms may predict more."""
