@@ -10,6 +10,7 @@ from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.contacts import Table, larger_limits
@@ -91,6 +92,15 @@ class Potential:
     def labelled_properties(self) -> tuple[Property, ...]:
         """What labels may be of."""
         return (*LABELLED, *self.further_properties)
+
+    @property
+    def further_parameters(self) -> dict[str, Parameter]:
+        """What a training changes in the other terms, by number of the term and name."""
+        return {
+            f"{number}.{name}": parameter
+            for number, term in enumerate(self.others)
+            for name, parameter in term.learnt_parameters.items()
+        }
 
     @property
     def elements(self) -> tuple[str, ...]:

@@ -38,7 +38,6 @@ from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
 from ase_nbody.training.training_data import TrainingData
-from ase_nbody.training.validation import assign
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
 
@@ -59,7 +58,7 @@ def finish(
         ValueError: the errors on some file could not be computed; the model is written without them.
     """
     output = files.settings.output
-    assign(state.network, state.best)
+    state.take_best()
     envelope = _envelope(found, data.start)
     if files.settings.repulsion:
         onsets = repulsion_onsets(task.potential, envelope.closest_distances)

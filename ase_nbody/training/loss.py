@@ -50,7 +50,7 @@ def loss_weights(
         ValueError: the settings weigh something that is not learnt.
     """
     others = scales or {}
-    unknown = sorted(set(settings.weights) - {kind.name for kind in others})
+    unknown = sorted(set(settings.further_weights) - {kind.name for kind in others})
     if unknown:
         known = ", ".join(kind.name for kind in others) or "none"
         raise ValueError(
@@ -59,7 +59,7 @@ def loss_weights(
         )
     energy = {ENERGY: settings.energy_weight, FORCES: settings.forces_weight, STRESS: settings.stress_weight}
     return common_scale(energy, energy_scale) | {
-        kind: Weight(settings.weights.get(kind.name, 1.0), scale) for kind, scale in others.items()
+        kind: Weight(settings.further_weights.get(kind.name, 1.0), scale) for kind, scale in others.items()
     }
 
 

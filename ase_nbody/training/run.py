@@ -25,7 +25,7 @@ from ase_nbody.training.lessons import LabelledStructures, Lessons
 from ase_nbody.training.loop import Task, fit
 from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.prepare import build_network, check_network, training_origin
-from ase_nbody.training.scale import energy_scale
+from ase_nbody.training.scale import energy_scale, label_scales
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
 from ase_nbody.training.training_data import DTYPES, TrainingData, check_files, read_training_data
@@ -153,7 +153,8 @@ def labelled_structures(
     return LabelledStructures(
         samples=PackedSamples(prepared(data.train), device),
         validation=[batch.to(device) for batch in validation],
-        weights=loss_weights(settings, potential.energy_scale),
+        weights=loss_weights(settings, potential.energy_scale, label_scales(data.train)),
+        of_terms=potential.further_parameters,
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ase_nbody.data import ErrorReport, Statistics
-from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES, STRESS
+import numpy as np
+
+from ase_nbody.data import Dataset, ErrorReport, Statistics
+from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES, STRESS, Property
 
 # Forces in whose units the energies of atoms are larger than 50 say nothing of these energies, and a network does not
 # get there: atomic energies of 11 units were learnt, of 140 were not (strained copper). Ordinary data stay far below:
@@ -31,6 +33,17 @@ def energy_scale(found: Statistics) -> float:
     """Scale of the network, eV: the size of `informative_quantity`, so of the forces in ordinary data; else 1."""
     quantity = informative_quantity(found)
     return 1.0 if quantity is None else quantity[1]
+
+
+def label_scales(dataset: Dataset) -> dict[Property, float]:
+    """Root mean square of labels of what is no energy, force or stress, per atom of what is extensive; 1 for zeros."""
+    return {kind: _root_mean_square(kind, dataset) or 1.0 for kind in dataset.further_properties}
+
+
+def _root_mean_square(kind: Property, dataset: Dataset) -> float:
+    pairs = zip(dataset.structures, dataset.labels, strict=True)
+    rows = [labels.rows(kind, len(atoms)) / (len(atoms) if kind.extensive else 1) for atoms, labels in pairs]
+    return float(np.sqrt(np.nanmean(np.square(np.concatenate(rows)))))
 
 
 def learnt_nothing(valid: ErrorReport, found: Statistics) -> str | None:

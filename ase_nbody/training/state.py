@@ -56,7 +56,8 @@ class TrainingState:
         optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
         beside: what the lessons learn beside the network, by name.
-        best: averaged parameters with the lowest score so far, by name; empty before the first validation.
+        best: averaged parameters with the lowest score so far, by name, and what was learnt beside the network then;
+            empty before the first validation.
         counters: where the training stands.
         history: validations so far.
     """
@@ -89,11 +90,20 @@ class TrainingState:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.values()), list(self.network.parameters()), weight)
 
+    def take_best(self) -> None:
+        """Put the best parameters into the network, and into what was learnt beside it, where a checkpoint has both."""
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(self.best[name])
+            for name, parameter in self.beside.items():
+                parameter.copy_(self.best.get(f"lessons.{name}", parameter))
+
     def record(self, row: HistoryRow) -> bool:
         """Keep a validation and, if its score is the lowest, the averaged parameters; whether it is the lowest."""
         lowest = row.score < min((earlier.score for earlier in self.history), default=float("inf"))
         if lowest:
             self.best = {name: tensor.clone() for name, tensor in self.averaged.items()}
+            self.best |= {f"lessons.{name}": tensor.detach().clone() for name, tensor in self.beside.items()}
         self.history.append(row)
         self.counters.loss_sum, self.counters.loss_count = 0.0, 0
         return lowest
@@ -175,6 +185,7 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mappin
         for name, averaged in state.averaged.items():
             averaged.copy_(tensors[f"averaged.{name}"])
     best = {key.removeprefix("best."): tensor for key, tensor in tensors.items() if key.startswith("best.")}
-    state.best = {name: tensor.to(state.averaged[name].device) for name, tensor in best.items()}
+    places = {**state.averaged, **{f"lessons.{name}": parameter for name, parameter in state.beside.items()}}
+    state.best = {name: tensor.to(places[name].device) for name, tensor in best.items()}
     state.counters = Counters(**numbers["counters"])
     state.history = [history_row(row) for row in numbers["history"]]

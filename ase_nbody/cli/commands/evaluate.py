@@ -14,9 +14,11 @@ from ase_nbody.cli.options import (
     Dtype,
     DtypeOption,
     Force,
+    FurtherKeys,
     Level,
     ModelArgument,
     Threads,
+    by_name,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class EvaluateOptions:
     ] = None
     forces_key: Annotated[str | None, typer.Option(help="Name of the force labels.", show_default=False)] = None
     stress_key: Annotated[str | None, typer.Option(help="Name of the stress labels.", show_default=False)] = None
+    key: FurtherKeys = None
     level: Level = None
     average_over_inversion: AverageOverInversion = False
     device: DeviceName = "auto"
@@ -103,12 +106,16 @@ def _check(options: EvaluateOptions) -> None:
 def _dataset(options: EvaluateOptions) -> Dataset:
     from ase_nbody.cli.output import say, warn
     from ase_nbody.data import read_dataset
+    from ase_nbody.model_terms import properties_in
+    from ase_nbody.models_directory import find_model
 
     dataset = read_dataset(
         options.data,
         energy_key=options.energy_key,
         forces_key=options.forces_key,
         stress_key=options.stress_key,
+        further=properties_in(find_model(options.model)),
+        further_keys=by_name(options.key or [], "--key dipole=REF_dipole"),
     )
     say(f"labels: {dataset.found}")
     for note in dataset.notes:
