@@ -290,7 +290,7 @@ def test_charges_are_learnt_from_dipoles_and_the_report_has_their_errors(dtype: 
     assert set(json_dict["charges_mae_by_element"]) == {"C", "O"}
     assert f"dipole MAE {1000 * after.mae:.3f} me Å" in error_words(report)
     (words,) = not_predicted(evaluation)
-    assert words == "labels of dipole of 1 structures are left out: the model has no dipole for them"
+    assert words == "labels of dipole of 1 structure(s) are left out: the model has no dipole for them"
     assert {row.of(compared_as(DIPOLE)).mae is not None for row in state.history} == {True}
     drawn = {path.name for path in parity_plot(evaluation, report, tmp_path)}
     assert drawn == {f"parity_{name}.png" for name in ("energy", "forces", "charges", "dipole")}

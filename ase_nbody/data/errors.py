@@ -16,7 +16,7 @@ from ase_nbody.data.mean_errors import MILLI, MeanErrors, mean_absolute, root_me
 from ase_nbody.data.shifts import CompositionShift, composition_shifts, without_shift
 from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.potential import Potential
-from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, Property
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, LABELLED, Property
 
 Floats = NDArray[np.float64]
 
@@ -47,12 +47,14 @@ class ErrorReport:
         return next(same, MeanErrors(kind, without_shift=without_shift))
 
     def to_json_dict(self) -> dict[str, Any]:
-        """The report as plain numbers, strings and dictionaries; errors in thousandths, with the unit in the name."""
-        return {
-            "n_structures": self.n_structures,
-            "n_compositions": self.n_compositions,
-            "n_structures_without_shift": self.n_structures_without_shift,
-        } | {name: value for errors in self.errors for name, value in errors.to_json_dict().items()}
+        """The report as plain numbers, strings and dictionaries; errors in thousandths, with the unit in the name.
+
+        "further" has the units of properties beside energies, forces and stress, where there are any.
+        """
+        counts = {name: value for name, value in vars(self).items() if name != "errors"}
+        errors = {name: value for one in self.errors for name, value in one.to_json_dict().items()}
+        further = {e.kind.name: e.kind.unit for e in self.errors if e.kind not in (*LABELLED, ENERGY_PER_ATOM)}
+        return counts | errors | ({"further": further} if further else {})
 
 
 def evaluate(

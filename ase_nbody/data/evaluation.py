@@ -164,8 +164,8 @@ def not_predicted(evaluation: Evaluation) -> list[str]:
         left_out = np.isnan(compared.predictions) & ~np.isnan(compared.labels)
         if left_out.any():
             name, rows = compared.kind.name, int(left_out.reshape(len(left_out), -1).any(axis=1).sum())
-            of = "atoms" if compared.kind.per_atom else "structures"
-            words.append(f"labels of {name} of {rows} {of} are left out: the model has no {name} for them")
+            of = "atom" if compared.kind.per_atom else "structure"
+            words.append(f"labels of {name} of {rows} {of}(s) are left out: the model has no {name} for them")
     return words
 
 
