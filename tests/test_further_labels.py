@@ -44,13 +44,15 @@ from ase_nbody.predictions import ENERGY, FORCES, Property
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Clock, EpochBudget
 from ase_nbody.training.display import Display
+from ase_nbody.training.history_row import HistoryRow
 from ase_nbody.training.lessons import LabelledStructures
-from ase_nbody.training.loop import Task, fit
+from ase_nbody.training.loop import Task, fit, take_step
 from ase_nbody.training.loss import Weight, compared_as, errors, loss, loss_weights
 from ase_nbody.training.run import train
 from ase_nbody.training.scale import label_scales
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
 from ase_nbody.training.state import initial_state, restore, state_numbers, state_tensors
+from ase_nbody.training.stopping import TrainingDivergedError
 
 TRUE = {"H": 0.3, "C": -0.1, "O": -0.6}
 GUESS = {"H": 0.0, "C": 0.0, "O": 0.0}
@@ -234,6 +236,15 @@ def test_labels_of_what_is_not_predicted_are_refused() -> None:
         evaluate(charged(TRUE), wrong)
 
 
+def test_a_prediction_that_is_not_finite_is_named_with_its_structure() -> None:
+    own = charged({"H": 0.0, "C": 0.0, "O": np.nan})
+    frames = [molecule("CH4"), molecule("CH4"), molecule("CO2")]
+    with pytest.raises(
+        ValueError, match=r"the model's charges are not finite in 1 structure\(s\), .* number 2 is the f"
+    ):
+        evaluate(own, unlabelled(frames))
+
+
 def test_weights_are_of_what_is_learnt() -> None:
     dataset = labelled(molecules(4))
     scales = label_scales(dataset)
@@ -263,18 +274,17 @@ def test_charges_are_learnt_from_dipoles_and_the_report_has_their_errors(dtype: 
         PackedSamples(prepared),
         [batch_samples(prepared)],
         loss_weights(settings, own.energy_scale, label_scales(data)),
-        own.further_parameters,
     )
-    state = initial_state(own.network, settings, lessons.own_parameters())
+    state = initial_state(own.network, settings, lessons.own_parameters(), own.further_parameters)
     fabric = Fabric(accelerator="cpu", devices=1)
     fit(Task(own, lessons, EpochBudget(60, 3), settings), state, Clock(), fabric, Display(QUIET), StopRequest())
     state.take_best()
 
-    again = initial_state(own.network, settings, {"0.charges": Parameter(torch.zeros(3, dtype=torch.float64))})
+    again = initial_state(own.network, settings, {}, {"0.charges": Parameter(torch.zeros(3, dtype=torch.float64))})
     restore(again, state_tensors(state), json.loads(json.dumps(state_numbers(state))))
     assert again.history == state.history
     again.take_best()
-    torch.testing.assert_close(again.beside["0.charges"], own.others[0].charges)
+    torch.testing.assert_close(again.terms["0.charges"], own.others[0].charges)
 
     crystals = labelled([crystal()])
     everything = replace(data, structures=(*data.structures, crystal()), labels=(*data.labels, *crystals.labels))
@@ -294,6 +304,35 @@ def test_charges_are_learnt_from_dipoles_and_the_report_has_their_errors(dtype: 
     assert {row.of(compared_as(DIPOLE)).mae is not None for row in state.history} == {True}
     drawn = {path.name for path in parity_plot(evaluation, report, tmp_path)}
     assert drawn == {f"parity_{name}.png" for name in ("energy", "forces", "charges", "dipole")}
+
+
+def test_what_was_learnt_in_terms_is_kept_with_the_best_weights_and_guarded() -> None:
+    own = charged(TRUE)
+    state = initial_state(own.network, FittingSettings(), {}, own.further_parameters)
+    charges = state.terms["0.charges"]
+    for value, score_of_row in ((1.0, 3.0), (2.0, 1.0), (4.0, 2.0)):
+        charges.data.fill_(value)
+        state.record(HistoryRow(1.0, 1, 1.0, 0.5, 0.1, 1.0, (), score_of_row))
+    again = initial_state(own.network, FittingSettings(), {}, {"0.charges": Parameter(torch.zeros_like(charges))})
+    for one in (state, again):
+        if one is again:
+            restore(again, state_tensors(state), json.loads(json.dumps(state_numbers(state))))
+        assert one.terms["0.charges"].tolist() == [4.0] * 3
+        one.take_best()
+        assert one.terms["0.charges"].tolist() == [2.0] * 3
+        charges.data.fill_(4.0)
+
+
+def test_a_loss_that_is_not_finite_ends_a_training_though_the_network_has_finite_gradients() -> None:
+    own, settings = charged({"H": np.nan, "C": 0.0, "O": 0.0}), FittingSettings()
+    data = labelled(molecules(2))
+    prepared = samples(data, own.cutoff)
+    weights = loss_weights(settings, own.energy_scale, label_scales(data))
+    lessons = LabelledStructures(PackedSamples(prepared), [], weights)
+    state = initial_state(own.network, settings, lessons.own_parameters(), own.further_parameters)
+    task = Task(own, lessons, EpochBudget(1, 1), settings)
+    with pytest.raises(TrainingDivergedError, match="loss nan"):
+        take_step(task, state, torch.arange(2), 0.1, Fabric(accelerator="cpu", devices=1))
 
 
 @pytest.fixture

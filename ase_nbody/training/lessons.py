@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -54,13 +54,11 @@ class LabelledStructures(Lessons):
         samples: structures to learn, on the potential's device and in its dtype.
         validation: batches of validation structures; without, nothing is validated.
         weights: of the loss.
-        of_terms: what is learnt in terms of the potential beside the network, by name.
     """
 
     samples: PackedSamples
     validation: Sequence[Sample]
     weights: LossWeights
-    of_terms: Mapping[str, Parameter] = field(default_factory=dict)
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
         """All structures in a new order; levels of theory take turns."""
@@ -80,8 +78,8 @@ class LabelledStructures(Lessons):
         return validation_errors(potential, self.validation, parameters) if self.validation else None
 
     def own_parameters(self) -> dict[str, Parameter]:
-        """Those of terms."""
-        return dict(self.of_terms)
+        """None."""
+        return {}
 
 
 def epoch_batches(levels: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[Tensor]:

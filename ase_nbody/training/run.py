@@ -79,7 +79,7 @@ def train(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
     task = _task(files, data, potential, fabric, teach or partial(labelled_structures, settings))
-    state = initial_state(network, settings, task.lessons.own_parameters())
+    state = initial_state(network, settings, task.lessons.own_parameters(), potential.further_parameters)
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
     elif files.checkpoint.exists():
@@ -154,7 +154,6 @@ def labelled_structures(
         samples=PackedSamples(prepared(data.train), device),
         validation=[batch.to(device) for batch in validation],
         weights=loss_weights(settings, potential.energy_scale, label_scales(data.train)),
-        of_terms=potential.further_parameters,
     )
 
 

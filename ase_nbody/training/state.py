@@ -56,8 +56,9 @@ class TrainingState:
         optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
         beside: what the lessons learn beside the network, by name.
-        best: averaged parameters with the lowest score so far, by name, and what was learnt beside the network then;
-            empty before the first validation.
+        terms: parameters of other terms of the potential, by name.
+        best: averaged parameters with the lowest score so far, and parameters of terms then, by name; empty before the
+            first validation.
         counters: where the training stands.
         history: validations so far.
     """
@@ -66,6 +67,7 @@ class TrainingState:
     optimizers: tuple[torch.optim.Optimizer, ...]
     averaged: dict[str, Tensor]
     beside: dict[str, Parameter] = field(default_factory=dict)
+    terms: dict[str, Parameter] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     history: list[HistoryRow] = field(default_factory=list)
@@ -74,6 +76,7 @@ class TrainingState:
         """All parameters that steps change, with the names that a checkpoint has for them."""
         yield from ((f"network.{name}", parameter) for name, parameter in self.network.named_parameters())
         yield from ((f"lessons.{name}", parameter) for name, parameter in self.beside.items())
+        yield from ((f"terms.{name}", parameter) for name, parameter in self.terms.items())
 
     def zero_gradients(self) -> None:
         """Forget the gradients of all that is learnt."""
@@ -91,39 +94,46 @@ class TrainingState:
             torch._foreach_lerp_(list(self.averaged.values()), list(self.network.parameters()), weight)
 
     def take_best(self) -> None:
-        """Put the best parameters into the network, and into what was learnt beside it, where a checkpoint has both."""
+        """Put the best parameters into the network and the other terms."""
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(self.best[name])
-            for name, parameter in self.beside.items():
-                parameter.copy_(self.best.get(f"lessons.{name}", parameter))
+            for name, parameter in self.terms.items():
+                parameter.copy_(self.best[f"terms.{name}"])
 
     def record(self, row: HistoryRow) -> bool:
         """Keep a validation and, if its score is the lowest, the averaged parameters; whether it is the lowest."""
         lowest = row.score < min((earlier.score for earlier in self.history), default=float("inf"))
         if lowest:
             self.best = {name: tensor.clone() for name, tensor in self.averaged.items()}
-            self.best |= {f"lessons.{name}": tensor.detach().clone() for name, tensor in self.beside.items()}
+            self.best |= {f"terms.{name}": tensor.detach().clone() for name, tensor in self.terms.items()}
         self.history.append(row)
         self.counters.loss_sum, self.counters.loss_count = 0.0, 0
         return lowest
 
 
-def initial_state(network: Network, settings: FittingSettings, beside: dict[str, Parameter]) -> TrainingState:
+def initial_state(
+    network: Network,
+    settings: FittingSettings,
+    beside: dict[str, Parameter],
+    terms: dict[str, Parameter] | None = None,
+) -> TrainingState:
     """The state before the first step, with averaged parameters equal to the network's.
 
     Args:
         network: that is trained.
         settings: of its optimizers.
         beside: what the lessons learn beside it; it does not decay.
+        terms: parameters of other terms of the potential, likewise.
     """
     optimizers = network_optimizers(
         network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    if beside:
-        optimizers += (torch.optim.AdamW(beside.values(), lr=settings.learning_rate, weight_decay=0.0),)
-    return TrainingState(network=network, optimizers=optimizers, averaged=averaged, beside=beside)
+    others = [*beside.values(), *(terms or {}).values()]
+    if others:
+        optimizers += (torch.optim.AdamW(others, lr=settings.learning_rate, weight_decay=0.0),)
+    return TrainingState(network, optimizers, averaged, beside, terms or {})
 
 
 def network_optimizers(
@@ -185,7 +195,7 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mappin
         for name, averaged in state.averaged.items():
             averaged.copy_(tensors[f"averaged.{name}"])
     best = {key.removeprefix("best."): tensor for key, tensor in tensors.items() if key.startswith("best.")}
-    places = {**state.averaged, **{f"lessons.{name}": parameter for name, parameter in state.beside.items()}}
+    places = {**state.averaged, **{f"terms.{name}": parameter for name, parameter in state.terms.items()}}
     state.best = {name: tensor.to(places[name].device) for name, tensor in best.items()}
     state.counters = Counters(**numbers["counters"])
     state.history = [history_row(row) for row in numbers["history"]]
