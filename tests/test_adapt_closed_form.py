@@ -19,10 +19,11 @@ from adaptation import (
     teacher_of,
 )
 from ase import Atoms
+from ase.build import bulk
 
 from ase_nbody.architectures import architectures
-from ase_nbody.data import Sample, batch_samples, labelled_dataset, samples
-from ase_nbody.meta.design import Design, blocks_of_errors, design, errors_by_readouts, forces_by_readouts
+from ase_nbody.data import Dataset, Labels, Sample, batch_samples, labelled_dataset, samples
+from ase_nbody.meta.design import Design, blocks_of_errors, design, errors_by_readouts, forces_by_readouts, labelled
 from ase_nbody.meta.fitting import copied
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.ridge import cross_validated, solve, with_readouts
@@ -60,6 +61,14 @@ def test_the_design_matrix_is_the_change_of_the_errors_by_a_unit_of_each_readout
             column = columns[kind][..., level * sizes[0] + number]
             torch.testing.assert_close(column, difference, rtol=0, atol=EXACT)
             assert kind == STRESS or column.abs().max() > 1e-3
+
+
+def test_stress_of_a_structure_without_a_period_has_no_rows() -> None:
+    atoms = bulk("C", cubic=True)
+    atoms.pbc = False
+    labels = Labels(energy=0.0, stress=np.eye(3))
+    batch = batch_samples(samples(Dataset((atoms, bulk("C")), (labels, labels), "memory", "0", "made"), 3.0))
+    assert labelled(batch)[STRESS].flatten(1).any(dim=1).tolist() == [False, True]
 
 
 def test_forces_of_contacts_change_as_the_network_sees_them() -> None:

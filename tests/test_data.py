@@ -39,6 +39,8 @@ from ase_nbody.data import (
     statistics,
     without_isolated_atoms,
 )
+from ase_nbody.data.evaluation import joined
+from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.potential import Potential
 from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, FORCES, LABELLED, STRESS
@@ -501,6 +503,13 @@ class TestErrors:
         assert one.of(FORCES).mae == pytest.approx(many.of(FORCES).mae, rel=tolerance)
         by_element = [report.of(FORCES).mae_by_element for report in (one, many)]
         assert by_element[0] == pytest.approx(by_element[1], rel=tolerance) and set(by_element[0]) == {"H", "O"}
+
+    def test_structures_are_numbered_through_where_evaluations_are_joined(self) -> None:
+        _, one = evaluate(pair_potential(("H", "O")), dataset_of(water_frames(3), [0.0] * 3))
+        report = EnvelopeReport("H2O", True, (), 0.0, 0, None, None, None)
+        both = joined([replace(one, outside={2: report}), replace(one, outside={0: report})])
+        assert list(both.outside) == [2, 3] and len(both.n_atoms) == 6 and len(both.atomic_numbers) == 18
+        assert both.of(FORCES).predictions.shape == (18, 3)
 
     def test_only_what_is_labelled_counts(self) -> None:
         potential = pair_potential(("Cu",))

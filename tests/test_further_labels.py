@@ -148,6 +148,14 @@ def test_labels_of_another_origin_are_named_and_read_where_their_key_is_given(tm
         read_dataset(tmp_path / "b.xyz", further_keys={"dipole": "mp2_dipole"})
 
 
+def test_what_has_another_shape_under_a_name_of_the_users_own_is_no_label(tmp_path: Path) -> None:
+    frames = ase.io.read(written(tmp_path / "a.xyz", molecules(2), "mp2_"), index=":")
+    for frame in frames:
+        frame.info["mp2_dipole"] = 1.5
+    found = labelled_dataset(frames, further=FURTHER)
+    assert found.further_properties == (CHARGES,) and found.found.endswith("not used: mp2_dipole in info")
+
+
 def frame_with(**further: Any) -> Atoms:
     atoms = molecule("H2O")
     atoms.info["energy"] = -1.0
@@ -239,9 +247,7 @@ def test_labels_of_what_is_not_predicted_are_refused() -> None:
 def test_a_prediction_that_is_not_finite_is_named_with_its_structure() -> None:
     own = charged({"H": 0.0, "C": 0.0, "O": np.nan})
     frames = [molecule("CH4"), molecule("CH4"), molecule("CO2")]
-    with pytest.raises(
-        ValueError, match=r"the model's charges are not finite in 1 structure\(s\), .* number 2 is the f"
-    ):
+    with pytest.raises(ValueError, match=r"the model's charges are not finite in 1 structure\(s\), .* number 2 is"):
         evaluate(own, unlabelled(frames))
 
 
