@@ -148,6 +148,20 @@ def test_labels_of_another_origin_are_named_and_read_where_their_key_is_given(tm
         read_dataset(tmp_path / "b.xyz", further_keys={"dipole": "mp2_dipole"})
 
 
+def test_a_file_may_have_no_energies(tmp_path: Path) -> None:
+    frames = [frame_with(dipole=np.full(3, 0.5), REF_dipole=np.ones(3)) for _ in range(2)]
+    for frame in frames:
+        del frame.info["energy"]
+    dataset = labelled_dataset(frames, further=FURTHER)
+    assert [labels.further[DIPOLE].tolist() for labels in dataset.labels] == [[1.0] * 3] * 2  # REF_ before plain names
+    assert dataset.labels[0].energy is None and dataset.found.endswith("not used: dipole in info")
+    assert evaluate(charged(TRUE), dataset)[0].of(DIPOLE).mae is not None
+    with pytest.raises(ValueError, match="no energies or forces found"):
+        labelled_dataset(frames)
+    with pytest.raises(ValueError, match="no energies or forces or charges found"):
+        labelled_dataset(frames, further=(CHARGES,))
+
+
 def test_what_has_another_shape_under_a_name_of_the_users_own_is_no_label(tmp_path: Path) -> None:
     frames = ase.io.read(written(tmp_path / "a.xyz", molecules(2), "mp2_"), index=":")
     for frame in frames:
@@ -354,11 +368,13 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_training_from_a_file_learns_them_and_commands_evaluate_them(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = written(tmp_path / "a.xyz", molecules(16))
+    data = written(tmp_path / "a.xyz", [*molecules(16), crystal()])
+    valid_file = written(tmp_path / "valid.xyz", molecules(20)[16:])
     output, errors_file = tmp_path / "m.safetensors", tmp_path / "errors.json"
     log = io.StringIO()
     settings = TrainingSettings(
         data=data,
+        valid=valid_file,
         start=str(start),
         epochs=40,
         learning_rate=0.05,
@@ -368,6 +384,7 @@ def test_a_training_from_a_file_learns_them_and_commands_evaluate_them(
     )
     train(settings, console=Console(file=log, width=400))
     assert "dipole from" in log.getvalue() and "dipole MAE" in log.getvalue()
+    assert f"warning: {data}: labels of dipole of 1 structure(s) are left out" in log.getvalue()
     (term,) = load_model(output)[0].others
     assert isinstance(term, ElementCharges)
     assert term.settings.charges["O"] - term.settings.charges["H"] == pytest.approx(-0.9, abs=0.05)
@@ -380,8 +397,9 @@ def test_a_training_from_a_file_learns_them_and_commands_evaluate_them(
     best = min(rows, key=lambda row: float(row["score"]))
     assert valid["charges_mae_me"] == pytest.approx(1000 * float(best["charges_mae (e)"]), rel=1e-6)
 
-    status, out, _ = run_command(monkeypatch, capsys, "evaluate", output, "--data", data, "--json", errors_file)
-    assert status in (0, 3) and "dipole, me Å" in out and "charges, me" in out  # 3: outside the training
+    status, out, err = run_command(monkeypatch, capsys, "evaluate", output, "--data", data, "--json", errors_file)
+    assert status in (0, 3) and "labels of dipole of 1 structure(s) are left out" in out + err
+    assert "dipole, me Å" in out and "charges, me" in out  # 3: outside the training
     found = json.loads(errors_file.read_text())
     assert found["dipole_mae_me_angstrom"] < 20.0 and found["charges_rmse_me"] < 20.0
     status, _, err = run_command(monkeypatch, capsys, "evaluate", output, "--data", data, "--key", "dipole=absent")

@@ -100,7 +100,14 @@ def _family(table: Table, families: Mapping[str, Family], given: Mapping[Propert
         family = None if name is None else families.get(name.origin)
         if family is not None and all(family.has(kind) for kind in wanted):
             return family
-    return choose_family(table, families, wanted) if wanted else None
+    chosen = choose_family(table, families, wanted) if wanted else None
+    return _of_further(table, families) if chosen is None and not given else chosen
+
+
+def _of_further(table: Table, families: Mapping[str, Family]) -> Family | None:
+    """The first family that labels something else where nothing has energies or forces."""
+    known = (families[origin] for origin in KNOWN if origin in families)
+    return next((family for family in known if any(family.has(kind) for kind in table.further)), None)
 
 
 def _free_or_not(

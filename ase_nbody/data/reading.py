@@ -54,7 +54,7 @@ def read_dataset(
         further_keys: names of the labels of these, by name of the property, in place of those that would be found.
 
     Raises:
-        ValueError: the file is missing, empty, not readable or without energies and forces; it cannot be known which
+        ValueError: the file is missing, empty, not readable or without labels of what is read; it cannot be known which
             labels belong together; a label has the wrong shape, is not finite or has an impossible size; a key is of a
             property that is not read; a frame fails `check_structure` or has two atoms on one spot.
     """
@@ -110,9 +110,10 @@ def _dataset(table: Table, notes: list[str], keys: Mapping[Property, str], sourc
     frames = table.structures
     try:
         choice = choose_sources(table, keys)
-        if choice.sources[ENERGY] is None and choice.sources[FORCES] is None:
+        if all(choice.sources[kind] is None for kind in (ENERGY, FORCES, *table.further)):
+            further = "".join(f" or {kind.name}" for kind in table.further)
             raise ValueError(
-                f"no energies or forces found; {keys_found(table.values)}. Label the structures, or name the "
+                f"no energies or forces{further} found; {keys_found(table.values)}. Label the structures, or name the "
                 "labels with energy_key and forces_key"
             )
     except ValueError as error:

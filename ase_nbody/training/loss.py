@@ -88,12 +88,12 @@ def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
         ValueError: labels of what is not predicted.
     """
     atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
-    found = {}
+    differences = {}
     for kind, labels in targets.labels.items():
         values = prediction.of(kind)
         known = _labelled(kind, values, labels, graph)
-        found[kind] = _per_atom(kind, values - labels, atoms, graph)[known]
-    return found
+        differences[kind] = _per_atom(kind, values - labels, atoms, graph)[known]
+    return differences
 
 
 def loss(prediction: Prediction, targets: Targets, graph: Graph, weights: LossWeights) -> Tensor:
