@@ -148,6 +148,15 @@ def test_labels_of_another_origin_are_named_and_read_where_their_key_is_given(tm
         read_dataset(tmp_path / "b.xyz", further_keys={"dipole": "mp2_dipole"})
 
 
+def test_labels_of_two_origins_that_differ_are_noted() -> None:
+    atoms = frame_with(dipole=np.array([0.5, 0.5, 1.0]), REF_dipole=np.full(3, 0.5), REF_energy=-1.0)
+    atoms.arrays |= {"REF_forces": np.zeros((3, 3)), "charges": np.array([0.0, 0.0, 0.1]), "REF_charges": np.zeros(3)}
+    charges, dipole = labelled_dataset([atoms], further=FURTHER).notes
+    assert "differ in 1 of 1 frames, most in frame 0: atom 2: 0 and 0.1 e; REF_charges in arrays is used" in charges
+    assert "most in frame 0: z: 0.5 and 1 e angstrom; REF_dipole in info is used" in dipole
+    assert dipole.endswith("(another with --key dipole=NAME)")
+
+
 def test_a_file_may_have_no_energies(tmp_path: Path) -> None:
     frames = [frame_with(dipole=np.full(3, 0.5), REF_dipole=np.ones(3)) for _ in range(2)]
     for frame in frames:
