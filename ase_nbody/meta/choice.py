@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
 from ase_nbody.training.stopping import TrainingDivergedError
 
 NEAR = 1.5
@@ -43,11 +44,11 @@ def worth_more_time(rows: Sequence[Row]) -> list[AdaptationMethod]:
 
 def row_words(row: Row) -> str:
     """Errors of a row in words."""
-    report, words = row.report, []
-    if report.forces_mae_mev_per_angstrom is not None:
-        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.1f} meV/Å")
-    if report.energy_mae_mev_per_atom is not None:
-        words.append(f"energy MAE {report.energy_mae_mev_per_atom:.2f} meV/atom")
+    words = []
+    for kind, digits in ((FORCES, 1), (ENERGY_PER_ATOM, 2)):
+        errors = row.report.of(kind)
+        if errors.mae is not None:
+            words.append(f"{kind.name} MAE {1000 * errors.mae:.{digits}f} {errors.unit}")
     few = [] if row.compared else ["too few steps to be compared"]
     return ", ".join([*words, f"{row.seconds:.0f} s", *few])
 
