@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from ase_nbody.calibration.errors import CalibrationError, check_readouts
-from ase_nbody.calibration.posterior import SquaredErrors, derivatives, posterior_of, squared_errors
+from ase_nbody.calibration.posterior import derivatives, posterior_of
 from ase_nbody.calibration.surroundings import features, fitted_surroundings
-from ase_nbody.data import Dataset, evaluate, merge, without_isolated_atoms
+from ase_nbody.data import Dataset, Evaluation, evaluate, merge, without_isolated_atoms
 from ase_nbody.data.errors import check_elements
 from ase_nbody.potential import Potential
 
@@ -44,13 +44,11 @@ def calibrated(potential: Potential, learnt: Dataset, held_out: Dataset, others:
     for dataset in (known, new, *more):
         check_elements(potential, dataset)
     seen, unseen = spread(known, ATOMS), spread(new, ATOMS)
-    learnt_derivatives = derivatives(potential, seen)
-    folds = [(learnt_derivatives, derivatives(potential, unseen))]
-    errors = squared_errors(evaluate(potential, unseen)[1])
+    learnt_derivatives, (_, evaluation) = derivatives(potential, seen), evaluate(potential, unseen)
     surroundings = spread(merge([known, *more]), ATOMS_WITH_SURROUNDINGS)
     return replace(
         potential,
-        posterior=posterior_of(potential, learnt_derivatives, folds, errors),
+        posterior=posterior_of(potential, learnt_derivatives, [(learnt_derivatives, unseen)], evaluation),
         surroundings=fitted_surroundings(features(potential, surroundings), potential.elements),
     )
 
@@ -59,7 +57,7 @@ def calibrated_in_turn(
     potential: Potential,
     dataset: Dataset,
     folds: Sequence[tuple[Sequence[int], Sequence[int]]],
-    errors: SquaredErrors,
+    evaluation: Evaluation,
 ) -> Potential:
     """The same where structures were held out in turn.
 
@@ -67,17 +65,17 @@ def calibrated_in_turn(
         potential: with linear readouts.
         dataset: all structures, to which it was fitted, or none of which it knows.
         folds: numbers of the structures that were learnt, and of those that were not.
-        errors: on those that were not, in this order, of the potential, or of potentials that were fitted like it.
+        evaluation: on those that were not, in this order, of the potential, or of potentials that were fitted like it.
 
     Raises:
         CalibrationError: no linear readouts, or no errors of forces.
     """
     check_readouts(potential)
     every = derivatives(potential, dataset)
-    parts = [(every.subset(learnt), every.subset(held_out)) for learnt, held_out in folds]
+    parts = [(every.subset(learnt), dataset.subset(held_out)) for learnt, held_out in folds]
     return replace(
         potential,
-        posterior=posterior_of(potential, every, parts, errors),
+        posterior=posterior_of(potential, every, parts, evaluation),
         surroundings=fitted_surroundings(features(potential, dataset), potential.elements),
     )
 
@@ -98,7 +96,7 @@ def calibrated_on_others(potential: Potential, dataset: Dataset) -> Potential:
     parts = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
     folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in parts]
     order = [number for _, held_out in folds for number in held_out]
-    return calibrated_in_turn(potential, some, folds, squared_errors(evaluate(potential, some.subset(order))[1]))
+    return calibrated_in_turn(potential, some, folds, evaluate(potential, some.subset(order))[1])
 
 
 def spread(dataset: Dataset, n_atoms: int) -> Dataset:

@@ -198,9 +198,9 @@ class _Search:
     def calibrated(self, fit: Fit, best: Row) -> Referenced:
         """What was fitted, with uncertainties by the held-out errors of its candidate, where there can be any."""
         found, folds = fit.referenced.potential, [(fold.learnt, fold.held_out) for fold in self.parts]
-        if no_readouts(found) or np.isnan(best.squares.forces).all():
+        if no_readouts(found) or np.isnan(best.evaluation.force_labels).all():
             return fit.referenced
-        known = calibrated_in_turn(found, self.structures.dataset, folds, best.squares)
+        known = calibrated_in_turn(found, self.structures.dataset, folds, best.evaluation)
         return replace(fit.referenced, potential=known)
 
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:
