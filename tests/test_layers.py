@@ -17,7 +17,7 @@ LAYERS = (
     {"architectures"},
     {"terms"},
     {"model_records", "model_information", "known_surroundings", "readout_posterior"},
-    {"potential", "model_knowledge", "models_directory", "model_file", "model_terms", "onsets"},
+    {"potential", "potential_levels", "model_knowledge", "models_directory", "model_file", "model_terms", "onsets"},
     {"hessian", "descriptors", "states", "results", "uncertainties", "surroundings"},
     {"data", "training", "envelope", "envelope_check", "dispersion", "calibration"},
     {"meta"},

@@ -62,7 +62,7 @@ def posterior_of(
     """A posterior of structures, whose factors make standard deviations fit errors on held-out structures.
 
     Args:
-        potential: with linear readouts.
+        potential: with linear readouts, at one level of theory alone.
         learnt: what it was fitted to.
         folds: what was learnt, and the structures that were held out for the errors.
         evaluation: on all that was held out, in the order of the folds.
@@ -96,7 +96,7 @@ def _uncalibrated(potential: Potential, root: Floats) -> Potential:
     """A copy in float64 on the CPU, whose standard deviations are as a root says them."""
     record = UncertaintyRecord(energy_factor=1.0, forces_factor=1.0, n_learnt=1, n_held_out=1)
     own = copied_potential(potential, torch.device("cpu"), torch.float64)
-    return replace(own, posterior=ReadoutPosterior(root, record))
+    return replace(own, posteriors=(ReadoutPosterior(root, record),))
 
 
 def derivatives(potential: Potential, dataset: Dataset) -> Derivatives:

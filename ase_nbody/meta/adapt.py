@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ase_nbody.calibration.calibrate import calibrated_in_turn
+from ase_nbody.calibration.calibrate import covered_surroundings, posterior_in_turn
 from ase_nbody.data import Dataset, without_isolated_atoms
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.choice import (
@@ -130,7 +130,7 @@ class _Search:
         for element, near in widened.nearest.items():
             say(f"{element}: the start does not know it; its weights begin as those of {near}")
         chosen = _candidates(widened.potential, settings)
-        own = replace(copied(widened.potential), repulsion=None, posterior=None, surroundings=None)
+        own = replace(copied(widened.potential), repulsion=None, posteriors=(), surroundings=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
         parts = folds(len(structures.dataset), settings)
@@ -200,7 +200,10 @@ class _Search:
         found, folds = fit.referenced.potential, [(fold.learnt, fold.held_out) for fold in self.parts]
         if no_readouts(found) or np.isnan(best.evaluation.force_labels).all():
             return fit.referenced
-        known = calibrated_in_turn(found, self.structures.dataset, folds, best.evaluation)
+        dataset = self.structures.dataset
+        posterior = posterior_in_turn(found, dataset, folds, best.evaluation)
+        surroundings = covered_surroundings(found, [dataset])
+        known = replace(found, posteriors=(posterior,), surroundings=surroundings)
         return replace(fit.referenced, potential=known)
 
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:
