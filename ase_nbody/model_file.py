@@ -155,7 +155,7 @@ def load_model(
         ModelFileError: not a model file, damaged, of a newer format, of an unknown architecture or with other tensors.
         ValueError: the model has no such level.
     """
-    from ase_nbody.potential_levels import alone_at_level
+    from ase_nbody.levels import alone_at_level
 
     potential, information = load_model_with_levels(path, device=device, dtype=dtype)
     number = level_number(information, level)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ase_nbody.calibration.calibrate import covered_surroundings, posterior_of_held_out
 from ase_nbody.calibration.errors import CalibrationError
+from ase_nbody.levels import alone_at_level, with_posterior
 from ase_nbody.potential import Potential
-from ase_nbody.potential_levels import alone_at_level, with_posterior
 from ase_nbody.readout_posterior import ReadoutPosterior
 from ase_nbody.training.display import Display
 from ase_nbody.training.levels import by_level

@@ -20,13 +20,13 @@ from ase_nbody.data import (
     without_isolated_atoms,
 )
 from ase_nbody.kernels.workers import torch_threads
+from ase_nbody.levels import with_posterior
 from ase_nbody.model_file import level_number, load_model, load_model_with_levels, save_model
 from ase_nbody.model_information import SUFFIX, ModelInformation
 from ase_nbody.model_knowledge import knowledge_records, stored_dtype
 from ase_nbody.model_records import UncertaintyRecord
 from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
-from ase_nbody.potential_levels import with_posterior
 from ase_nbody.readout_posterior import ReadoutPosterior
 from ase_nbody.training.levels import level_of
 
