@@ -142,7 +142,7 @@ def load_model(
     dtype: torch.dtype | None = None,
     level: str | None = None,
 ) -> tuple[Potential, ModelInformation]:
-    """A model file's potential and its information, both of one level of theory.
+    """A model file's potential and its information, both of one level of theory; the information lists the others too.
 
     Args:
         path: file written by save_model, of this or any earlier format.
@@ -160,11 +160,10 @@ def load_model(
     potential, information = load_model_with_levels(path, device=device, dtype=dtype)
     number = level_number(information, level)
     alone = alone_at_level(potential, number)
-    known: dict[str, Any] = {"uncertainties": information.uncertainties[number : number + 1]}
     if number == 0:
-        return alone, information.model_copy(update=known)
+        return alone, information
     chosen = information.levels[number]
-    known |= {
+    known = {
         "method": chosen.name,
         "reference_energies": chosen.reference_energies,
         "reference_energies_source": chosen.reference_energies_source,

@@ -72,7 +72,7 @@ def test_the_calculator_has_those_of_its_level(trained):  # noqa: F811
         calculator = NBodyCalculator(trained, level=level, outside="ignore")
         assert calculator.potential.posteriors[0].record == whole.posteriors[number].record
         np.testing.assert_array_equal(calculator.potential.posterior.root, whole.posteriors[number].root)
-        assert calculator.information.uncertainties == (whole.posteriors[number].record,)
+        assert calculator.information.uncertainties_by_level[level] == whole.posteriors[number].record
         found[level] = calculator.get_uncertainty(atoms)
         single = NBodyCalculator(trained, level=level, dtype="float32", outside="ignore").get_uncertainty(atoms)
         np.testing.assert_allclose(single.forces, found[level].forces, rtol=2e-3, atol=1e-4)
@@ -118,7 +118,7 @@ def test_the_command_calibrates_one_level_and_keeps_the_others(first_alone, tmp_
     assert after.keys() - before.keys() == {"uncertainty.root.1"}
     assert all(torch.equal(before[name], after[name]) for name in before)
     alone, information = load_model(output, level="cheap")
-    assert information.uncertainties[0].n_held_out == 6
+    assert information.uncertainties_by_level["cheap"].n_held_out == 6
     valid = parts(first_alone, "cheap")[1]
     found = deviations(alone, valid, evaluate(alone, valid)[1])
     assert calibration_factor(found.energy, found.energy_errors) == pytest.approx(1.0, rel=FLOAT32)

@@ -77,8 +77,9 @@ def posterior_of(
     with_energies = not np.isnan(energy_errors).all()
     noise = noise_of(forces_errors**2)
     energy_noise = noise_of(energy_errors**2) if with_energies else noise
+    own = copied_potential(potential, torch.device("cpu"), torch.float64)
     parts = [
-        standard_deviations(_uncalibrated(potential, _root(potential, some, energy_noise, noise)), held_out)
+        standard_deviations(_uncalibrated(own, _root(own, some, energy_noise, noise)), held_out)
         for some, held_out in folds
     ]
     energies, forces = (np.concatenate(several) for several in zip(*parts, strict=True))
@@ -93,10 +94,9 @@ def posterior_of(
 
 
 def _uncalibrated(potential: Potential, root: Floats) -> Potential:
-    """A copy in float64 on the CPU, whose standard deviations are as a root says them."""
+    """A potential whose standard deviations are as a root says them."""
     record = UncertaintyRecord(energy_factor=1.0, forces_factor=1.0, n_learnt=1, n_held_out=1)
-    own = copied_potential(potential, torch.device("cpu"), torch.float64)
-    return replace(own, posteriors=(ReadoutPosterior(root, record),))
+    return replace(potential, posteriors=(ReadoutPosterior(root, record),))
 
 
 def derivatives(potential: Potential, dataset: Dataset) -> Derivatives:
