@@ -15,6 +15,7 @@ from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.evaluator import Evaluator
 from ase_nbody.hessian import hessian
 from ase_nbody.model_calculator import ModelCalculator
+from ase_nbody.model_information import ModelInformation
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.potential import Potential
 from ase_nbody.states import states
@@ -27,9 +28,11 @@ class AnalysisCalculator(ModelCalculator):
 
     Attributes:
         evaluator: the potential at work.
+        information: the model file's header; None where there is none.
     """
 
     evaluator: Evaluator
+    information: ModelInformation | None
 
     @property
     def potential(self) -> Potential:
@@ -130,7 +133,7 @@ class AnalysisCalculator(ModelCalculator):
             members: of a committee of readouts that fit the training data as well; each costs an evaluation.
 
         Raises:
-            PropertyNotImplementedError: the model has none; `nbody calibrate` adds them.
+            PropertyNotImplementedError: the model has none at its level of theory; `nbody calibrate` adds them.
             ValueError: a structure that cannot be evaluated, or too few members.
 
         Example:
@@ -139,5 +142,5 @@ class AnalysisCalculator(ModelCalculator):
             >>> NBodyCalculator("organic").get_uncertainty(molecule("CH3CH2OH")).forces.shape
             (9, 3)
         """
-        check_uncertainty(self.potential, str(self.parameters["model"]))
+        check_uncertainty(self.potential, str(self.parameters["model"]), self.information)
         return self.evaluator.answer(atoms, partial(uncertainties, members=members))[0]

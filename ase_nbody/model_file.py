@@ -67,6 +67,7 @@ def model_information(
         ValueError: the network's architecture is not in the registry, a term cannot be saved, or a field is unknown or
             of a wrong type.
     """
+    from ase_nbody.model_knowledge import knowledge_records
     from ase_nbody.model_terms import term_records
 
     settings = potential.network.settings
@@ -80,9 +81,8 @@ def model_information(
         energy_scale=float(potential.energy_scale),
         repulsion=None if potential.repulsion is None else dict(potential.repulsion.onsets),
         terms=term_records(potential.others),
-        uncertainty=None if potential.posterior is None else potential.posterior.record,
-        surroundings=None if potential.surroundings is None else potential.surroundings.record,
         own_parameters=() if potential.network.theory is None else potential.network.theory.names,
+        **knowledge_records(potential),
         **{
             "made_with": package_versions(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -142,7 +142,7 @@ def load_model(
     dtype: torch.dtype | None = None,
     level: str | None = None,
 ) -> tuple[Potential, ModelInformation]:
-    """A model file's potential and its information, both of one level of theory.
+    """A model file's potential and its information, both of one level of theory; the information lists the others too.
 
     Args:
         path: file written by save_model, of this or any earlier format.
@@ -155,22 +155,21 @@ def load_model(
         ModelFileError: not a model file, damaged, of a newer format, of an unknown architecture or with other tensors.
         ValueError: the model has no such level.
     """
-    from ase_nbody.architectures.theory import choose_level
+    from ase_nbody.levels import alone_at_level
 
     potential, information = load_model_with_levels(path, device=device, dtype=dtype)
     number = level_number(information, level)
-    choose_level(potential.network, number)
+    alone = alone_at_level(potential, number)
     if number == 0:
-        return potential, information
+        return alone, information
     chosen = information.levels[number]
     known = {
         "method": chosen.name,
         "reference_energies": chosen.reference_energies,
         "reference_energies_source": chosen.reference_energies_source,
-        "uncertainty": None,
         "surroundings": None,
     }
-    there = replace(potential, reference_energies=chosen.reference_energies, posterior=None, surroundings=None)
+    there = replace(alone, reference_energies=chosen.reference_energies, surroundings=None)
     return there, information.model_copy(update=known)
 
 
@@ -180,7 +179,7 @@ def level_number(information: ModelInformation, level: str | None) -> int:
     Raises:
         ValueError: the model has no such level.
     """
-    names = [known.name for known in information.levels] or [information.method or ""]
+    names = information.level_names
     if level is None:
         return 0
     if level not in names:
@@ -207,7 +206,7 @@ def load_model_with_levels(
         add_levels(network, len(information.levels), information.own_parameters)
     network = network.to(dtype=dtype or torch.float64)
     tensors = load_file(path)
-    posterior, surroundings = taken_knowledge(path, tensors, information, network)
+    posteriors, surroundings = taken_knowledge(path, tensors, information, network)
     _check_tensors(path, tensors, network.state_dict())
     check_checksum(path)
     network.load_state_dict(tensors)
@@ -217,7 +216,7 @@ def load_model_with_levels(
     scale = information.energy_scale
     references = information.reference_energies
     potential = Potential(network, references, scale, repulsion, others=others)
-    return replace(potential, posterior=posterior, surroundings=surroundings), information
+    return replace(potential, posteriors=posteriors, surroundings=surroundings), information
 
 
 def _architecture_of(network: Network) -> Architecture:
@@ -276,7 +275,7 @@ def _check_same(given: ModelInformation, actual: ModelInformation) -> None:
         "energy_scale",
         "repulsion",
         "terms",
-        "uncertainty",
+        "uncertainties",
         "surroundings",
         "format_version",
     )

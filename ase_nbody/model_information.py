@@ -27,7 +27,7 @@ from ase_nbody.model_records import (
     UncertaintyRecord,
 )
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Version of the header's JSON that this package writes."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -35,6 +35,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     2: lambda header: header,  # 3 adds levels of theory, of which files of format 2 have one
     3: lambda header: header,  # 4 adds further terms, of which files of format 3 have none
     4: lambda header: header,  # 5 adds uncertainties, which files of format 4 do not have
+    5: lambda header: _with_uncertainties_by_level(header),
 }
 """Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
 
@@ -79,8 +80,8 @@ class ModelInformation(Record):
         description="onset of the nuclear repulsion by pair of elements, angstrom; none: no repulsion",
     )
     terms: tuple[TermRecord, ...] = Field(default=(), description="what is added beside network and repulsion")
-    uncertainty: UncertaintyRecord | None = Field(
-        default=None, description="calibration of uncertainties, at the first level of theory; none: there are none"
+    uncertainties: tuple[UncertaintyRecord | None, ...] = Field(
+        default=(), description="calibration of uncertainties by level of theory; none: there are none"
     )
     surroundings: SurroundingsRecord | None = Field(
         default=None, description="surroundings of atoms in the training; none: they are not known"
@@ -96,6 +97,16 @@ class ModelInformation(Record):
     def cutoff(self) -> float:
         """Largest distance between neighbours, angstrom."""
         return float(self.settings["cutoff"])
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of the levels of theory; of the method where it has one level, empty where that is not given."""
+        return tuple(level.name for level in self.levels) or (self.method or "",)
+
+    @property
+    def uncertainties_by_level(self) -> dict[str, UncertaintyRecord | None]:
+        """Calibration of uncertainties by name of the level of theory; None where a level has none."""
+        return dict(zip(self.level_names, self.uncertainties or (None,) * len(self.level_names), strict=True))
 
 
 def package_versions() -> dict[str, str]:
@@ -167,6 +178,14 @@ def check_checksum(path: str | os.PathLike[str]) -> None:
             f"{path} is damaged: its tensors or its header do not have the checksum that was written with them; get or "
             "train the model again"
         )
+
+
+def _with_uncertainties_by_level(header: dict[str, Any]) -> dict[str, Any]:
+    """6 has uncertainties of every level of theory, in place of `uncertainty`, which was of the first."""
+    first = header.get("uncertainty")
+    others = [None] * (len(header.get("levels", ())) - 1)
+    kept = {name: value for name, value in header.items() if name != "uncertainty"}
+    return kept if first is None else {**kept, "uncertainties": [first, *others]}
 
 
 def _upgraded(header: Any, path: Path) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class TermRecord(Record):
 
 
 class UncertaintyRecord(Record):
-    """How a model's uncertainties are calibrated; the tensor `uncertainty.root` holds what they follow from."""
+    """Calibration of uncertainties at a level of theory; a tensor `uncertainty.root` holds what they follow from."""
 
     energy_factor: float = Field(
         gt=0, description="of standard deviations of energies, so that they fit held-out errors"

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Gradients, Network
+from ase_nbody.architectures.theory import number_of_levels
 from ase_nbody.contacts import Table, larger_limits
 from ase_nbody.graph import Graph, stress_is_defined, sums_of_structures, volumes
 from ase_nbody.known_surroundings import KnownSurroundings
@@ -43,12 +44,13 @@ class Potential:
         over_inversion: the network's energy is the mean over a structure and its mirror image, for networks that are
             not invariant under reflection. Every evaluation of it is then two.
         others: further terms, such as one of dispersion.
-        posterior: what training left open of the network's readouts; None where that is not known, or no longer,
-            because weights have changed since.
-        surroundings: surroundings of atoms that the training had; None likewise.
+        posteriors: what training left open of the network's readouts, at each of its levels of theory; None where that
+            is not known, or no longer, because weights have changed since. Empty: at none of them.
+        surroundings: surroundings of atoms that the training had, at the first level; None likewise.
 
     Raises:
-        ValueError: an element has no reference energy, or two terms predict the same property.
+        ValueError: an element has no reference energy, two terms predict the same property, or there are not as many
+            posteriors as levels.
     """
 
     network: Network
@@ -57,7 +59,7 @@ class Potential:
     repulsion: Repulsion | None = None
     over_inversion: bool = False
     others: tuple[EnergyTerm, ...] = ()
-    posterior: ReadoutPosterior | None = None
+    posteriors: tuple[ReadoutPosterior | None, ...] = ()
     surroundings: KnownSurroundings | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +69,13 @@ class Potential:
         twice = [name for name, times in Counter(kind.name for kind in self.properties).items() if times > 1]
         if twice:
             raise ValueError(f"several terms predict {', '.join(twice)}; each property needs a name of its own")
+        if len(self.posteriors) not in (0, n_levels := number_of_levels(self.network)):
+            raise ValueError(f"{len(self.posteriors)} posteriors for {n_levels} levels of theory; give one for each")
+
+    @property
+    def posterior(self) -> ReadoutPosterior | None:
+        """What training left open at the first level of theory, which is the network's own."""
+        return self.posteriors[0] if self.posteriors else None
 
     @cached_property
     def terms(self) -> tuple[EnergyTerm, ...]:

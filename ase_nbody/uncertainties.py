@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.graph import Graph
+from ase_nbody.model_information import ModelInformation
 from ase_nbody.potential import Potential, predict
 from ase_nbody.predictions import Prediction
 from ase_nbody.readout_posterior import ReadoutPosterior
@@ -52,8 +53,13 @@ class Uncertainty:
         return float(np.linalg.norm(self.forces, axis=1).max())
 
 
-def check_uncertainty(potential: Potential, model: str) -> ReadoutPosterior:
+def check_uncertainty(potential: Potential, model: str, information: ModelInformation | None) -> ReadoutPosterior:
     """What a potential's training left open.
+
+    Args:
+        potential: at one level of theory.
+        model: its name, for the error.
+        information: header of its file, which names the level; None where there is none.
 
     Raises:
         PropertyNotImplementedError: it is not known.
@@ -62,9 +68,12 @@ def check_uncertainty(potential: Potential, model: str) -> ReadoutPosterior:
         return potential.posterior
     if words := no_readouts(potential):
         raise PropertyNotImplementedError(words)
+    name, several = (None, False) if information is None else (information.method, bool(information.levels))
+    level = "its level of theory" if name is None else f"the level of theory '{name}'"
+    option = f" --level '{name}'" if several else ""
     raise PropertyNotImplementedError(
-        f"{model} has no uncertainties at this level of theory, since it was made without data or before they were "
-        "kept; nbody calibrate adds them, from labelled structures"
+        f"{model} has no uncertainties at {level}: it was made without labels of it, or before they were kept; "
+        f"nbody calibrate{option} adds them, from labelled structures"
     )
 
 

@@ -16,8 +16,8 @@ from ase.build import molecule
 from pair_term import LennardJones, LennardJonesSettings
 
 from ase_nbody import NBodyCalculator
-from ase_nbody.calibration.posterior import SquaredErrors
-from ase_nbody.data import labelled_dataset, samples
+from ase_nbody.data import Evaluation, labelled_dataset, samples
+from ase_nbody.data.evaluation import Compared
 from ase_nbody.meta.adapt import _Search, adapt
 from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
 from ase_nbody.meta.choice import WorseModelError, best_row, worth_more_time
@@ -28,6 +28,7 @@ from ase_nbody.meta.held_out import Row, folds
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.predictions import ENERGY, FORCES
 from ase_nbody.training.budget import StepBudget
 
 
@@ -240,14 +241,19 @@ def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(scores:
         ([10, 20, 30, 40], [12, 18, 29, 39], 24.4, 0),
     ],
 )
-@pytest.mark.parametrize("kind", ["forces", "energies"])
+@pytest.mark.parametrize("kind", ["forces", "energy"])
 def test_the_longer_training_is_taken_unless_the_shorter_is_clearly_better(
     short: list[float], long: list[float], other: float, expected: int, kind: str
 ) -> None:
     def row(name: str, errors: list[float], steps: int) -> Row:
-        none = np.full(len(errors), np.nan)
-        squares = {"forces": none, "energies": none, kind: np.square(errors)}
-        return Row(known[name], None, float(np.mean(errors)), steps, 1.0, SquaredErrors(**squares))  # type: ignore[arg-type]
+        n_atoms = np.arange(len(errors)) + 2
+        deviations = {FORCES: np.repeat(errors, n_atoms)[:, None] * [1, -1, 1], ENERGY: n_atoms * np.array(errors)}
+        compared = tuple(
+            Compared(one, values if one.name == kind else np.full(values.shape, np.nan), np.zeros_like(values))
+            for one, values in deviations.items()
+        )
+        evaluation = Evaluation(n_atoms, np.ones(n_atoms.sum(), np.int64), np.zeros(len(errors)), compared)
+        return Row(known[name], None, float(np.mean(errors)), steps, 1.0, evaluation)  # type: ignore[arg-type]
 
     known = candidates(start_potential())
     rows = [row("start", [90.0] * 4, 0), row("readout", [other] * 4, 0), row("all", short, 100), row("all", long, 900)]

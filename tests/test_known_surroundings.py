@@ -13,7 +13,7 @@ from adaptation import dataset_of, frames_of, start_potential, teacher_of
 from ase.build import bulk
 
 from ase_nbody import NBodyCalculator
-from ase_nbody.calibration.calibrate import calibrated
+from ase_nbody.calibration.calibrate import covered_surroundings
 from ase_nbody.calibration.surroundings import Features, features, fitted_surroundings
 from ase_nbody.envelope import OutsideTrainingError, OutsideTrainingWarning, UnknownSurroundings
 from ase_nbody.known_surroundings import BEYOND, DISTANCES
@@ -89,8 +89,10 @@ def test_few_structures_do_not_make_everything_near():
 def test_structures_learnt_at_other_levels_of_theory_are_known_too():
     start = start_potential()
     teacher = teacher_of(start)
-    learnt, held_out, others = dataset_of(teacher, 8), dataset_of(teacher, 2, seed=50), dataset_of(teacher, 8, "H2O")
-    alone, both = calibrated(start, learnt, held_out), calibrated(start, learnt, held_out, [others])
+    learnt, others = dataset_of(teacher, 8), dataset_of(teacher, 8, "H2O")
+    alone, both = (
+        replace(start, surroundings=covered_surroundings(start, known)) for known in ([learnt], [learnt, others])
+    )
     assert (alone.surroundings.record.n_learnt, both.surroundings.record.n_learnt) == (8, 16)
     water = [neighbour_graph(atoms, start.cutoff) for atoms in others.structures]
     far = [max(float(surroundings_distances(one, graph, None).max()) for graph in water) for one in (alone, both)]

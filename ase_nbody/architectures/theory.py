@@ -45,6 +45,11 @@ def add_levels(network: Network, n_levels: int, names: Sequence[str]) -> None:
     network.theory = LevelsOfTheory(tuple(names), values)
 
 
+def number_of_levels(network: Network) -> int:
+    """How many levels of theory a network has; one where it is of one alone."""
+    return 1 if network.theory is None else network.theory.n_levels
+
+
 def choose_level(network: Network, number: int) -> None:
     """Make a network one of its levels of theory alone."""
     theory, network.theory = network.theory, None

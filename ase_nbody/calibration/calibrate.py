@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ase_nbody.calibration.errors import CalibrationError, check_readouts
-from ase_nbody.calibration.posterior import SquaredErrors, derivatives, posterior_of, squared_errors
+from ase_nbody.calibration.posterior import derivatives, posterior_of
 from ase_nbody.calibration.surroundings import features, fitted_surroundings
-from ase_nbody.data import Dataset, evaluate, merge, without_isolated_atoms
+from ase_nbody.data import Dataset, Evaluation, evaluate, merge, without_isolated_atoms
 from ase_nbody.data.evaluation import check_elements
+from ase_nbody.known_surroundings import KnownSurroundings
 from ase_nbody.potential import Potential
+from ase_nbody.readout_posterior import ReadoutPosterior
 
 ATOMS = 5_000
 """Of structures whose derivatives are taken, spread over all: more change little."""
@@ -21,72 +22,75 @@ ATOMS_WITH_SURROUNDINGS = 100_000
 """Of structures whose features are looked at: one forward pass, and the rarest count."""
 
 
-def calibrated(potential: Potential, learnt: Dataset, held_out: Dataset, others: Sequence[Dataset] = ()) -> Potential:
-    """A potential with uncertainties and with the surroundings of atoms that it knows.
+def covered_surroundings(potential: Potential, datasets: Sequence[Dataset]) -> KnownSurroundings:
+    """The surroundings of atoms in structures that a potential was fitted to.
 
     Args:
-        potential: with linear readouts.
-        learnt: labelled structures that it was fitted to.
-        held_out: labelled structures of the same kind that it was not fitted to.
-        others: structures that it was fitted to at other levels of theory, whose surroundings it knows too.
+        potential: whose features are looked at, at its first level of theory.
+        datasets: structures of all levels of theory.
 
     Raises:
-        CalibrationError: no linear readouts, no structures, or no errors of forces.
+        ValueError: elements that the potential does not know.
+    """
+    whole = without_isolated_atoms(merge(datasets))
+    check_elements(potential, whole)
+    return fitted_surroundings(features(potential, spread(whole, ATOMS_WITH_SURROUNDINGS)), potential.elements)
+
+
+def posterior_of_held_out(potential: Potential, learnt: Dataset, held_out: Dataset) -> ReadoutPosterior:
+    """What training left open of the readouts, by errors on structures that it did not learn.
+
+    Args:
+        potential: with linear readouts, at one level of theory alone.
+        learnt: labelled structures of this level that it was fitted to.
+        held_out: labelled structures of the same kind that it was not fitted to.
+
+    Raises:
+        CalibrationError: no linear readouts, no structures, or no labels of forces.
         ValueError: elements that the potential does not know.
     """
     check_readouts(potential)
-    known, new, *more = (without_isolated_atoms(data) for data in (learnt, held_out, *others))
+    known, new = without_isolated_atoms(learnt), without_isolated_atoms(held_out)
     if not len(known) or not len(new):
         raise CalibrationError(
             f"{len(known)} structures that the model learnt and {len(new)} that it did not, isolated atoms aside; "
             "uncertainties need both"
         )
-    for dataset in (known, new, *more):
+    for dataset in (known, new):
         check_elements(potential, dataset)
-    seen, unseen = spread(known, ATOMS), spread(new, ATOMS)
-    learnt_derivatives = derivatives(potential, seen)
-    folds = [(learnt_derivatives, derivatives(potential, unseen))]
-    errors = squared_errors(evaluate(potential, unseen)[1])
-    surroundings = spread(merge([known, *more]), ATOMS_WITH_SURROUNDINGS)
-    return replace(
-        potential,
-        posterior=posterior_of(potential, learnt_derivatives, folds, errors),
-        surroundings=fitted_surroundings(features(potential, surroundings), potential.elements),
-    )
+    unseen = spread(new, ATOMS)
+    seen, (_, evaluation) = derivatives(potential, spread(known, ATOMS)), evaluate(potential, unseen)
+    return posterior_of(potential, seen, [(seen, unseen)], evaluation)
 
 
-def calibrated_in_turn(
+def posterior_in_turn(
     potential: Potential,
     dataset: Dataset,
     folds: Sequence[tuple[Sequence[int], Sequence[int]]],
-    errors: SquaredErrors,
-) -> Potential:
+    evaluation: Evaluation,
+) -> ReadoutPosterior:
     """The same where structures were held out in turn.
 
     Args:
-        potential: with linear readouts.
+        potential: with linear readouts, at one level of theory alone.
         dataset: all structures, to which it was fitted, or none of which it knows.
         folds: numbers of the structures that were learnt, and of those that were not.
-        errors: on those that were not, in this order, of the potential, or of potentials that were fitted like it.
+        evaluation: on those that were not, in this order, of the potential, or of potentials that were fitted like it.
 
     Raises:
-        CalibrationError: no linear readouts, or no errors of forces.
+        CalibrationError: no linear readouts, or no labels of forces.
     """
     check_readouts(potential)
     every = derivatives(potential, dataset)
-    parts = [(every.subset(learnt), every.subset(held_out)) for learnt, held_out in folds]
-    return replace(
-        potential,
-        posterior=posterior_of(potential, every, parts, errors),
-        surroundings=fitted_surroundings(features(potential, dataset), potential.elements),
-    )
+    parts = [(every.subset(learnt), dataset.subset(held_out)) for learnt, held_out in folds]
+    return posterior_of(potential, every, parts, evaluation)
 
 
-def calibrated_on_others(potential: Potential, dataset: Dataset) -> Potential:
+def posterior_of_others(potential: Potential, dataset: Dataset) -> ReadoutPosterior:
     """The same with structures of which the potential has learnt none, each held out in one of `FOLDS` folds.
 
     Raises:
-        CalibrationError: no linear readouts, less than two structures, or no errors of forces.
+        CalibrationError: no linear readouts, less than two structures, or no labels of forces.
         ValueError: elements that the potential does not know.
     """
     check_readouts(potential)
@@ -98,7 +102,7 @@ def calibrated_on_others(potential: Potential, dataset: Dataset) -> Potential:
     parts = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
     folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in parts]
     order = [number for _, held_out in folds for number in held_out]
-    return calibrated_in_turn(potential, some, folds, squared_errors(evaluate(potential, some.subset(order))[1]))
+    return posterior_in_turn(potential, some, folds, evaluate(potential, some.subset(order))[1])
 
 
 def spread(dataset: Dataset, n_atoms: int) -> Dataset:

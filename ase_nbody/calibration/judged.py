@@ -68,13 +68,25 @@ def deviations(potential: Potential, dataset: Dataset, evaluation: Evaluation) -
         dataset: labelled structures.
         evaluation: of the potential on these.
     """
-    made = [one for graph in graphs(potential, dataset) for one in uncertainties(potential, graph)]
+    energy, forces = standard_deviations(potential, dataset)
     return Deviations(
-        energy=np.array([one.energy for one in made]) / evaluation.n_atoms,
+        energy=energy,
         energy_errors=evaluation.energy_errors_per_atom,
-        forces=np.concatenate([one.forces for one in made]),
+        forces=forces,
         forces_errors=evaluation.of(FORCES).errors,
     )
+
+
+def standard_deviations(potential: Potential, dataset: Dataset) -> tuple[Floats, Floats]:
+    """Standard deviations of energies per atom, (S,), eV, and of components of forces, (N, 3), eV/angstrom.
+
+    Args:
+        potential: with a posterior.
+        dataset: structures, whose labels are not looked at.
+    """
+    made = [one for graph in graphs(potential, dataset) for one in uncertainties(potential, graph)]
+    energies = [one.energy / len(one.energies) for one in made]
+    return np.array(energies), np.concatenate([one.forces for one in made])
 
 
 def judgements(of: Deviations) -> dict[str, Judgement]:

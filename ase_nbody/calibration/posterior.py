@@ -9,7 +9,7 @@ in which all atoms move at once, have the same expectation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from ase_nbody.calibration.batches import exact_copy, graphs
 from ase_nbody.calibration.errors import CalibrationError
+from ase_nbody.calibration.factors import calibration_factor
+from ase_nbody.calibration.judged import standard_deviations
 from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.graph import Graph
 from ase_nbody.model_records import UncertaintyRecord
-from ase_nbody.potential import Potential, moves_of_seen, seen_by_network
+from ase_nbody.potential import Potential, copied_potential, moves_of_seen, seen_by_network
 from ase_nbody.predictions import FORCES
 from ase_nbody.readout_posterior import ReadoutPosterior
 
@@ -29,8 +31,6 @@ ROWS_PER_READOUT = 4
 """Directions of forces, of all structures together, for each readout."""
 SMALLEST_NOISE = 1e-3
 """eV/angstrom and eV per atom: labels are seldom more reproducible, and a model may have none of them wrong."""
-SMALLEST_FACTOR = 1e-6
-"""Where a model has no errors at all."""
 
 
 @dataclass(frozen=True)
@@ -54,54 +54,50 @@ class Derivatives:
         return Derivatives(self.energies[chosen], self.forces[chosen], self.n_atoms[chosen])
 
 
-@dataclass(frozen=True)
-class SquaredErrors:
-    """Squared errors on S structures; NaN where there is no label.
-
-    Attributes:
-        energies: of energies per atom, (S,), eV^2.
-        forces: of components of forces, the mean of each structure, (S,), (eV/angstrom)^2.
-    """
-
-    energies: Floats
-    forces: Floats
-
-
-def squared_errors(evaluation: Evaluation) -> SquaredErrors:
-    """Squared errors of an evaluation."""
-    forces = np.square(evaluation.of(FORCES).errors).mean(axis=1)  # (N,)
-    of_structures = np.split(forces, np.cumsum(evaluation.n_atoms)[:-1])
-    return SquaredErrors(np.square(evaluation.energy_errors_per_atom), np.array([one.mean() for one in of_structures]))
-
-
 def posterior_of(
-    potential: Potential, learnt: Derivatives, folds: Sequence[tuple[Derivatives, Derivatives]], errors: SquaredErrors
+    potential: Potential,
+    learnt: Derivatives,
+    folds: Sequence[tuple[Derivatives, Dataset]],
+    evaluation: Evaluation,
 ) -> ReadoutPosterior:
-    """A posterior of structures, whose factors make errors on held-out structures as large as it says.
+    """A posterior of structures, whose factors make standard deviations fit errors on held-out structures.
 
     Args:
-        potential: with linear readouts.
+        potential: with linear readouts, at one level of theory alone.
         learnt: what it was fitted to.
-        folds: what was learnt and what was held out for the errors.
-        errors: on all that was held out, in the order of the folds.
+        folds: what was learnt, and the structures that were held out for the errors.
+        evaluation: on all that was held out, in the order of the folds.
 
     Raises:
-        CalibrationError: there are no errors of forces.
+        CalibrationError: there are no labels of forces.
     """
-    if np.isnan(errors.forces).all():
+    forces_errors = evaluation.of(FORCES).errors  # (N, 3)
+    if np.isnan(forces_errors).all():
         raise CalibrationError("the held-out structures have no forces; uncertainties are calibrated with them")
-    noise = noise_of(errors.forces)
-    energy_noise = noise if np.isnan(errors.energies).all() else noise_of(errors.energies)
-    variances = [_variances(_root(potential, some, energy_noise, noise), others) for some, others in folds]
-    energy, forces = (np.concatenate(several) for several in zip(*variances, strict=True))
-    forces_factor = _factor(errors.forces, forces)
+    energy_errors = evaluation.energy_errors_per_atom  # (S,)
+    with_energies = not np.isnan(energy_errors).all()
+    noise = noise_of(forces_errors**2)
+    energy_noise = noise_of(energy_errors**2) if with_energies else noise
+    own = copied_potential(potential, torch.device("cpu"), torch.float64)
+    parts = [
+        standard_deviations(_uncalibrated(own, _root(own, some, energy_noise, noise)), held_out)
+        for some, held_out in folds
+    ]
+    energies, forces = (np.concatenate(several) for several in zip(*parts, strict=True))
+    forces_factor = calibration_factor(forces, forces_errors)
     record = UncertaintyRecord(
-        energy_factor=forces_factor if np.isnan(errors.energies).all() else _factor(errors.energies, energy),
+        energy_factor=calibration_factor(energies, energy_errors) if with_energies else forces_factor,
         forces_factor=forces_factor,
         n_learnt=len(learnt.n_atoms),
-        n_held_out=sum(len(others.n_atoms) for _, others in folds),
+        n_held_out=len(evaluation.n_atoms),
     )
     return ReadoutPosterior(_root(potential, learnt, energy_noise, noise), record)
+
+
+def _uncalibrated(potential: Potential, root: Floats) -> Potential:
+    """A potential whose standard deviations are as a root says them."""
+    record = UncertaintyRecord(energy_factor=1.0, forces_factor=1.0, n_learnt=1, n_held_out=1)
+    return replace(potential, posteriors=(ReadoutPosterior(root, record),))
 
 
 def derivatives(potential: Potential, dataset: Dataset) -> Derivatives:
@@ -166,25 +162,6 @@ def _sizes(readout: torch.Tensor) -> Floats:
     return rms.expand(readout.numel()).numpy()
 
 
-def _variances(root: Floats, of: Derivatives) -> tuple[Floats, Floats]:
-    """Of energies per atom, (S,), and of components of forces, the mean of each structure, (S,)."""
-    energies = np.square(of.energies @ root).sum(axis=1)
-    along = np.square(of.forces @ root).sum(axis=2).mean(axis=1)  # of the sum over 3N components, each with variance 1
-    return energies, along / (3 * of.n_atoms)
-
-
 def noise_of(squares: Floats) -> float:
     """Root mean square, not below what labels have; NaN does not count."""
     return max(float(np.sqrt(np.nanmean(squares))), SMALLEST_NOISE)
-
-
-def _factor(squares: Floats, variances: Floats) -> float:
-    """What standard deviations are multiplied by, so that squared errors are as large as variances on average.
-
-    Structures count less the more uncertain they are, so that few bad ones do not decide, but none counts
-    much more than those of the mean variance: forces that vanish by symmetry would decide everything.
-    """
-    labelled = ~np.isnan(squares)
-    weights = 1 / (variances + variances[labelled].mean())[labelled]
-    ratio = (squares[labelled] * weights).sum() / (variances[labelled] * weights).sum()
-    return max(float(np.sqrt(ratio)), SMALLEST_FACTOR)

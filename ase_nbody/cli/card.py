@@ -166,8 +166,10 @@ def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         yield "energy per atom beyond the reference energies", f"{low:.4f} to {high:.4f} eV"
     if information.surroundings is not None:
         yield "surroundings of atoms", f"of {information.surroundings.n_learnt} structures"
-    if information.uncertainty is not None:
-        yield "uncertainties", f"calibrated on {information.uncertainty.n_held_out} structures that it did not learn"
+    for level, record in information.uncertainties_by_level.items():
+        if record is not None:
+            where = f" at {level}" if information.levels else ""
+            yield f"uncertainties{where}", f"calibrated on {record.n_held_out} structures that it did not learn"
 
 
 def _reference_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ase_nbody.calibration.calibrate import calibrated_in_turn
+from ase_nbody.calibration.calibrate import covered_surroundings, posterior_in_turn
 from ase_nbody.data import Dataset, without_isolated_atoms
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.choice import (
@@ -30,6 +30,7 @@ from ase_nbody.meta.references import Referenced
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.meta.shares import SHORT, Time, budget_of_folds, share_of_each
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import FORCES
 from ase_nbody.training.budget import StepBudget
 from ase_nbody.training.stopping import TrainingDivergedError
 from ase_nbody.uncertainties import no_readouts
@@ -130,7 +131,7 @@ class _Search:
         for element, near in widened.nearest.items():
             say(f"{element}: the start does not know it; its weights begin as those of {near}")
         chosen = _candidates(widened.potential, settings)
-        own = replace(copied(widened.potential), repulsion=None, posterior=None, surroundings=None)
+        own = replace(copied(widened.potential), repulsion=None, posteriors=(), surroundings=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
         parts = folds(len(structures.dataset), settings)
@@ -198,9 +199,12 @@ class _Search:
     def calibrated(self, fit: Fit, best: Row) -> Referenced:
         """What was fitted, with uncertainties by the held-out errors of its candidate, where there can be any."""
         found, folds = fit.referenced.potential, [(fold.learnt, fold.held_out) for fold in self.parts]
-        if no_readouts(found) or np.isnan(best.squares.forces).all():
+        if no_readouts(found) or np.isnan(best.evaluation.of(FORCES).labels).all():
             return fit.referenced
-        known = calibrated_in_turn(found, self.structures.dataset, folds, best.squares)
+        dataset = self.structures.dataset
+        posterior = posterior_in_turn(found, dataset, folds, best.evaluation)
+        surroundings = covered_surroundings(found, [dataset])
+        known = replace(found, posteriors=(posterior,), surroundings=surroundings)
         return replace(fit.referenced, potential=known)
 
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:

@@ -98,9 +98,14 @@ def _clearly_worse(row: Row, other: Row, settings: AdaptationSettings) -> bool:
 
 
 def _errors(row: Row, settings: AdaptationSettings) -> NDArray[np.float64]:
-    """Root mean square errors of each held-out structure, forces and energy per atom, weighed as in the score, (S,)."""
-    forces, energies = np.sqrt(np.nan_to_num([row.squares.forces, row.squares.energies]))
-    weighed: NDArray[np.float64] = settings.forces_weight**0.5 * forces + settings.energy_weight**0.5 * energies
+    """Mean absolute errors of each held-out structure, forces and energy per atom, weighed as in the score, (S,)."""
+    of_atoms = np.abs(row.evaluation.of(FORCES).errors).mean(axis=1)  # (N,)
+    atoms = row.evaluation.n_atoms
+    structure = np.repeat(np.arange(len(atoms)), atoms)  # (N,)
+    forces = np.bincount(structure, weights=of_atoms) / atoms
+    energies = np.abs(row.evaluation.energy_errors_per_atom)
+    weights = np.sqrt([settings.forces_weight, settings.energy_weight])
+    weighed: NDArray[np.float64] = weights @ np.nan_to_num([forces, energies])
     return weighed
 
 

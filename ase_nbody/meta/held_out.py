@@ -9,8 +9,7 @@ from statistics import fmean
 
 import torch
 
-from ase_nbody.calibration.posterior import SquaredErrors, squared_errors
-from ase_nbody.data import ErrorReport, evaluate
+from ase_nbody.data import ErrorReport, Evaluation, evaluate
 from ase_nbody.data.errors import error_report
 from ase_nbody.data.evaluation import joined
 from ase_nbody.meta.candidates import AdaptationMethod, AdaptationTask
@@ -44,7 +43,7 @@ class Row:
         score: what is compared: mean absolute errors, each times the root of its weight, meV and meV/angstrom.
         steps: steps of the best weights, mean over the folds; 0 where nothing was stepped.
         seconds: time of all folds, their errors too.
-        squares: squared errors on the held-out structures, fold by fold.
+        evaluation: on the held-out structures, fold by fold.
         compared: its budget was enough to say anything: `FEWEST_PASSES`, or what the settings ask for.
     """
 
@@ -53,7 +52,7 @@ class Row:
     score: float
     steps: int
     seconds: float
-    squares: SquaredErrors
+    evaluation: Evaluation
     compared: bool = True
 
 
@@ -109,8 +108,8 @@ def held_out_errors(
         fewest = FEWEST_PASSES * len(fold.learnt) / settings.batch_size
         compared &= not candidate.takes_steps or settings.steps is not None or fit.steps.taken >= fewest
     evaluation, seconds = joined(evaluations), now() - begun
-    report, squares = error_report(evaluation), squared_errors(evaluation)
-    return Row(candidate, report, fmean(scores), round(fmean(steps)), seconds, squares, compared)
+    report = error_report(evaluation)
+    return Row(candidate, report, fmean(scores), round(fmean(steps)), seconds, evaluation, compared)
 
 
 def score_of(potential: Potential, structures: Structures, settings: AdaptationSettings) -> float:

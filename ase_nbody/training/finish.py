@@ -11,8 +11,6 @@ from typing import Any
 import torch
 
 from ase_nbody.architectures.theory import at_level
-from ase_nbody.calibration.calibrate import calibrated
-from ase_nbody.calibration.errors import CalibrationError
 from ase_nbody.data import (
     Dataset,
     ErrorReport,
@@ -25,7 +23,6 @@ from ase_nbody.data import (
 )
 from ase_nbody.model_file import Envelope, ModelInformation, load_model_with_levels, model_information, save_model
 from ase_nbody.onsets import repulsion_onsets
-from ase_nbody.potential import Potential
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.training.checkpoint import checkpoint_step
 from ase_nbody.training.display import Display, printable
@@ -38,6 +35,7 @@ from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
 from ase_nbody.training.training_data import TrainingData
+from ase_nbody.training.uncertain_levels import with_uncertainties
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
 
@@ -64,7 +62,7 @@ def finish(
         onsets = repulsion_onsets(task.potential, envelope.closest_distances)
         task = replace(task, potential=replace(task.potential, repulsion=Repulsion(onsets)))
     reports, failures = _reports(task, data, display)
-    potential, more = _calibrated(task, data, reports, display)
+    potential, more = with_uncertainties(task.potential, data, display)
     task, failures = replace(task, potential=potential), failures + more
     errors = {name: report.to_json_dict() for name, report in reports.items()}
     training = _training_record(files.settings, data, state, found, command)
@@ -158,24 +156,6 @@ def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str
         for words in not_predicted(evaluation):
             display.warn(f"{name}: {words}")
     return reports, failures
-
-
-def _calibrated(
-    task: Task, data: TrainingData, reports: Mapping[str, ErrorReport], display: Display
-) -> tuple[Potential, list[str]]:
-    """The potential with uncertainties at its first level of theory, where there can be any, and what went wrong."""
-    name = f"valid {data.levels[0].name}" if len(data.levels) > 1 else "valid"
-    if not task.potential.network.linear_readouts() or name not in reports:
-        return task.potential, []
-    (_, learnt), *others = by_level(data.train, data.levels).values()
-    (_, valid), *_ = by_level(data.valid, data.levels).values()
-    try:
-        return calibrated(task.potential, learnt, valid, [part for _, part in others]), []
-    except CalibrationError as error:
-        display.say(f"no uncertainties: {error}")
-    except Exception as error:  # out of memory, or whatever it is: the weights must not be lost
-        return task.potential, [f"uncertainties: {str(error) or type(error).__name__}"]
-    return task.potential, []
 
 
 def _information(

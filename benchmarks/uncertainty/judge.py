@@ -1,6 +1,9 @@
 """Standard deviations of the shipped models beside their errors, and how often test structures are outside.
 
-    judge.py DATA [MODEL...]     DATA: folder with rmd17/, mlearn/, water/ and 3bpa/ as extended XYZ
+    judge.py DATA [MODEL...] [--level NAME] [--test FILE]...
+
+DATA: folder with rmd17/, mlearn/, water/ and 3bpa/ as extended XYZ. `--level` is that of models that have several, and
+`--test` names other test files, also for a model file given by its path.
 
 Test files that the trainings did not see, and for 3bpa its molecule at three temperatures, of which it knows one, by
 `benchmarks/accuracy/split_3bpa.py DATA/3bpa runs/accuracy`. At most 50 structures of each, evenly spaced.
@@ -38,11 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="*", default=list(TESTS), metavar="MODEL")
+    parser.add_argument("--level", help="level of theory")
+    parser.add_argument("--test", type=Path, action="append", help="in place of the model's test files; repeatable")
     arguments = parser.parse_args()
     print(f"| {' | '.join(HEADS)} |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in arguments.models:
-        for file in TESTS[name]:
-            for row in rows(name, spread(read_dataset(arguments.data / file))):
+        for file in arguments.test or TESTS[name]:
+            for row in rows(name, arguments.level, spread(read_dataset(arguments.data / file))):
                 print(f"| `{name}` | {Path(file).stem} | {' | '.join(row)} |", flush=True)
 
 
@@ -52,9 +57,9 @@ def spread(dataset: Dataset) -> Dataset:
     return dataset.subset(np.linspace(0, len(dataset) - 1, number).round().astype(int).tolist())
 
 
-def rows(name: str, dataset: Dataset) -> Iterator[tuple[str, ...]]:
+def rows(name: str, level: str | None, dataset: Dataset) -> Iterator[tuple[str, ...]]:
     """Cells of energies and of forces."""
-    calculator = NBodyCalculator(name, device="cpu", dtype="float32", outside="ignore")
+    calculator = NBodyCalculator(name, device="cpu", dtype="float32", outside="ignore", level=level)
     _, evaluation = evaluate(calculator.potential, dataset, check=calculator.evaluator.envelope_check)
     judged = judgements(deviations(calculator.potential, dataset, evaluation))
     outside = f"{len(evaluation.outside)} of {len(dataset)}"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ase_nbody.cli.options import EnergyKey, Force, ForcesKey, ModelArgument, ModelOutput, StressKey, Threads
+from ase_nbody.cli.options import EnergyKey, Force, ForcesKey, Level, ModelArgument, ModelOutput, StressKey, Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,12 @@ class CalibrateOptions:
     also: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Structures that the model learnt at another level of theory; repeatable. Their surroundings count.",
+            help="Structures that the model learnt at other levels of theory than its first; repeatable. "
+            "Their surroundings count.",
             show_default=False,
         ),
     ] = None
+    level: Level = None
     energy_key: EnergyKey = None
     forces_key: ForcesKey = None
     stress_key: StressKey = None
@@ -46,7 +48,8 @@ def calibrate(options: CalibrateOptions) -> None:
     """Write MODEL with uncertainties, and with the surroundings of atoms that DATA cover.
 
     Weights stay as they are. Trained, adapted and distilled models have both already; this is for imported and older
-    ones. A model then warns where the surroundings of an atom are unlike those of the data.
+    ones. A model then warns where the surroundings of an atom are unlike those of the data. Of several levels of theory
+    one is calibrated, and the others keep what they have; surroundings are of the first.
     """
     from ase_nbody.cli.runs.calibrate_run import run_calibrate
 

@@ -70,7 +70,7 @@ def evaluate(options: EvaluateOptions) -> None:
     dataset = _dataset(options)
     calc = _calculator(options, dataset)
     if options.uncertainty:
-        check_uncertainty(calc.potential, options.model)
+        check_uncertainty(calc.potential, options.model, calc.information)
     report, evaluation = evaluation_of(calc.potential, dataset, check=calc.evaluator.envelope_check)
     _print_report(report)
     for words in not_predicted(evaluation):

@@ -63,7 +63,8 @@ def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     yield "elements", ", ".join(information.elements)
     yield "method", f"{information.method or 'not given'}; licence {information.licence or 'not given'}"
     if information.levels:
-        yield "levels", ", ".join(level.name for level in information.levels)
+        known = [level for level, record in information.uncertainties_by_level.items() if record is not None]
+        yield "levels", f"{', '.join(information.level_names)}; with uncertainties: {', '.join(known) or 'none'}"
     trained = [f"{file.name} ({file.n_structures})" for file in information.data if file.role == "train"]
     yield "trained on", ", ".join(trained) or "not given"
     for name in [key for key in information.errors if key.startswith("test")] or information.errors:
@@ -146,8 +147,10 @@ def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         yield "energy per atom", f"{low:.4f} to {high:.4f} eV"
     if information.surroundings is not None:
         yield "surroundings", f"of {information.surroundings.n_learnt} structures"
-    if information.uncertainty is not None:
-        yield "uncertainties", f"calibrated on {information.uncertainty.n_held_out} structures"
+    for level, record in information.uncertainties_by_level.items():
+        if record is not None:
+            where = f", {level}" if information.levels else ""
+            yield "uncertainties", f"calibrated on {record.n_held_out} structures{where}"
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -102,7 +102,7 @@ def md(context: typer.Context, options: MDOptions, how: CalculatorOptions, force
     check_trajectory(*outputs.all, force=force)
     atoms.calc = simulation_calculator(options.model, how, len(atoms))
     if options.uncertainty:
-        check_uncertainty(atoms.calc.potential, options.model)
+        check_uncertainty(atoms.calc.potential, options.model, atoms.calc.information)
     for path in outputs.all:
         path.unlink(missing_ok=True)
     run_dynamics(atoms, settings, run, outputs, context)

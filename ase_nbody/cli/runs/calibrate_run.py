@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ase_nbody.calibration.calibrate import calibrated, calibrated_on_others
+from ase_nbody.calibration.calibrate import covered_surroundings, posterior_of_held_out, posterior_of_others
 from ase_nbody.calibration.errors import check_readouts
 from ase_nbody.cli.inputs import check_outputs
 from ase_nbody.cli.output import say, warn
@@ -19,10 +20,15 @@ from ase_nbody.data import (
     without_isolated_atoms,
 )
 from ase_nbody.kernels.workers import torch_threads
-from ase_nbody.model_file import load_model_with_levels, save_model
+from ase_nbody.levels import with_posterior
+from ase_nbody.model_file import level_number, load_model, load_model_with_levels, save_model
 from ase_nbody.model_information import SUFFIX, ModelInformation
-from ase_nbody.model_knowledge import stored_dtype
+from ase_nbody.model_knowledge import knowledge_records, stored_dtype
+from ase_nbody.model_records import UncertaintyRecord
 from ase_nbody.models_directory import find_model
+from ase_nbody.potential import Potential
+from ase_nbody.readout_posterior import ReadoutPosterior
+from ase_nbody.training.levels import level_of
 
 
 def run_calibrate(options: Mapping[str, Any]) -> None:
@@ -32,31 +38,74 @@ def run_calibrate(options: Mapping[str, Any]) -> None:
         options: by name, None where not given.
 
     Raises:
-        ValueError: an option is wrong, a file cannot be read, or the model has no linear readouts.
+        ValueError: an option is wrong, a file cannot be read, or the model has no linear readouts or no such level.
     """
     output, path = Path(options["output"]), find_model(options["model"])
     if output.suffix != SUFFIX:
         raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")
     check_outputs([output], options["force"])
-    potential, information = load_model_with_levels(path, dtype=stored_dtype(path))
-    check_readouts(potential)
+    whole, information = load_model_with_levels(path, dtype=stored_dtype(path))
+    check_readouts(whole)
+    number = _number(options, information)
+    alone, _ = load_model(path, dtype=stored_dtype(path), level=options["level"])
     data = [_read(path, options) for path in dict.fromkeys(options["data"])]
-    valid = None if options["valid"] is None else _read(options["valid"], options)
+    _check_levels(data, number, information)
     others = [_read(path, options) for path in options["also"] or ()]
     with torch_threads(options["threads"]):
-        if valid is None and not _learnt(data, information):
-            say(f"{information.name} has learnt none of these files: structures are held out in turn")
-            better = calibrated_on_others(potential, merge([*data, *others]))
-        else:
-            better = calibrated(potential, *_split(merge(data), valid, information), others)
-    assert better.posterior is not None and better.surroundings is not None
-    record, known = better.posterior.record, better.surroundings.record
-    known_now = information.model_copy(update={"uncertainty": record, "surroundings": known})
-    save_model(output, better, known_now, force=options["force"])
-    say(f"structures      {record.n_learnt} that say what is left open, {record.n_held_out} held out")
-    say(f"surroundings    of {known.n_learnt} structures")
-    say(f"factors         {record.energy_factor:.3g} of energies, {record.forces_factor:.3g} of forces")
+        posterior, learnt = _posterior(alone, data, information, options)
+        surroundings = whole.surroundings if number else covered_surroundings(alone, [learnt, *others])
+    better = replace(with_posterior(whole, number, posterior), surroundings=surroundings)
+    save_model(output, better, information.model_copy(update=knowledge_records(better)), force=options["force"])
+    _report(better, posterior.record)
     say(f"model           {output}")
+
+
+def _number(options: Mapping[str, Any], information: ModelInformation) -> int:
+    """Of the level of theory that is calibrated.
+
+    Raises:
+        ValueError: the model has no such level, or surroundings are given to one that has none of its own.
+    """
+    number = level_number(information, options["level"])
+    if number and options["also"]:
+        raise ValueError(
+            f"--also is for surroundings, which are of the level '{information.level_names[0]}'; leave it out with "
+            f"--level '{options['level']}'"
+        )
+    return number
+
+
+def _check_levels(data: Sequence[Dataset], number: int, information: ModelInformation) -> None:
+    """Refuse labels that state another level of theory of the model.
+
+    Raises:
+        ValueError: the file and its level are named.
+    """
+    for dataset in data:
+        stated = level_of(dataset, information.levels)
+        if stated not in (0, number):
+            name = information.levels[stated].name
+            raise ValueError(f"{dataset.source} states the level of theory '{name}'; take --level '{name}'")
+
+
+def _posterior(
+    potential: Potential, data: Sequence[Dataset], information: ModelInformation, options: Mapping[str, Any]
+) -> tuple[ReadoutPosterior, Dataset]:
+    """What the data leave open, and those of them that the model learnt, or all where it learnt none."""
+    valid = None if options["valid"] is None else _read(options["valid"], options)
+    if valid is None and not _learnt(data, information):
+        say(f"{information.name} has learnt none of these files: structures are held out in turn")
+        return posterior_of_others(potential, merge(data)), merge(data)
+    learnt, held_out = _split(merge(data), valid, information)
+    return posterior_of_held_out(potential, learnt, held_out), learnt
+
+
+def _report(potential: Potential, record: UncertaintyRecord) -> None:
+    """What was found, of the level that was calibrated."""
+    say(f"structures      {record.n_learnt} that say what is left open, {record.n_held_out} held out")
+    if potential.surroundings is not None:
+        say(f"surroundings    of {potential.surroundings.record.n_learnt} structures")
+    say(f"factors         {record.energy_factor:.3g} of energies, {record.forces_factor:.3g} of forces")
 
 
 def _learnt(data: Sequence[Dataset], information: ModelInformation) -> bool:
