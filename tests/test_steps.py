@@ -8,10 +8,10 @@ from nbody_networks import ALL, potential, rattled, structures
 from torch.nn import functional
 
 from ase_nbody.algebra import Irrep, natural_irreps, product_table
-from ase_nbody.compiler import cpu
 from ase_nbody.compiler.activations import activation
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.matmul_code import matmul_of_types
 from ase_nbody.compiler.signature import WRITE, Signature, numbers
 from ase_nbody.graph import Graph
@@ -152,7 +152,7 @@ def test_states_of_several_sources_of_which_one_stores() -> None:
 
 
 def compiled_kernel(w: Builder):
-    return cpu.compiled(w.text(), [w.name], len(w.signature.flat))[w.name]
+    return compiled(w.text(), [w.name], len(w.signature.flat))[w.name]
 
 
 @pytest.mark.parametrize("bits", [64, 32])

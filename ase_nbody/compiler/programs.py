@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.compiler.cpu import compiled
 from ase_nbody.compiler.lifetimes import Life, hosts
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.phases import Module
 from ase_nbody.compiler.signature import Source
-from ase_nbody.compiler.team import helpers, own
 from ase_nbody.compiler.team_code import WHOLE, control
+from ase_nbody.compiler.thread_pool import borrowed_threads, own
 from ase_nbody.timings import Timings
 
 SMALLEST_SHARE = 500_000
@@ -173,7 +173,7 @@ class Program:
         state = control(shares)
         size = self._scratch_size * self.dtype.itemsize
         count = min(threads, max(len(bounds) - 1 for bounds in shares.values())) - 1
-        with helpers(count) as others:
+        with borrowed_threads(count) as others:
             for other in others:  # nobody waits for them: when the last phase is finished, they have nothing to do
                 other.call(self._whole, addresses, size, state)
             pointers = addresses.ctypes.data, own.scratch.address(size), state.ctypes.data

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 WHOLE = "all_phases"
 _TURNS = 256  # of waiting before the processor is offered to others
-_PATIENCE = 4000  # such offers before a helper goes to sleep, about two milliseconds
+_PATIENCE = 4000  # such offers before a thread goes to sleep, about two milliseconds
 _PER_PHASE = 4  # numbers in `control`: shares taken, shares finished, shares, address of their bounds
 
 
@@ -100,8 +100,8 @@ out:
 }}"""
 
 
-POST, ANSWER = 7, 6
-HELPER = f"""{_WAIT_A_TURN}
+POST, ANSWER, DISMISSED = 8, 6, 7
+STANDING_BY = f"""{_WAIT_A_TURN}
 define void @stand_by(i64 %a, i64 %b, ptr %post) {{
 entry:
   %yield_at = getelementptr i64, ptr %post, i64 1
@@ -110,6 +110,7 @@ entry:
   %arrays_at = getelementptr i64, ptr %post, i64 3
   %scratch_at = getelementptr i64, ptr %post, i64 4
   %control_at = getelementptr i64, ptr %post, i64 5
+  %dismissed_at = getelementptr i64, ptr %post, i64 {DISMISSED}
   br label %look
 look:
   %turn = phi i64 [ 0, %entry ], [ 0, %called ], [ %following, %again ], [ 0, %sleep ]
@@ -128,7 +129,10 @@ again:
   %following = add i64 %turn, 1
   call void @wait_a_turn(i64 %following, ptr %yield)
   %late = icmp sge i64 %following, {_TURNS * _PATIENCE}
-  br i1 %late, label %sleep, label %look
+  %dismissal = load atomic i64, ptr %dismissed_at seq_cst, align 8
+  %dismissed = icmp ne i64 %dismissal, 0
+  %leaves = or i1 %late, %dismissed
+  br i1 %leaves, label %sleep, label %look
 sleep:
   %pair = cmpxchg ptr %post, i64 1, i64 0 seq_cst seq_cst
   %asleep = extractvalue {{ i64, i1 }} %pair, 1
@@ -145,8 +149,9 @@ define void @offer(i64 %from, i64 %to, ptr %post) {{
   ret void
 }}
 """
-"""Functions stand_by and offer of a helper's post: its state (0 asleep, 1 waiting, 2 called), address of the yielding
-function, function to call, arrays, scratch, control, and whether the last offer changed the state."""
+"""Functions stand_by and offer of a thread's post: its state (0 asleep, 1 waiting, 2 called), address of the yielding
+function, function to call, arrays, scratch, control, whether the last offer changed the state, and whether the thread
+shall wait no longer."""
 
 
 @cache

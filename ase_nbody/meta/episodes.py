@@ -16,11 +16,11 @@ from torch.nn import Parameter
 
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data import Dataset, PackedSamples, Sample, samples
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.inner_rates import InnerRates
 from ase_nbody.meta.meta_settings import InnerSettings
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.predictions import Prediction
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.lessons import Lessons, epoch_order
 from ase_nbody.training.loss import Errors, LossWeights, errors, loss
 from ase_nbody.training.validation import ValidationErrors, exchanged, mean_errors
@@ -108,7 +108,7 @@ class Episodes(Lessons):
 
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors:
         """Of the query structures of systems that are not learnt, after the adaptation to their support."""
-        with torch_threads(1), exchanged(potential.network, parameters):
+        with using_threads(1), exchanged(potential.network, parameters):
             found = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
         return mean_errors(found)
 

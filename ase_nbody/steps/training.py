@@ -20,16 +20,17 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from ase_nbody.compiler.thread_pool import side_by_side
 from ase_nbody.edges import kept_edges
 from ase_nbody.graph import Graph, edge_vectors, split_graph
 from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES
-from ase_nbody.kernels.workers import side_by_side, torch_threads
 from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.steps.description import Description
 from ase_nbody.steps.dual import DualAtoms, DualStates, DualStep
 from ase_nbody.steps.memory import SpareArenas
 from ase_nbody.steps.radial import Found
 from ase_nbody.steps.weights import StepWeights
+from ase_nbody.thread_count import threads_worth, using_threads
 
 SMALLEST_SHARE = 1500
 """Edges per thread below which another thread gains nothing: a pass holds Python's lock for about 4 ms in all."""
@@ -198,9 +199,9 @@ def _values(network: TrainedSteps, graph: Graph) -> tuple[TrainingPass, Tensor]:
 
 def _torch_threads(graph: Graph) -> AbstractContextManager[None]:
     """One for torch where the batch is too small for more."""
-    return torch_threads(1) if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
+    return using_threads(1) if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
 
 
 def _shares(graph: Graph) -> int:
     """Parts in which the batch is worth doing side by side."""
-    return min(torch.get_num_threads(), graph.n_structures, graph.edges.n_edges // SMALLEST_SHARE or 1)
+    return threads_worth(graph.edges.n_edges, SMALLEST_SHARE, graph.n_structures)

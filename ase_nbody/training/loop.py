@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
@@ -133,7 +133,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     value = task.lessons.gradient(task.potential, chosen, state.counters.epoch)
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)
-    with torch_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
+    with using_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
         update(task, state, rate, value)
     return value
 

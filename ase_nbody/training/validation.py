@@ -14,9 +14,9 @@ from ase_nbody.architectures.base import Network
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.predictions import Prediction
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.loss import Errors, LossWeights, errors
 
 FEWEST_ATOMS = 1000
@@ -64,7 +64,7 @@ def validation_errors(
     # one thread: new weights ask for new tables first, many small products
     few = sum(batch.graph.n_atoms for batch in batches) < FEWEST_ATOMS
     prediction = trainable_prediction if few else predict
-    with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
+    with torch.no_grad(), using_threads(1), exchanged(potential.network, parameters):
         return mean_errors([_errors(prediction, potential, batch) for batch in batches])
 
 

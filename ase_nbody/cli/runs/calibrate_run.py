@@ -18,11 +18,11 @@ from ase_nbody.data import (
     split,
     without_isolated_atoms,
 )
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_file import load_model_with_levels, save_model
 from ase_nbody.model_information import SUFFIX, ModelInformation
 from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.models_directory import find_model
+from ase_nbody.thread_count import using_threads
 
 
 def run_calibrate(options: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ def run_calibrate(options: Mapping[str, Any]) -> None:
     data = [_read(path, options) for path in dict.fromkeys(options["data"])]
     valid = None if options["valid"] is None else _read(options["valid"], options)
     others = [_read(path, options) for path in options["also"] or ()]
-    with torch_threads(options["threads"]):
+    with using_threads(options["threads"]):
         if valid is None and not _learnt(data, information):
             say(f"{information.name} has learnt none of these files: structures are held out in turn")
             better = calibrated_on_others(potential, merge([*data, *others]))
