@@ -24,6 +24,7 @@ from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.programs import Program
 from ase_nbody.compiler.team_code import STANDING_BY, control
 from ase_nbody.compiler.thread_pool import PoolThread, borrowed_threads, run_ranges, side_by_side
+from ase_nbody.devices import plain_torch
 from ase_nbody.thread_count import thread_count, threads_worth, using_threads
 from ase_nbody.timings import Timings
 
@@ -132,10 +133,18 @@ def test_threads_of_others_are_left_as_they_are() -> None:
         assert pool.submit(torch.get_num_threads).result() == 3
 
 
-def test_one_task_is_done_by_the_caller_and_several_by_threads_that_are_used_again() -> None:
+def test_one_task_is_done_by_the_caller_and_several_by_threads_of_their_own() -> None:
     assert side_by_side([get_ident]) == [get_ident()]
-    first, second = (set(side_by_side([get_ident] * 3)) for _ in range(2))
-    assert len(first) == 3 and first == second and get_ident() not in first
+    assert len({get_ident(), *side_by_side([get_ident] * 3)}) == 4
+
+
+def test_threads_are_lent_again_in_the_same_order_also_after_an_error() -> None:
+    with borrowed_threads(3) as first:
+        pass
+    with pytest.raises(ZeroDivisionError), borrowed_threads(3) as second:
+        fail("an error")
+    with borrowed_threads(3) as third:
+        assert first == second == third
 
 
 def test_work_inside_work_gets_threads_of_its_own() -> None:
@@ -158,7 +167,7 @@ def test_what_a_task_raises_reaches_the_caller_when_all_have_ended() -> None:
         ended.append(1)
 
     with pytest.raises(ZeroDivisionError, match="first"):
-        side_by_side([slow, partial(fail, "first"), partial(fail, "second"), slow])
+        side_by_side([partial(fail, "first"), partial(fail, "second"), slow, slow])
     assert ended == [1, 1]
     assert side_by_side([int, int]) == [0, 0]
 
@@ -170,7 +179,7 @@ def test_what_a_range_raises_reaches_the_caller_when_all_have_ended(failing: int
     def kernel(begin: int, end: int, address: int) -> None:
         if begin == failing:
             fail(f"range of {address}")
-        time.sleep(0.2)
+        time.sleep(0.02 * begin)
         ended.append((begin, end))
 
     with pytest.raises(ZeroDivisionError, match="range of 7"):
@@ -249,6 +258,8 @@ def test_torch_uses_one_thread_in_a_forked_process_and_the_pool_as_many_as_elsew
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(thread_count_module, "_PROCESS", -1)
+    with plain_torch():  # as calculators work
+        assert (thread_count(), torch.get_num_threads()) == (3, 1)
     with using_threads(None):
         assert (thread_count(), torch.get_num_threads()) == (3, 1)
         with using_threads(2):

@@ -158,7 +158,7 @@ class _Gradients(Function):
 
 
 class _Tangents(Function):
-    """Change of dS/dpsi, dS/dY, dS/dR and dS/dG along a tangent of psi, Y and R at fixed G."""
+    """Tangents of dS/dpsi, dS/dY, dS/dR and dS/dG for tangents of psi, Y and R at fixed G."""
 
     @staticmethod
     def forward(
@@ -263,7 +263,7 @@ class _ProductGradients(Function):
 
 
 class _ProductTangents(Function):
-    """Change of the node product along a tangent of its factors."""
+    """Tangents of the node product for tangents of its factors."""
 
     @staticmethod
     def forward(

@@ -18,7 +18,7 @@ from ase_nbody.kernels.dual_gates import DualGates
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import DualAtoms, DualStep, add_offered
-from ase_nbody.steps.radial import Found
+from ase_nbody.steps.radial import ParameterGradients
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -118,26 +118,26 @@ class _DualActivate(DualStep):
         rows = atoms.states.complete(step.source)
         gates = atoms.states.complete(step.gates) if step.gates else None
         self.function = DualGates(atoms.states.shape_of[step.source], step.functions, rows, gates, rows.like())
-        self.made = atoms.states.offer(step.out, self.function.made)
+        self.offered = atoms.states.offer(step.out, self.function.out)
 
     @override
-    def fill(self, part: int) -> None:
-        self.function.fill(part)
-        add_offered(self.made, part)
+    def forward(self, part: int) -> None:
+        self.function.forward(part)
+        add_offered(self.offered, part)
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         gradients = self.atoms.gradients
         self.upstream = gradients.complete(self.step.out)
-        self.read = gradients.offer(self.step.source, self.function.d_rows)
+        self.d_offered = gradients.offer(self.step.source, self.function.d_rows)
         if self.function.d_gates is not None:
-            self.read += gradients.offer(self.step.gates, self.function.d_gates)
+            self.d_offered += gradients.offer(self.step.gates, self.function.d_gates)
 
     @override
-    def back(self, part: int) -> None:
-        self.function.back(part, self.upstream)
-        add_offered(self.read, part)
+    def backward(self, part: int) -> None:
+        self.function.backward(part, self.upstream)
+        add_offered(self.d_offered, part)
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         """None: it has no weights."""

@@ -72,17 +72,17 @@ def readout_features(
 
 def _by_tangents(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
     with torch.no_grad():
-        made = TrainingPass(network, graph)
-    steps = [step for step in made.steps if isinstance(step, DualEnergies)]
+        training_pass = TrainingPass(network, graph)
+    steps = [step for step in training_pass.steps if isinstance(step, DualEnergies)]
     yield [step.features(VALUES) for step in steps]
     for move in moves:
         with torch.no_grad():
-            made.move(move)
+            training_pass.jvp(move)
         yield [step.features(TANGENTS) for step in steps]
 
 
 def _by_autograd(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
-    """Changes are derivatives of a pull times the move, by what the pull is weighted with: the pull is linear in it."""
+    """Tangents by two vector-Jacobian products: that of the vectors is linear in the cotangents of the features."""
     vectors = edge_vectors(graph).detach().requires_grad_(len(moves) > 0)
     with torch.set_grad_enabled(len(moves) > 0):
         features = _forward(network, replace(graph, vectors=vectors))
@@ -92,10 +92,10 @@ def _by_autograd(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -
     if not moves:
         return
     with torch.enable_grad():
-        weights = [torch.zeros_like(part, requires_grad=True) for part in parts]
-        (pull,) = torch.autograd.grad(parts, vectors, weights, create_graph=True)
+        cotangents = [torch.zeros_like(part, requires_grad=True) for part in parts]
+        (d_vectors,) = torch.autograd.grad(parts, vectors, cotangents, create_graph=True)
     for move in moves:
-        yield _of_parts(features, torch.autograd.grad(pull, weights, move, retain_graph=True))
+        yield _of_parts(features, torch.autograd.grad(d_vectors, cotangents, move, retain_graph=True))
 
 
 def _forward(network: TrainedSteps, graph: Graph) -> list[AtomFeatures]:
