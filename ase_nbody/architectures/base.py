@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ase_nbody.graph import Graph, sums_of_structures
 from ase_nbody.kernels.sums import receiver_sums, sender_sums
 from ase_nbody.nn.mixing import Mixing
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.timings import Timings
 
 
@@ -189,7 +189,7 @@ class Network(nn.Module, ABC):
         """
         return None
 
-    def read_out_shapes(self) -> list[Shape]:
+    def read_out_irreps(self) -> list[StateIrreps]:
         """Shapes of the states that energies are read out of, level by level; none where there are no such states."""
         return []
 

@@ -44,7 +44,7 @@ class Activate(Step):
     Attributes:
         source: state.
         gates: state of one invariant block, the gates of all blocks of higher degree; "" where there is none.
-        out: state of the source's shape, of which this is the only source.
+        out: state of the source's irreps, of which this is the only source.
         functions: of each block of the source.
     """
 
@@ -81,7 +81,7 @@ class Activate(Step):
 
     @override
     def up(self, w: StepWriter) -> None:
-        blocks = w.shape(self.source)
+        blocks = w.irreps(self.source)
         function = w.function(
             "gates", (blocks, self.functions), lambda n: gate_code.gates(n, w.settings(1), blocks, self.functions)
         )
@@ -92,7 +92,7 @@ class Activate(Step):
 
     @override
     def down(self, w: StepWriter) -> None:
-        blocks = w.shape(self.source)
+        blocks = w.irreps(self.source)
         key = (blocks, self.functions)
         function = w.function(
             "gate_gradients", key, lambda n: gate_code.gate_gradients(n, w.settings(1), blocks, self.functions)
@@ -117,7 +117,7 @@ class _DualActivate(DualStep):
         self.step, self.atoms = step, atoms
         rows = atoms.states.complete(step.source)
         gates = atoms.states.complete(step.gates) if step.gates else None
-        self.function = DualGates(atoms.states.shape_of[step.source], step.functions, rows, gates, rows.like())
+        self.function = DualGates(atoms.states.irreps_of[step.source], step.functions, rows, gates, rows.like())
         self.offered = atoms.states.offer(step.out, self.function.out)
 
     @override

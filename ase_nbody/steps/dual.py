@@ -22,7 +22,7 @@ from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.nn.element_mixing import ElementGroups, element_groups
 from ase_nbody.steps.memory import Arena
 from ase_nbody.steps.radial import ParameterGradients, RadialEdges, RadialWeights, SharedHidden, shared_rows
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.weights import StepWeights
 
 
@@ -68,13 +68,13 @@ class DualStates:
     What has been read is not changed any more: a step that adds to it makes another array.
 
     Args:
-        shape_of: shapes of states.
+        irreps_of: of states.
         n_atoms: N.
         like: a tensor of their dtype.
     """
 
-    def __init__(self, shape_of: Mapping[str, Shape], n_atoms: int, like: Tensor) -> None:
-        self.shape_of = shape_of
+    def __init__(self, irreps_of: Mapping[str, StateIrreps], n_atoms: int, like: Tensor) -> None:
+        self.irreps_of = irreps_of
         self._n_atoms, self._like = n_atoms, like
         self._blocks: dict[tuple[str, int], DualArray] = {}
         self._read: set[tuple[str, int]] = set()
@@ -107,7 +107,7 @@ class DualStates:
 
     def complete(self, name: str) -> Dual:
         """All blocks to read."""
-        return Dual([self.full(name, number) for number in range(len(self.shape_of[name]))])
+        return Dual([self.full(name, number) for number in range(len(self.irreps_of[name]))])
 
     def full(self, name: str, number: int) -> DualArray:
         """A block to read, zeros if nothing was made."""
@@ -118,7 +118,7 @@ class DualStates:
         return block
 
     def _empty(self, name: str, number: int) -> DualArray:
-        block = self.shape_of[name][number]
+        block = self.irreps_of[name][number]
         return DualArray(self._like.new_empty(2, self._n_atoms * block.irrep.dimension, block.columns))
 
 

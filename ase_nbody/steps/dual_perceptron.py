@@ -13,7 +13,7 @@ from ase_nbody.kernels.dual import COTANGENT_TANGENTS, COTANGENTS, TANGENTS, VAL
 from ase_nbody.kernels.dual_gates import DualGates
 from ase_nbody.math.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_nbody.steps.radial import HiddenLayers, HiddenPass, RadialEdges
-from ase_nbody.steps.shapes import Block
+from ase_nbody.steps.state_irreps import Block
 
 SlopedEnvelope = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From distances (E,), angstrom, to an envelope and its slope, (E,) each."""

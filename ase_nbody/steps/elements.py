@@ -69,7 +69,7 @@ class ScaleByElement(Linear):
     @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
         types = w.phase.block_of("types")
-        for number, block in enumerate(w.shape(source)):
+        for number, block in enumerate(w.irreps(source)):
             if w.is_written(source, number):
                 vectors, add = w.vectors(self.weights), not w.first_write(out, number)
                 write = partial(
@@ -121,7 +121,7 @@ class _DualScale(DualStep):
         self.scales = (atoms.one_hot @ self.vectors).unsqueeze(1)  # (N, 1, C)
         self.terms: list[tuple[int, DualArray, Accumulator]] = []
         self.active: list[tuple[DualArray, DualArray, Accumulator]] = []
-        for number in range(len(atoms.states.shape_of[step.source])):
+        for number in range(len(atoms.states.irreps_of[step.source])):
             rows = atoms.states.find(step.source, number)
             if rows is not None:
                 self.terms.append((number, rows, atoms.states.accumulator(step.out, number)))

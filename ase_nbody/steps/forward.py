@@ -42,7 +42,7 @@ def atoms_before(
     """Atoms of which no step is done; as `atomic_energies`."""
     distances, directions = vectors
     return StepAtoms(
-        shape_of=description.shape_of,
+        irreps_of=description.irreps_of,
         weights=weights,
         types=types,
         pairs=pairs,

@@ -21,11 +21,11 @@ from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import Accumulator, DualAtoms, DualStep
 from ase_nbody.steps.radial import ParameterGradients, add_gradient
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.writer import StepWriter
 
 
-def pairs_of_blocks(source: Shape, out: Shape) -> list[tuple[int, int]]:
+def pairs_of_blocks(source: StateIrreps, out: StateIrreps) -> list[tuple[int, int]]:
     """Numbers of the blocks of equal irrep."""
     number = {block.irrep: n for n, block in enumerate(out)}
     return [(n, number[block.irrep]) for n, block in enumerate(source) if block.irrep in number]
@@ -69,7 +69,7 @@ class Mix(Linear):
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
-        source, out = atoms.shape_of[self.source], atoms.shape_of[self.out]
+        source, out = atoms.irreps_of[self.source], atoms.irreps_of[self.out]
         for i, o in pairs_of_blocks(source, out):
             matrix = atoms.weights.matrices[f"{self.weights}_{source[i].irrep}"]
             atoms.add(self.out, o, atoms.values[self.source][i] @ matrix)
@@ -80,7 +80,7 @@ class Mix(Linear):
 
     @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
-        left, right = w.shape(source), w.shape(out)
+        left, right = w.irreps(source), w.irreps(out)
         for i, o in pairs_of_blocks(left, right):
             if w.is_written(source, i):
                 rows, inner, columns = left[i].irrep.dimension, left[i].columns, right[o].columns
@@ -96,7 +96,7 @@ class MixByElement(Linear):
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
-        source, out = atoms.shape_of[self.source], atoms.shape_of[self.out]
+        source, out = atoms.irreps_of[self.source], atoms.irreps_of[self.out]
         for i, o in pairs_of_blocks(source, out):
             matrices = atoms.weights.matrices[f"{self.weights}_{source[i].irrep}"]
             atoms.add(self.out, o, torch.bmm(atoms.values[self.source][i], matrices[atoms.types]))
@@ -107,7 +107,7 @@ class MixByElement(Linear):
 
     @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
-        left, right = w.shape(source), w.shape(out)
+        left, right = w.irreps(source), w.irreps(out)
         types = w.phase.block_of("types")
         for i, o in pairs_of_blocks(left, right):
             if w.is_written(source, i):
@@ -143,7 +143,7 @@ class _DualLinear(DualStep):
 
     def __init__(self, step: Linear, atoms: DualAtoms) -> None:
         self.step, self.atoms = step, atoms
-        source, out = (atoms.states.shape_of[name] for name in (step.source, step.out))
+        source, out = (atoms.states.irreps_of[name] for name in (step.source, step.out))
         pairs = pairs_of_blocks(source, out)
         self.matrices = [atoms.weights.matrices[f"{step.weights}_{source[i].irrep}"] for i, _ in pairs]
         self.terms: list[_Term] = []

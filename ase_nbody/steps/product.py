@@ -119,4 +119,4 @@ class _DualProduct(DualStep):
 
     def _d_factor(self, name: str) -> list[Accumulator]:
         gradients = self.atoms.gradients
-        return [gradients.accumulator(name, number) for number in range(len(gradients.shape_of[name]))]
+        return [gradients.accumulator(name, number) for number in range(len(gradients.irreps_of[name]))]

@@ -47,7 +47,7 @@ def program(description: Description, settings: KernelSettings, grid: Grid) -> P
     steps = [s.numpy() for s in harmonic_steps(description.max_degree, torch.float64, torch.device("cpu"))]
     row = EdgeRow((description.max_degree + 1) ** 2, grid.degree)
     module = Module(settings, program_arrays(description, kept, row))
-    progress = Progress(description.shape_of, description.n_types, kept, grid)
+    progress = Progress(description.irreps_of, description.n_types, kept, grid)
     for number, part in enumerate(parts):
         is_last = part is parts[-1]
         with module.phase(f"level_{number + 1}_up{'_and_down' if is_last else ''}") as phase:
@@ -118,18 +118,18 @@ def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow)
             length = step.table.n_paths * step.channels
             arrays.append(number_array(f"{step.radial}_table", "table rows", length, "weights"))
         elif isinstance(step, Readout | ScaleByElement):
-            lengths[step.weights] = description.shape_of[step.source][0].columns
+            lengths[step.weights] = description.irreps_of[step.source][0].columns
         elif isinstance(step, ContractSymmetric):
             lengths[step.weights] = step.length
         elif isinstance(step, Shift):
             lengths[step.weights] = 1
         elif isinstance(step, Embed):
-            lengths[step.weights] = description.shape_of[step.out][0].columns
+            lengths[step.weights] = description.irreps_of[step.out][0].columns
     totals = {step.total for step in description.steps if isinstance(step, HandOut)}
     arrays += [number_array(f"{name}_vectors", "types", length, "weights") for name, length in lengths.items()]
-    for name, shape in description.shapes:
+    for name, irreps in description.states:
         for state in (name, f"d_{name}"):
-            arrays += state_arrays(f"{state}_", [block.length for block in shape]) if state in kept else []
+            arrays += state_arrays(f"{state}_", [block.length for block in irreps]) if state in kept else []
     arrays += [number_array(FEATURES, "nodes", total, "sum") for total in totals]
     arrays += [number_array("energies", "nodes", 1, "sum"), number_array("d_positions", "nodes", 3, "result")]
     return [*arrays, number_array("d_strains", "nodes", 9, "result")]

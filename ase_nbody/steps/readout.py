@@ -91,7 +91,7 @@ class Readout(EnergyStep):
 
     @override
     def up(self, w: StepWriter) -> None:
-        length = w.shape(self.source)[0].length
+        length = w.irreps(self.source)[0].length
         settings = w.settings(length)
         function = w.function("dots", length, lambda n: node_code.dots(n, settings, length))
         vectors, types = w.vectors(self.weights), w.phase.block_of("types")

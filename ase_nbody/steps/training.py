@@ -76,7 +76,7 @@ class TrainingPass:
         directions = DualDirections(self._of_kept(self.vectors), description.max_degree)
         types, n_types = network.type_of_number[graph.atomic_numbers], description.n_types
         none = self.vectors.new_zeros(())
-        states, gradients = (DualStates(description.shape_of, graph.n_atoms, none) for _ in range(2))
+        states, gradients = (DualStates(description.irreps_of, graph.n_atoms, none) for _ in range(2))
         self.atoms = DualAtoms(
             weights=network.weights,
             types=types,
