@@ -104,7 +104,7 @@ def pair_batch() -> Graph:
         labels=read_labels(2),
         source="made",
         sha256="",
-        found="",
+        label_source="",
     )
     from ase_nbody.data import batch_samples
 

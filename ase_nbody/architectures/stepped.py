@@ -84,14 +84,14 @@ class SteppedNetwork(Network):
             features = next(atom_features(self._with_weights(description), graph))
             return torch.cat([one.scalars for one in features], dim=1)
 
-    def readout_features(self, graph: Graph, moves: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Derivatives by the linear readouts and their changes."""
+    def readout_features(self, graph: Graph, tangents: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Derivatives by the linear readouts and their tangents."""
         description, readouts = self.description(), self.linear_readouts()
         if description is None or not readouts:
-            return super().readout_features(graph, moves)
+            return super().readout_features(graph, tangents)
         with torch.enable_grad():
             steps = self._with_weights(description)
-        return readout_features(steps, readouts, graph, moves)
+        return readout_features(steps, readouts, graph, tangents)
 
     def _with_weights(self, description: Description) -> TrainedSteps:
         return TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)

@@ -74,10 +74,10 @@ def calibrated_in_turn(
     """
     check_readouts(potential)
     every = derivatives(potential, dataset)
-    parts = [(every.subset(learnt), every.subset(held_out)) for learnt, held_out in folds]
+    of_folds = [(every.subset(learnt), every.subset(held_out)) for learnt, held_out in folds]
     return replace(
         potential,
-        posterior=posterior_of(potential, every, parts, errors),
+        posterior=posterior_of(potential, every, of_folds, errors),
         surroundings=fitted_surroundings(features(potential, dataset), potential.elements),
     )
 
@@ -95,8 +95,8 @@ def calibrated_on_others(potential: Potential, dataset: Dataset) -> Potential:
         raise CalibrationError(f"{len(usable)} structure(s), isolated atoms aside; uncertainties need at least two")
     some = spread(usable, ATOMS)
     numbers = np.arange(len(some))
-    parts = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
-    folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in parts]
+    chosen = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
+    folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in chosen]
     order = [number for _, held_out in folds for number in held_out]
     return calibrated_in_turn(potential, some, folds, squared_errors(evaluate(potential, some.subset(order))[1]))
 

@@ -27,12 +27,14 @@ def team(phases: Sequence[str]) -> str:
     They have the arguments begin and end, which are not used, arrays, scratch and what `control` makes.
     """
     names = [f"shared_{phase}" for phase in phases]
-    parts = [
+    functions = [
         _shared(name, phase, 1 + _PER_PHASE * number)
         for number, (name, phase) in enumerate(zip(names, phases, strict=True))
     ]
     calls = [f"  call void @{name}(i64 0, i64 0, ptr %arrays, ptr %scratch, ptr %control)" for name in names]
-    return "\n".join([_WAIT_A_TURN, *parts, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""])
+    return "\n".join(
+        [_WAIT_A_TURN, *functions, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""]
+    )
 
 
 def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -41,19 +43,19 @@ def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
     Args:
         shares: bounds of the shares of each phase, in the order of the phases.
     """
-    found = np.concatenate([np.zeros(1 + _PER_PHASE * len(shares), dtype=np.int64), *shares.values()])
-    found[0] = yield_address()
-    begin = found.ctypes.data + found.itemsize * (1 + _PER_PHASE * len(shares))
+    numbers = np.concatenate([np.zeros(1 + _PER_PHASE * len(shares), dtype=np.int64), *shares.values()])
+    numbers[0] = yield_address()
+    begin = numbers.ctypes.data + numbers.itemsize * (1 + _PER_PHASE * len(shares))
     for number, bounds in enumerate(shares.values()):
-        found[1 + _PER_PHASE * number :][:_PER_PHASE] = 0, 0, len(bounds) - 1, begin
+        numbers[1 + _PER_PHASE * number :][:_PER_PHASE] = 0, 0, len(bounds) - 1, begin
         begin += bounds.nbytes
-    return found
+    return numbers
 
 
 _WAIT_A_TURN = f"""define internal void @wait_a_turn(i64 %turn, ptr %yield) {{
-  %part = urem i64 %turn, {_TURNS}
-  %tired = icmp eq i64 %part, 0
-  br i1 %tired, label %rest, label %out
+  %rest_of_turns = urem i64 %turn, {_TURNS}
+  %is_last = icmp eq i64 %rest_of_turns, 0
+  br i1 %is_last, label %rest, label %out
 rest:
   %ignored = call i32 %yield()
   br label %out

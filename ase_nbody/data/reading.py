@@ -12,7 +12,7 @@ from ase import Atoms
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.data.families import Table
 from ase_nbody.data.formats import read_frames
-from ase_nbody.data.label_choice import QUANTITIES, choose_sources
+from ase_nbody.data.label_choice import QUANTITIES, Choice, choose_sources
 from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
 from ase_nbody.data.levels import stated_level
 from ase_nbody.data.plausibility import check_distances, check_size_of_labels, implausible_labels, numbered
@@ -101,7 +101,7 @@ def _dataset(
         labels=labels,
         source=source,
         sha256=sha256,
-        found=_found(choice.sources, choice.unused, labels) + ("" if level is None else f"; level of theory {level}"),
+        label_source=_label_source(choice, labels) + ("" if level is None else f"; level of theory {level}"),
         notes=(*notes, *([] if words is None else [words])),
         level_of_theory=level,
     )
@@ -179,12 +179,12 @@ def _bare(atoms: Atoms) -> Atoms:
     return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
-def _found(sources: Mapping[str, LabelSource | None], unused: Sequence[LabelSource], labels: Sequence[Labels]) -> str:
-    words = [_found_quantity(quantity, sources[quantity], labels) for quantity in QUANTITIES]
-    others = f"; not used: {', '.join(source.name for source in unused)}" if unused else ""
+def _label_source(choice: Choice, labels: Sequence[Labels]) -> str:
+    words = [_source_of_quantity(quantity, choice.sources[quantity], labels) for quantity in QUANTITIES]
+    others = f"; not used: {', '.join(source.name for source in choice.unused)}" if choice.unused else ""
     return ", ".join(words) + others
 
 
-def _found_quantity(quantity: str, source: LabelSource | None, labels: Sequence[Labels]) -> str:
+def _source_of_quantity(quantity: str, source: LabelSource | None, labels: Sequence[Labels]) -> str:
     count = sum(getattr(label, quantity) is not None for label in labels)
     return f"{quantity} from {source} ({count} of {len(labels)} frames)" if source and count else f"no {quantity}"

@@ -109,8 +109,8 @@ class Episodes(Lessons):
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors:
         """Of the query structures of systems that are not learnt, after the adaptation to their support."""
         with using_threads(1), exchanged(potential.network, parameters):
-            found = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
-        return mean_errors(found)
+            errors = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
+        return mean_errors(errors)
 
     def own_parameters(self) -> dict[str, Parameter]:
         """Logarithms of the rates of the inner loop, where they are learnt."""
@@ -136,17 +136,17 @@ class Episodes(Lessons):
         if self.inner.method == "maml":
             return self._second_order(potential, support, query)
         own = dict(potential.network.named_parameters())
-        with self._adapted(potential, support) as changes:
+        with self._adapted(potential, support) as updates:
             value = _loss(trainable_prediction(potential, query.graph), query, self.weights)
             if self.inner.method == "reptile":
                 path = self.inner.rate * self.inner.steps
-                return value.item(), [(own[name], -change / path) for name, change in changes.items()]
+                return value.item(), [(own[name], -update / path) for name, update in updates.items()]
             names = [*self.names, *self._shared(own)]
-            found = torch.autograd.grad(value, [own[name] for name in names], materialize_grads=True)
-        by_name = dict(zip(names, found, strict=True))
+            by_parameters = torch.autograd.grad(value, [own[name] for name in names], materialize_grads=True)
+        by_name = dict(zip(names, by_parameters, strict=True))
         gradients: Gradients = [(own[name], gradient) for name, gradient in by_name.items()]
         if self.inner.learned_rates:
-            of_rates = self.rates.first_order_gradients(changes, by_name)
+            of_rates = self.rates.first_order_gradients(updates, by_name)
             gradients += [(self.rates.logarithms[group], gradient) for group, gradient in of_rates.items()]
         return value.item(), gradients
 
@@ -194,10 +194,10 @@ def adapted(
     with exchanged(network, dict(network.named_parameters())):
         for _ in range(inner.steps):
             value = _loss(trainable_prediction(potential, support.graph), support, weights)
-            changes = _changes(value, parameters, rates, inner)
+            updates = _updates(value, parameters, rates, inner)
             with torch.no_grad():
                 for name, parameter in parameters.items():
-                    parameter.add_(changes[name])
+                    parameter.add_(updates[name])
         yield {name: parameter.detach() - before[name] for name, parameter in parameters.items()}
 
 
@@ -208,12 +208,12 @@ def adapted_values(
     values: dict[str, Tensor] = {name: potential.network.get_parameter(name) for name in rates}
     for _ in range(inner.steps):
         now = _loss(predict(potential, support.graph, values, differentiable=True), support, weights)
-        changes = _changes(now, values, rates, inner, differentiable=True)
-        values = {name: value + changes[name] for name, value in values.items()}
+        updates = _updates(now, values, rates, inner, differentiable=True)
+        values = {name: value + updates[name] for name, value in values.items()}
     return values
 
 
-def _changes(
+def _updates(
     value: Tensor,
     parameters: Mapping[str, Tensor],
     rates: Mapping[str, Tensor],
@@ -222,10 +222,12 @@ def _changes(
     differentiable: bool = False,
 ) -> dict[str, Tensor]:
     """One step of gradient descent. Where nothing depends on a parameter, as in the last level, it is zero."""
-    found = torch.autograd.grad(value, list(parameters.values()), create_graph=differentiable, materialize_grads=True)
-    norm = torch.stack([g.square().sum() for g in found]).sum().sqrt()
+    gradients = torch.autograd.grad(
+        value, list(parameters.values()), create_graph=differentiable, materialize_grads=True
+    )
+    norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
     shrunk = inner.clip / norm.clamp(min=inner.clip)
-    return {name: -rates[name] * shrunk * g for name, g in zip(parameters, found, strict=True)}
+    return {name: -rates[name] * shrunk * g for name, g in zip(parameters, gradients, strict=True)}
 
 
 def _loss(prediction: Prediction, sample: Sample, weights: LossWeights) -> Tensor:

@@ -43,31 +43,31 @@ def program(description: Description, settings: KernelSettings, grid: Grid) -> P
         grid: of the radial tables.
     """
     description.check()
-    parts, kept = segments(description.steps), kept_states(description)
+    pieces, kept = segments(description.steps), kept_states(description)
     steps = [s.numpy() for s in harmonic_steps(description.max_degree, torch.float64, torch.device("cpu"))]
     row = EdgeRow((description.max_degree + 1) ** 2, grid.degree)
     module = Module(settings, program_arrays(description, kept, row))
     progress = Progress(description.irreps_of, description.n_types, kept, grid)
-    for number, part in enumerate(parts):
-        is_last = part is parts[-1]
+    for number, segment in enumerate(pieces):
+        is_last = segment is pieces[-1]
         with module.phase(f"level_{number + 1}_up{'_and_down' if is_last else ''}") as phase:
             w = StepWriter(phase, progress)
             if number == 0:
                 _geometry(w, steps, shared=description.has_shared_tables)
-            for step in part:
+            for step in segment:
                 step.up(w)
-            for name in later_sources(parts[number + 1 :]) & {step.out for step in part}:
+            for name in later_sources(pieces[number + 1 :]) & {step.out for step in segment}:
                 w.complete(name)
             if is_last:
-                _down(w, part, steps)
-    for number in range(len(parts) - 1, 0, -1):
+                _down(w, segment, steps)
+    for number in range(len(pieces) - 1, 0, -1):
         with module.phase(f"level_{number + 1}_senders") as phase:
             w = StepWriter(phase, progress)
-            for step in reversed(parts[number]):
+            for step in reversed(pieces[number]):
                 if isinstance(step, Contract):
                     step.down_senders(w)
         with module.phase(f"level_{number}_down") as phase:
-            _down(StepWriter(phase, progress), parts[number - 1], steps)
+            _down(StepWriter(phase, progress), pieces[number - 1], steps)
     with module.phase("forces") as phase:
         _forces(phase)
     return Program(module)
@@ -81,11 +81,11 @@ def _geometry(w: StepWriter, steps: Sequence[NDArray[np.float64]], *, shared: bo
     w.call_on_nodes(function, **w.phase.wholes(*function.signature.arguments))
 
 
-def _down(w: StepWriter, part: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
+def _down(w: StepWriter, segment: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
     """The way back of one segment; of the first one to the vectors of edges."""
-    for step in reversed(part):
+    for step in reversed(segment):
         step.down(w)
-    if isinstance(part[0], ContractElements):
+    if isinstance(segment[0], ContractElements):
         function = w.function(
             "vector_gradients",
             0,

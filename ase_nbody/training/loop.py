@@ -162,8 +162,8 @@ def average_gradients(parameters: Sequence[Tensor], fabric: Fabric) -> None:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     mean = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
     assert isinstance(mean, Tensor)
-    for parameter, part in zip(parameters, torch.split(mean, [g.numel() for g in gradients]), strict=True):
-        parameter.grad = part.view_as(parameter)
+    for parameter, gradient in zip(parameters, torch.split(mean, [g.numel() for g in gradients]), strict=True):
+        parameter.grad = gradient.view_as(parameter)
 
 
 def validation_due(state: TrainingState, progress: float) -> bool:
@@ -180,8 +180,8 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         TrainingDivergedError: an error is not finite.
     """
     counters = state.counters
-    found = task.lessons.errors(task.potential, state.averaged)
-    if found is None:
+    errors = task.lessons.errors(task.potential, state.averaged)
+    if errors is None:
         return
     row = HistoryRow(
         epoch=counters.epoch + counters.batch / n_batches,
@@ -190,11 +190,11 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         progress=progress,
         learning_rate=rate,
         training_loss=counters.loss_sum / counters.loss_count if counters.loss_count else math.nan,
-        energy_mae=found.energy_mae,
-        forces_mae=found.forces_mae,
-        forces_rmse=found.forces_rmse,
-        virial_mae=found.virial_mae,
-        score=score(found, task.lessons.weights),
+        energy_mae=errors.energy_mae,
+        forces_mae=errors.forces_mae,
+        forces_rmse=errors.forces_rmse,
+        virial_mae=errors.virial_mae,
+        score=score(errors, task.lessons.weights),
     )
     if not math.isfinite(row.score):
         raise TrainingDivergedError(

@@ -75,8 +75,12 @@ def loss(prediction: Prediction, targets: Targets, graph: Graph, weights: LossWe
         graph: the structures of both.
         weights: weights and scale.
     """
-    found = errors(prediction, targets, graph)
-    terms = [(weights.energy, found.energy), (weights.forces, found.forces), (weights.stress, found.virial)]
+    differences = errors(prediction, targets, graph)
+    terms = [
+        (weights.energy, differences.energy),
+        (weights.forces, differences.forces),
+        (weights.stress, differences.virial),
+    ]
     total = 0.0 * prediction.energy.sum()  # differentiable also where nothing is labelled
     for weight, difference in terms:
         if weight and difference.numel():

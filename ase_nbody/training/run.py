@@ -70,11 +70,11 @@ def train(
     fabric = start_fabric(settings)
     display = Display(console if fabric.is_global_zero else Console(quiet=True))
     data = read_training_data(settings, display)
-    network, found = build_network(settings, data)
-    scale = energy_scale(found) if data.start is None else data.start.potential.energy_scale
+    network, statistics = build_network(settings, data)
+    scale = energy_scale(statistics) if data.start is None else data.start.potential.energy_scale
     others = () if data.start is None else data.start.potential.others
     potential = Potential(network.to(fabric.device), data.references, scale, others=others)
-    display.say(_network_words(network, found, fabric))
+    display.say(_network_words(network, statistics, fabric))
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
@@ -90,7 +90,7 @@ def train(
     with stop_on_signals(request), display:
         fit(task, state, clock, fabric, display, request)
     if fabric.is_global_zero:
-        finish(data, task, files, state, found, command, display)
+        finish(data, task, files, state, statistics, command, display)
     fabric.barrier()
     return settings.output
 
@@ -180,7 +180,7 @@ def _budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:
     return TimeBudget(60.0 * settings.minutes)
 
 
-def _network_words(network: Network, found: Statistics, fabric: Fabric) -> str:
+def _network_words(network: Network, statistics: Statistics, fabric: Fabric) -> str:
     parameters = sum(p.numel() for p in network.parameters())
-    neighbours = f"{found.average_neighbours:.1f} neighbours per atom within {network.settings.cutoff:g} Å"
+    neighbours = f"{statistics.average_neighbours:.1f} neighbours per atom within {network.settings.cutoff:g} Å"
     return f"{type(network).__name__} with {parameters} parameters on {fabric.device}; {neighbours}"

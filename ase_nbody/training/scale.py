@@ -11,36 +11,36 @@ from ase_nbody.data import ErrorReport, Statistics
 NEGLIGIBLE = 1.0 / 50.0
 
 
-def informative_quantity(found: Statistics) -> tuple[str, float] | None:
+def informative_quantity(statistics: Statistics) -> tuple[str, float] | None:
     """The first of forces, energies and virials that is not negligible beside the largest, and its size in eV.
 
     Sizes are the root mean squares of force components (times 1 angstrom), of energies per atom beyond the reference
     energies, and of components of the virial per atom. None where all are zero or not labelled.
     """
     sizes = {
-        "forces": found.force_rms or 0.0,
-        "energies": found.energy_rms_per_atom or 0.0,
-        "virials": found.virial_rms_per_atom or 0.0,
+        "forces": statistics.force_rms or 0.0,
+        "energies": statistics.energy_rms_per_atom or 0.0,
+        "virials": statistics.virial_rms_per_atom or 0.0,
     }
     limit = NEGLIGIBLE * max(sizes.values())
     return next(((name, size) for name, size in sizes.items() if 0.0 < size >= limit), None)
 
 
-def energy_scale(found: Statistics) -> float:
+def energy_scale(statistics: Statistics) -> float:
     """Scale of the network, eV: the size of `informative_quantity`, so of the forces in ordinary data; else 1."""
-    quantity = informative_quantity(found)
+    quantity = informative_quantity(statistics)
     return 1.0 if quantity is None else quantity[1]
 
 
-def learnt_nothing(valid: ErrorReport, found: Statistics) -> str | None:
+def learnt_nothing(valid: ErrorReport, statistics: Statistics) -> str | None:
     """A warning where forces of zero, one energy per atom or a stress of zero would be as good; None elsewhere."""
-    quantity = informative_quantity(found)
+    quantity = informative_quantity(statistics)
     if quantity is None:
         return None
     rmse, size, unit = {
-        "forces": (valid.forces_rmse_mev_per_angstrom, found.force_rms, "meV/Å"),
-        "energies": (valid.energy_rmse_mev_per_atom, found.energy_spread_per_atom, "meV/atom"),
-        "virials": (valid.stress_rmse_mev_per_cubic_angstrom, found.stress_rms, "meV/Å³"),
+        "forces": (valid.forces_rmse_mev_per_angstrom, statistics.force_rms, "meV/Å"),
+        "energies": (valid.energy_rmse_mev_per_atom, statistics.energy_spread_per_atom, "meV/atom"),
+        "virials": (valid.stress_rmse_mev_per_cubic_angstrom, statistics.stress_rms, "meV/Å³"),
     }[quantity[0]]
     if rmse is None or not size or rmse < 1000 * size:
         return None

@@ -40,16 +40,16 @@ class ValidationErrors:
     virial_mae: float | None
 
 
-def score(found: ValidationErrors, weights: LossWeights) -> float:
+def score(errors: ValidationErrors, weights: LossWeights) -> float:
     """What chooses the best weights: the sum of mean absolute errors over the scale, each times the root of its weight.
 
     Raises:
         ValueError: no label of the validation structures has a weight.
     """
     terms = [
-        (weights.energy, found.energy_mae),
-        (weights.forces, found.forces_mae),
-        (weights.stress, found.virial_mae),
+        (weights.energy, errors.energy_mae),
+        (weights.forces, errors.forces_mae),
+        (weights.stress, errors.virial_mae),
     ]
     counted = [math.sqrt(weight) * error / weights.scale for weight, error in terms if weight and error is not None]
     if not counted:
@@ -68,11 +68,11 @@ def validation_errors(
         return mean_errors([_errors(prediction, potential, batch) for batch in batches])
 
 
-def mean_errors(found: Sequence[Errors]) -> ValidationErrors:
+def mean_errors(errors: Sequence[Errors]) -> ValidationErrors:
     """Mean errors over all labels of several batches."""
-    energy = torch.cat([f.energy for f in found])
-    forces = torch.cat([f.forces for f in found])
-    virial = torch.cat([f.virial for f in found])
+    energy = torch.cat([f.energy for f in errors])
+    forces = torch.cat([f.forces for f in errors])
+    virial = torch.cat([f.virial for f in errors])
     return ValidationErrors(
         energy_mae=_mean(energy.abs()),
         forces_mae=_mean(forces.abs()),

@@ -108,7 +108,7 @@ def _dataset(options: EvaluateOptions) -> Dataset:
         forces_key=options.forces_key,
         stress_key=options.stress_key,
     )
-    say(f"labels: {dataset.found}")
+    say(f"labels: {dataset.label_source}")
     for note in dataset.notes:
         warn(note)
     return dataset

@@ -67,7 +67,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
 def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
     keys = {name: options[name] for name in ("energy_key", "forces_key", "stress_key")}
     dataset = read_dataset(path, **keys)
-    say(f"{dataset.source}: {len(dataset)} structures, {dataset.found}")
+    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
     for note in dataset.notes:
         warn(note)
     return dataset

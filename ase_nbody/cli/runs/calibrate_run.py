@@ -84,7 +84,7 @@ def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
     dataset = read_dataset(
         path, energy_key=options["energy_key"], forces_key=options["forces_key"], stress_key=options["stress_key"]
     )
-    say(f"{dataset.source}: {len(dataset)} structures, {dataset.found}")
+    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
     for note in dataset.notes:
         warn(note)
     return dataset
