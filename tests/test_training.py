@@ -38,8 +38,8 @@ from ase_nbody.predictions import Prediction
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path
-from ase_nbody.training.lessons import epoch_order
 from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.objective import epoch_order
 from ase_nbody.training.prepare import training_origin
 from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor

@@ -21,8 +21,8 @@ from ase_nbody.meta.meta_settings import InnerSettings
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.predictions import Prediction
 from ase_nbody.thread_count import using_threads
-from ase_nbody.training.lessons import Lessons, epoch_order
 from ase_nbody.training.loss import Errors, LossWeights, errors, loss
+from ase_nbody.training.objective import Objective, epoch_order
 from ase_nbody.training.validation import ValidationErrors, exchanged, mean_errors
 
 Gradients = list[tuple[Parameter, Tensor]]
@@ -69,12 +69,12 @@ def systems(dataset: Dataset, cutoff: float, dtype: torch.dtype, device: torch.d
 
 
 @dataclass(frozen=True)
-class Episodes(Lessons):
-    """Systems to learn to adapt to; each is a lesson, with other structures in every pass.
+class Episodes(Objective):
+    """Systems to learn to adapt to; each is an example, with other structures in every pass.
 
     Attributes:
         learnt: systems that are learnt.
-        judged: systems after whose adaptation errors are taken.
+        validation: systems after whose adaptation errors are taken.
         weights: of the loss.
         inner: what an adaptation is.
         names: parameters that it changes.
@@ -82,7 +82,7 @@ class Episodes(Lessons):
     """
 
     learnt: Systems
-    judged: Systems
+    validation: Systems
     weights: LossWeights
     inner: InnerSettings
     names: tuple[str, ...]
@@ -109,7 +109,7 @@ class Episodes(Lessons):
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors:
         """Of the query structures of systems that are not learnt, after the adaptation to their support."""
         with using_threads(1), exchanged(potential.network, parameters):
-            errors = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
+            errors = [self._errors_after(potential, n) for n in range(len(self.validation.members))]
         return mean_errors(errors)
 
     def own_parameters(self) -> dict[str, Parameter]:
@@ -119,7 +119,7 @@ class Episodes(Lessons):
         return {f"log_rate_{group}": logarithm for group, logarithm in self.rates.logarithms.items()}
 
     def _errors_after(self, potential: Potential, system: int) -> Errors:
-        support, query = self._episode(self.judged, system, epoch=0)
+        support, query = self._episode(self.validation, system, epoch=0)
         with at_level(potential.network, support.level), self._adapted(potential, support):
             return errors(predict(potential, query.graph), query.targets, query.graph)
 

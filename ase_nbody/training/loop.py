@@ -18,7 +18,7 @@ from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import write_history
-from ase_nbody.training.lessons import Lessons
+from ase_nbody.training.objective import Objective
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
 from ase_nbody.training.state import HistoryRow, TrainingState
@@ -40,7 +40,7 @@ class Task:
 
     Attributes:
         potential: holds the network that is trained.
-        lessons: what is learnt, on the potential's device and in its dtype.
+        objective: what is learnt, on the potential's device and in its dtype.
         budget: when to end.
         settings: rates, decay and batch size.
         from_start: the weights are those of a model, which are validated before the first step.
@@ -48,7 +48,7 @@ class Task:
     """
 
     potential: Potential
-    lessons: Lessons
+    objective: Objective
     budget: Budget
     settings: FittingSettings
     from_start: bool = False
@@ -67,7 +67,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
     """
     counters, settings = state.counters, task.settings
     global_batch = settings.batch_size * fabric.world_size
-    batches = task.lessons.batches(global_batch, settings.seed, counters.epoch)
+    batches = task.objective.batches(global_batch, settings.seed, counters.epoch)
     n_batches = len(batches)
     saved = counters.seconds
     if task.from_start and counters.step == 0:
@@ -78,7 +78,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         value = take_step(task, state, chosen, rate, fabric)
         counters.advance(value, n_batches)
         if counters.batch == 0:
-            batches = task.lessons.batches(global_batch, settings.seed, counters.epoch)
+            batches = task.objective.batches(global_batch, settings.seed, counters.epoch)
 
         counters.seconds, stopping = fabric.broadcast((clock.seconds(), stop.signal))
         progress = task.budget.progress(counters.step, counters.seconds)
@@ -122,7 +122,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     Args:
         task: what is trained.
         state: network and optimizer.
-        chosen: numbers of the lessons of this device, (batch,) int64.
+        chosen: numbers of the examples of this device, (batch,) int64.
         rate: learning rate.
         fabric: averages gradients over devices.
 
@@ -130,7 +130,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
         TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
     state.zero_gradients()
-    value = task.lessons.gradient(task.potential, chosen, state.counters.epoch)
+    value = task.objective.gradient(task.potential, chosen, state.counters.epoch)
     if fabric.world_size > 1:
         average_gradients(list(state.network.parameters()), fabric)
     with using_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
@@ -180,7 +180,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         TrainingDivergedError: an error is not finite.
     """
     counters = state.counters
-    errors = task.lessons.errors(task.potential, state.averaged)
+    errors = task.objective.errors(task.potential, state.averaged)
     if errors is None:
         return
     row = HistoryRow(
@@ -194,7 +194,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         forces_mae=errors.forces_mae,
         forces_rmse=errors.forces_rmse,
         virial_mae=errors.virial_mae,
-        score=score(errors, task.lessons.weights),
+        score=score(errors, task.objective.weights),
     )
     if not math.isfinite(row.score):
         raise TrainingDivergedError(

@@ -85,7 +85,7 @@ class TrainingState:
         network: the network that is trained.
         optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
-        beside: what the lessons learn beside the network, by name.
+        beside: what the objective learns beside the network, by name.
         best: averaged parameters with the lowest score so far, by name; empty before the first validation.
         counters: where the training stands.
         history: validations so far.
@@ -135,7 +135,7 @@ def initial_state(network: Network, settings: FittingSettings, beside: dict[str,
     Args:
         network: that is trained.
         settings: of its optimizers.
-        beside: what the lessons learn beside it; it does not decay.
+        beside: what the objective learns beside it; it does not decay.
     """
     optimizers = network_optimizers(
         network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
@@ -173,7 +173,7 @@ def network_optimizers(
 
 
 def state_tensors(state: TrainingState) -> dict[str, Tensor]:
-    """The tensors of a state by name: network, lessons, averaged, best and optimizer."""
+    """The tensors of a state by name: network, what is learnt beside it, averaged, best and optimizer."""
     tensors = {}
     for name, parameter in state.learnt():
         tensors[name] = parameter.detach()
