@@ -67,11 +67,11 @@ def deviations(potential: Potential, dataset: Dataset, evaluation: Evaluation) -
         dataset: labelled structures.
         evaluation: of the potential on these.
     """
-    made = [one for graph in graphs(potential, dataset) for one in uncertainties(potential, graph)]
+    predicted = [one for graph in graphs(potential, dataset) for one in uncertainties(potential, graph)]
     return Deviations(
-        energy=np.array([one.energy for one in made]) / evaluation.n_atoms,
+        energy=np.array([one.energy for one in predicted]) / evaluation.n_atoms,
         energy_errors=(evaluation.energy_predictions - evaluation.energy_labels) / evaluation.n_atoms,
-        forces=np.concatenate([one.forces for one in made]),
+        forces=np.concatenate([one.forces for one in predicted]),
         forces_errors=evaluation.force_predictions - evaluation.force_labels,
     )
 

@@ -69,11 +69,11 @@ class Activate(Step):
         for number, (block, (name, gain)) in enumerate(zip(atoms.values[self.source], self.functions, strict=True)):
             columns = block.shape[2]
             if block.shape[1] == 1:
-                made = _FUNCTIONS[name](block) * gain
+                out = _FUNCTIONS[name](block) * gain
             else:
                 gates = atoms.values[self.gates][0][:, :, first : first + columns]
-                made, first = block * _FUNCTIONS[name](gates) * gain, first + columns
-            atoms.add(self.out, number, made)
+                out, first = block * _FUNCTIONS[name](gates) * gain, first + columns
+            atoms.add(self.out, number, out)
 
     @override
     def dual(self, atoms: DualAtoms) -> DualStep:

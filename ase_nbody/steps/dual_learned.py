@@ -73,7 +73,7 @@ class _LearnedPass(HiddenPass):
         self._radial, self._kinds = layers.radial, edges.kinds
         radial = self._radial
         key = "learned", radial.cutoff, radial.n_bessel, layers.envelope_power
-        self._basis = edges.once(key, lambda: _basis(layers, edges))
+        self._basis = edges.cached(key, lambda: _basis(layers, edges))
         n_edges, width = len(edges.kinds), len(radial.second_bias)
         self._envelope = {
             name: u * factors for name, u in zip(("envelope", "d_envelope"), self._basis.envelope, strict=True)

@@ -85,7 +85,7 @@ class _PerceptronPass(HiddenPass):
         self._layers, self._distances = layers, edges.distances
         self._factors = factors.unsqueeze(1) if factors.dim() else factors
         key = id(layers.roots), layers.envelope
-        self._sines = edges.once(key, lambda: _Sines(layers, edges.distances))
+        self._sines = edges.cached(key, lambda: _Sines(layers, edges.distances))
         both = self._sines.both
         self._inputs: list[Tensor] = []
         self._functions: list[DualGates] = []

@@ -66,12 +66,14 @@ def fold_elements(description: Description, weights: StepWeights) -> Network:
 
 def _element_states(description: Description) -> set[str]:
     """States all of whose sources are vectors by element."""
-    found = {step.out for step in description.steps if step.out}
+    by_element = {step.out for step in description.steps if step.out}
     while True:
-        others = {step.out for step in description.steps if step.out in found and not _stays_by_element(step, found)}
+        others = {
+            step.out for step in description.steps if step.out in by_element and not _stays_by_element(step, by_element)
+        }
         if not others:
-            return found
-        found -= others
+            return by_element
+        by_element -= others
 
 
 def _stays_by_element(step: Step, elements: set[str]) -> bool:

@@ -92,20 +92,20 @@ class RadialEdges:
         kinds: of edges, (R,) int64; zeros for radial functions that do not depend on it.
         shared: rows of all edges.
         memory: for large arrays.
-        made: what layers have made of these edges and share.
+        cache: what layers make of these edges once, and share.
     """
 
     distances: Tensor
     kinds: Tensor
     shared: SharedRows
     memory: Arena
-    made: dict[Hashable, object] = field(default_factory=dict)
+    cache: dict[Hashable, object] = field(default_factory=dict)
 
-    def once(self, key: Hashable, make: Callable[[], Result]) -> Result:
+    def cached(self, key: Hashable, make: Callable[[], Result]) -> Result:
         """What `make` made for a key the first time."""
-        if key not in self.made:
-            self.made[key] = make()
-        return self.made[key]  # type: ignore[return-value]
+        if key not in self.cache:
+            self.cache[key] = make()
+        return self.cache[key]  # type: ignore[return-value]
 
     def empty(self, *shape: int) -> Tensor:
         """A large array, not filled in."""

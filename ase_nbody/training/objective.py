@@ -99,16 +99,16 @@ def epoch_batches(levels: Sequence[int], batch_size: int, seed: int, epoch: int)
     if len(counts) == 1:
         return list(order.tensor_split(math.ceil(len(levels) / batch_size)))
     level_of = torch.tensor(levels)[order]
-    made = [
+    batches = [
         batch
         for level, count in sorted(counts.items())
         for batch in order[level_of == level].tensor_split(math.ceil(count / batch_size))
     ]
-    turns = torch.randperm(len(made), generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
-    return [made[turn] for turn in turns.tolist()]
+    turns = torch.randperm(len(batches), generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
+    return [batches[turn] for turn in turns.tolist()]
 
 
 def epoch_order(n_examples: int, seed: int, epoch: int) -> Tensor:
-    """Order of the objective in one pass, (n_examples,) int64; it depends on nothing but the arguments."""
+    """Order of the examples in one pass, (n_examples,) int64; it depends on nothing but the arguments."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
     return torch.randperm(n_examples, generator=generator)
