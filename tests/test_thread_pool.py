@@ -107,6 +107,15 @@ def test_threads_that_wait_for_phases_come_for_tasks_at_once(monkeypatch: pytest
         assert thread.state == 0
 
 
+def test_phases_need_no_thread_at_the_end_of_the_interpreter() -> None:
+    thread = PoolThread()
+    thread._executor.shutdown()
+    rows, out = torch.rand(30, 4, dtype=torch.float64), torch.zeros(30, 4, dtype=torch.float64)
+    call(thread, doubling(), rows, out)
+    thread.join()  # it counts as asleep
+    assert thread.state == 0 and not out.any()
+
+
 def test_phases_that_are_interrupted_end_before_the_caller_goes_on() -> None:
     program, gate = doubling(), Event()
     rows, out = torch.rand(30, 4, dtype=torch.float64), torch.zeros(30, 4, dtype=torch.float64)

@@ -95,11 +95,7 @@ own = _OwnScratch()
 
 
 class PoolThread:
-    """One thread of the pool. It works without autograd, and torch uses one thread in it.
-
-    Attributes:
-        state: 0 asleep or at a task, 1 waiting for phases, 2 called for phases and not yet finished.
-    """
+    """One thread of the pool. It works without autograd, and torch uses one thread in it."""
 
     def __init__(self) -> None:
         self._post: NDArray[np.int64] = np.zeros(POST, dtype=np.int64)
@@ -144,9 +140,8 @@ class PoolThread:
         self._post[0] = _CALLED
         try:
             self._executor.submit(_functions()["stand_by"], 0, 0, self._post.ctypes.data)
-        except RuntimeError:  # the interpreter ends, and nobody will come
+        except RuntimeError:  # the interpreter ends; the caller finishes all phases without it
             self._post[0] = _ASLEEP
-            raise
 
     def join(self) -> None:
         """Wait until it has finished the phases that it was called for."""
