@@ -1,8 +1,8 @@
 """The pool of threads: who borrows, who waits, what reaches the caller, and what a forked process has."""
 
+import multiprocessing
 import os
 import re
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -283,23 +283,15 @@ def test_torch_uses_one_thread_in_a_forked_process_and_the_pool_as_many_as_elsew
 
 
 def assert_works_in_a_fork(task: Callable[[], object]) -> None:
+    child = multiprocessing.get_context("fork").Process(target=task)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
-        child = os.fork()
-    if child == 0:
-        try:
-            task()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    latest = time.monotonic() + PATIENCE
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > latest:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the forked process hangs")
-        time.sleep(0.01)
-    assert ended == (child, 0)
+        child.start()
+    child.join(PATIENCE)
+    hangs = child.is_alive()
+    child.kill()
+    child.join()
+    assert not hangs and child.exitcode == 0
 
 
 def use_the_pool(program: Program) -> None:
