@@ -1,4 +1,4 @@
-"""Graph and Targets: with Prediction the only things that travel between the parts; a structure is always a batch."""
+"""Graph: with Prediction and Targets the only thing that travels between the parts; a structure is always a batch."""
 
 from __future__ import annotations
 
@@ -69,25 +69,6 @@ class Graph:
             contacts=None if self.contacts is None else self.contacts.to(device),
             vectors=None if self.vectors is None else self.vectors.to(device, dtype),
         )
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Reference labels of a batch; None where the whole batch has none.
-
-    Attributes:
-        energy: (B,) float64, eV.
-        forces: (N, 3), eV/angstrom.
-        stress: (B, 3, 3), eV/angstrom^3, ASE's sign; rows of NaN for structures without.
-    """
-
-    energy: Tensor | None = None
-    forces: Tensor | None = None
-    stress: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Targets:
-        """The same labels on another device."""
-        return Targets(*(None if t is None else t.to(device) for t in (self.energy, self.forces, self.stress)))
 
 
 def edge_vectors(graph: Graph) -> Tensor:

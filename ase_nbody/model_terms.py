@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from ase_nbody import terms
-from ase_nbody.model_information import ModelFileError
+from ase_nbody.model_information import ModelFileError, read_information
 from ase_nbody.model_records import TermRecord
+from ase_nbody.predictions import Property
 from ase_nbody.terms.base import EnergyTerm, SavedTerm
 
 
@@ -29,6 +30,16 @@ def recorded_terms(records: Iterable[TermRecord], path: str | os.PathLike[str]) 
         ModelFileError: a term is not in this version of ase_nbody, or its settings do not fit it.
     """
     return tuple(_term(record, path) for record in records)
+
+
+def properties_in(path: str | os.PathLike[str]) -> tuple[Property, ...]:
+    """What the further terms of a model file predict, beside what every potential does.
+
+    Raises:
+        ModelFileError: as `recorded_terms`, or the file is no model file.
+    """
+    terms_in = recorded_terms(read_information(path).terms, path)
+    return tuple(kind for term in terms_in for kind in term.properties)
 
 
 def _record(term: EnergyTerm) -> TermRecord:

@@ -10,12 +10,13 @@ from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Gradients, Network
 from ase_nbody.contacts import Table, larger_limits
 from ase_nbody.graph import Graph, stress_is_defined, sums_of_structures, volumes
 from ase_nbody.known_surroundings import KnownSurroundings
-from ase_nbody.predictions import OF_EVERY_POTENTIAL, Predicted, Prediction, Property
+from ase_nbody.predictions import LABELLED, OF_EVERY_POTENTIAL, Predicted, Prediction, Property
 from ase_nbody.readout_posterior import ReadoutPosterior
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.terms.base import EnergyTerm, differentiated
@@ -86,6 +87,20 @@ class Potential:
     def further_properties(self) -> tuple[Property, ...]:
         """Of those, what not every potential predicts."""
         return tuple(kind for term in self.terms for kind in term.properties)
+
+    @property
+    def labelled_properties(self) -> tuple[Property, ...]:
+        """What labels may be of."""
+        return (*LABELLED, *self.further_properties)
+
+    @property
+    def further_parameters(self) -> dict[str, Parameter]:
+        """What a training changes in the other terms, by number of the term and name."""
+        return {
+            f"{number}.{name}": parameter
+            for number, term in enumerate(self.others)
+            for name, parameter in term.learnt_parameters.items()
+        }
 
     @property
     def elements(self) -> tuple[str, ...]:

@@ -1,10 +1,14 @@
-"""What potentials predict: an open list of described properties, and Prediction, which holds their values."""
+"""What potentials predict: an open list of described properties; Prediction and Targets hold values of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # descriptions are read without torch
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Property:
 
     Attributes:
         name: in ASE's results.
-        unit: in words, such as "eV/angstrom".
+        unit: in words, such as "eV/angstrom"; without a prefix, as errors are shown in thousandths.
         per_atom: one value for each atom; else for each structure.
         shape: of one value, such as (3,) for a vector; () for a number.
         parity: 1 where the mirror image of a structure has the same values, -1 where they have the other sign.
@@ -22,6 +26,7 @@ class Property:
         always: every structure has it, so that values that are not finite are errors; else NaN says that a structure
             has none.
         voigt: ASE has these symmetric (3, 3) as xx, yy, zz, yz, xz, xy.
+        rounding: labels that were written with other numbers of digits differ by less, in the unit.
     """
 
     name: str
@@ -32,15 +37,20 @@ class Property:
     extensive: bool = False
     always: bool = True
     voigt: bool = False
+    rounding: float = 1e-3
 
 
 ENERGY = Property("energy", "eV", per_atom=False, extensive=True)
 ENERGIES = Property("energies", "eV", per_atom=True)
 FORCES = Property("forces", "eV/angstrom", per_atom=True, shape=(3,), parity=-1)
-STRESS = Property("stress", "eV/angstrom^3", per_atom=False, shape=(3, 3), always=False, voigt=True)
+STRESS = Property("stress", "eV/angstrom^3", per_atom=False, shape=(3, 3), always=False, voigt=True, rounding=1e-5)
 
 OF_EVERY_POTENTIAL = (ENERGY, ENERGIES, FORCES, STRESS)
 """What every potential predicts; terms may predict more."""
+LABELLED = (ENERGY, FORCES, STRESS)
+"""Of these, what labels are of: how an energy is shared among the atoms is a model's own."""
+ENERGY_PER_ATOM = Property("energy", "eV/atom", per_atom=False)
+"""What errors of energies are also given of."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +91,30 @@ class Prediction:
         """Everything that is predicted, with its description."""
         values = (self.energy, self.energies, self.forces, self.stress)
         return (*map(Predicted, OF_EVERY_POTENTIAL, values), *self.further)
+
+    def of(self, kind: Property) -> Tensor:
+        """Values of one property.
+
+        Raises:
+            ValueError: it is not predicted.
+        """
+        for predicted in self.predicted:
+            if predicted.property == kind:
+                return predicted.values
+        raise ValueError(f"no {kind.name} is predicted; there are {', '.join(p.property.name for p in self.predicted)}")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Reference labels of a batch.
+
+    Attributes:
+        labels: (N, *shape) of properties of atoms and (B, *shape) of structures, energies in float64; NaN where a
+            structure has none. What the whole batch lacks may be left out.
+    """
+
+    labels: Mapping[Property, Tensor]
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same labels on another device."""
+        return Targets({kind: values.to(device) for kind, values in self.labels.items()})

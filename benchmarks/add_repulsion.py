@@ -47,11 +47,11 @@ def compare(potential: Potential, name: str, dataset: Dataset) -> None:
     inside = dataset.subset(i for i, atoms in enumerate(dataset.structures) if not contacts(potential, atoms))
     for words, part in (("all", dataset), ("where it acts nowhere", inside)):
         for which, one in (("without", replace(potential, repulsion=None)), ("with", potential)):
-            errors = evaluate(one, part)[0]
+            errors = evaluate(one, part)[0].to_json_dict()
             print(
-                f"{name} on {Path(dataset.source).name}, {words}: {errors.n_structures} structures, {which} repulsion "
-                f"energy RMSE {errors.energy_rmse_mev_per_atom:.6f} meV/atom, forces MAE "
-                f"{errors.forces_mae_mev_per_angstrom:.6f}, RMSE {errors.forces_rmse_mev_per_angstrom:.6f} meV/Å"
+                f"{name} on {Path(dataset.source).name}, {words}: {errors['n_structures']} structures, {which} "
+                f"repulsion energy RMSE {errors['energy_rmse_mev_per_atom']:.6f} meV/atom, forces MAE "
+                f"{errors['forces_mae_mev_per_angstrom']:.6f}, RMSE {errors['forces_rmse_mev_per_angstrom']:.6f} meV/Å"
             )
 
 

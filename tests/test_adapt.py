@@ -16,10 +16,11 @@ from ase.build import molecule
 from pair_term import LennardJones, LennardJonesSettings
 
 from ase_nbody import NBodyCalculator
+from ase_nbody.calibration.posterior import SquaredErrors
 from ase_nbody.data import labelled_dataset, samples
 from ase_nbody.meta.adapt import _Search, adapt
 from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
-from ase_nbody.meta.choice import WorseModelError, worth_more_time
+from ase_nbody.meta.choice import WorseModelError, best_row, worth_more_time
 from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import Fit, prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
@@ -227,6 +228,30 @@ def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(scores:
     pairs = [words.split() for words in scores.split(", ")]
     rows = [Row(known[name], None, float(score), 1, 1.0, None) for name, score in pairs]  # type: ignore[arg-type]
     assert ", ".join(candidate.name for candidate in worth_more_time(rows)) == expected
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "other", "expected"),
+    [
+        ([10, 20, 30, 40], [9, 19, 29, 39], 60, 900),
+        ([10, 20, 30, 40], [12, 19, 32, 39], 60, 900),  # 0.5 worse, and this is known to 0.9
+        ([10, 20, 30, 40], [11, 21, 31, 42], 60, 100),  # worse on each
+        ([10, 20, 30, 40], [12, 19, 32, 39], 25.2, 100),  # another candidate is better than the longer training
+        ([10, 20, 30, 40], [12, 18, 29, 39], 24.4, 0),
+    ],
+)
+@pytest.mark.parametrize("kind", ["forces", "energies"])
+def test_the_longer_training_is_taken_unless_the_shorter_is_clearly_better(
+    short: list[float], long: list[float], other: float, expected: int, kind: str
+) -> None:
+    def row(name: str, errors: list[float], steps: int) -> Row:
+        none = np.full(len(errors), np.nan)
+        squares = {"forces": none, "energies": none, kind: np.square(errors)}
+        return Row(known[name], None, float(np.mean(errors)), steps, 1.0, SquaredErrors(**squares))  # type: ignore[arg-type]
+
+    known = candidates(start_potential())
+    rows = [row("start", [90.0] * 4, 0), row("readout", [other] * 4, 0), row("all", short, 100), row("all", long, 900)]
+    assert best_row(rows, list(known.values()), AdaptationSettings()).steps == expected
 
 
 @pytest.mark.parametrize(("name", "rate"), [("all", 0.002), ("radial", 0.002), ("low-rank", 0.01)])

@@ -19,19 +19,21 @@ from adaptation import (
     teacher_of,
 )
 from ase import Atoms
+from ase.build import bulk
 
 from ase_nbody.architectures import architectures
-from ase_nbody.data import Sample, batch_samples, labelled_dataset, samples
-from ase_nbody.meta.design import Design, blocks_of_errors, design, errors_by_readouts, forces_by_readouts
+from ase_nbody.data import Dataset, Labels, Sample, batch_samples, labelled_dataset, samples
+from ase_nbody.meta.design import Design, blocks_of_errors, design, errors_by_readouts, forces_by_readouts, labelled
 from ase_nbody.meta.fitting import copied
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.ridge import cross_validated, solve, with_readouts
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
+from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS
 from ase_nbody.repulsion import Repulsion
-from ase_nbody.training.loss import LossWeights, errors, loss
+from ase_nbody.training.loss import common_scale, errors, loss
 
-WEIGHTS = LossWeights(10.0, 1.0, 0.1, 0.3)
+WEIGHTS = common_scale({ENERGY: 10.0, FORCES: 1.0, STRESS: 0.1}, 0.3)
 EXACT = 1e-9  # float64; broken laws differ by 1e-3 and more
 
 
@@ -46,19 +48,27 @@ def test_the_design_matrix_is_the_change_of_the_errors_by_a_unit_of_each_readout
     batch = batch_samples(samples(data, start.cutoff))
     columns = errors_by_readouts(start, batch)
     before = errors(trainable_prediction(start, batch.graph), batch.targets, batch.graph)
-    assert len(before.virial) == 18
+    assert len(before[STRESS]) == 18
     sizes = [readout.numel() for readout in start.network.linear_readouts()]
-    assert columns.energy.shape[-1] == sum(sizes)
+    assert columns[ENERGY].shape[-1] == sum(sizes)
     for level, number in ((0, 0), (0, 13), (1, 5), (1, 23)):
         changed = copied(start)
         with torch.no_grad():
             changed.network.linear_readouts()[level].view(-1)[number] += 1.0
         after = errors(trainable_prediction(changed, batch.graph), batch.targets, batch.graph)
-        for name in ("energy", "forces", "virial"):
-            difference = (getattr(after, name) - getattr(before, name)).detach()
-            column = getattr(columns, name)[..., level * sizes[0] + number]
+        for kind in LABELLED:
+            difference = (after[kind] - before[kind]).detach()
+            column = columns[kind][..., level * sizes[0] + number]
             torch.testing.assert_close(column, difference, rtol=0, atol=EXACT)
-            assert name == "virial" or column.abs().max() > 1e-3
+            assert kind == STRESS or column.abs().max() > 1e-3
+
+
+def test_stress_of_a_structure_without_a_period_has_no_rows() -> None:
+    atoms = bulk("C", cubic=True)
+    atoms.pbc = False
+    labels = Labels(energy=0.0, stress=np.eye(3))
+    batch = batch_samples(samples(Dataset((atoms, bulk("C")), (labels, labels), "memory", "0", "made"), 3.0))
+    assert labelled(batch)[STRESS].flatten(1).any(dim=1).tolist() == [False, True]
 
 
 def test_forces_of_contacts_change_as_the_network_sees_them() -> None:

@@ -105,6 +105,14 @@ def test_stress_has_a_column_where_there_are_errors_of_stress(model):
     assert "| stress MAE, meV/Å³ |" in text and "| 0.625 |" in text and "| 17.25 | – |" in text
 
 
+def test_what_terms_predict_has_columns_with_its_unit(model):
+    information = load_model(model)[1]
+    further = {"dipole_mae_me_angstrom": 2.5, "dipole_rmse_me_angstrom": 3.125, "further": {"dipole": "e angstrom"}}
+    other = information.model_copy(update={"errors": {"valid": REPORT, "test b.xyz": {**REPORT, **further}}})
+    text = card(other, "tiny.safetensors", "0")
+    assert "| dipole MAE, me Å | dipole RMSE, me Å |" in text and "| 2.500 | 3.125 |" in text and "| – | – |" in text
+
+
 def test_a_bare_header_makes_a_card(model):
     information = load_model(model)[1]
     bare = information.model_copy(

@@ -25,7 +25,8 @@ from ase_nbody.envelope import OutsideTrainingWarning
 from ase_nbody.kernels.sums import node_sums, receiver_sums, sender_sums
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.predictions import ENERGY, FORCES
+from ase_nbody.training.loss import common_scale, loss
 from ase_nbody.training.state import network_optimizers
 
 DEVICE = "cuda"
@@ -334,7 +335,8 @@ def test_training_steps_are_those_of_the_cpu(name):
         for _ in range(3):
             network.zero_grad(set_to_none=True)
             prediction = trainable_prediction(own, sample.graph)
-            loss(prediction, sample.targets, sample.graph, LossWeights(1.0, 1.0, 0.0, 1.0)).backward()
+            weights = common_scale({ENERGY: 1.0, FORCES: 1.0}, 1.0)
+            loss(prediction, sample.targets, sample.graph, weights).backward()
             for optimizer in optimizers:
                 optimizer.step()
         return [parameter.detach().cpu() for parameter in network.parameters()]

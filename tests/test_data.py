@@ -39,10 +39,13 @@ from ase_nbody.data import (
     statistics,
     without_isolated_atoms,
 )
+from ase_nbody.data.evaluation import joined
+from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.graph import Graph, edge_vectors
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, FORCES, LABELLED, STRESS
 
-STRESS = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]]) * 1e-2
+STRESS_LABEL = np.array([[1.0, 0.6, 0.5], [0.6, 2.0, 0.4], [0.5, 0.4, 3.0]]) * 1e-2
 
 
 class PairNetwork(Network):
@@ -107,13 +110,13 @@ class TestReading:
     def test_labels_come_from_the_calculator(self, tmp_path: Path, name: str) -> None:
         frames = [crystal() for _ in range(2)]
         for i, atoms in enumerate(frames):
-            voigt = full_3x3_to_voigt_6_stress(STRESS)
+            voigt = full_3x3_to_voigt_6_stress(STRESS_LABEL)
             with_calculator(atoms, energy=-1.5 - i, forces=labelled_forces(4), stress=voigt)
         ase.io.write(tmp_path / name, frames)
         dataset = read_dataset(tmp_path / name)
         assert [x.energy for x in dataset.labels] == [-1.5, -2.5]
         np.testing.assert_allclose(dataset.labels[1].forces, labelled_forces(4), atol=1e-8)
-        np.testing.assert_allclose(dataset.labels[1].stress, STRESS)
+        np.testing.assert_allclose(dataset.labels[1].stress, STRESS_LABEL)
         assert dataset.label_source == (
             "energy from the calculator (2 of 2 frames), forces from the calculator (2 of 2 frames), "
             "stress from the calculator (2 of 2 frames)"
@@ -145,10 +148,8 @@ class TestReading:
         dataset = read_dataset(tmp_path / "x.xyz")
         assert dataset.labels[0].energy == -7.0
         np.testing.assert_allclose(dataset.labels[0].forces, labelled_forces(3), atol=1e-8)
-        assert (
-            f"energy from {energy} in info" in dataset.label_source
-            and f"forces from {forces} in arrays" in dataset.label_source
-        )
+        assert f"energy from {energy} in info" in dataset.label_source
+        assert f"forces from {forces} in arrays" in dataset.label_source
         assert dataset.label_source.endswith("no stress")
 
     def test_database_rows_keep_labels_in_key_value_pairs_and_data(self, tmp_path: Path) -> None:
@@ -180,17 +181,19 @@ class TestReading:
     @pytest.mark.parametrize("shape", [(3, 3), (9,), (6,)])
     def test_stress_in_every_shape(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
         atoms = with_calculator(crystal(), energy=1.0)
-        atoms.info["Stress"] = full_3x3_to_voigt_6_stress(STRESS) if shape == (6,) else STRESS.reshape(shape)
+        atoms.info["Stress"] = (
+            full_3x3_to_voigt_6_stress(STRESS_LABEL) if shape == (6,) else STRESS_LABEL.reshape(shape)
+        )
         ase.io.write(tmp_path / "x.traj", atoms)
-        np.testing.assert_allclose(read_dataset(tmp_path / "x.traj").labels[0].stress, STRESS)
+        np.testing.assert_allclose(read_dataset(tmp_path / "x.traj").labels[0].stress, STRESS_LABEL)
 
     @pytest.mark.parametrize("key", ["virial", "Virial", "virials"])
     def test_virial_becomes_stress(self, tmp_path: Path, key: str) -> None:
         atoms = with_calculator(crystal(), energy=1.0)
-        atoms.info[key] = -STRESS * atoms.get_volume()
+        atoms.info[key] = -STRESS_LABEL * atoms.get_volume()
         ase.io.write(tmp_path / "x.xyz", atoms)
-        np.testing.assert_allclose(read_dataset(tmp_path / "x.xyz").labels[0].stress, STRESS)
-        np.testing.assert_allclose(read_dataset(tmp_path / "x.xyz", stress_key=key).labels[0].stress, STRESS)
+        np.testing.assert_allclose(read_dataset(tmp_path / "x.xyz").labels[0].stress, STRESS_LABEL)
+        np.testing.assert_allclose(read_dataset(tmp_path / "x.xyz", stress_key=key).labels[0].stress, STRESS_LABEL)
 
     def test_virial_has_the_sign_of_ase(self, tmp_path: Path) -> None:
         atoms = crystal()
@@ -269,7 +272,7 @@ class TestRefusals:
     def test_bad_labels_name_the_frame(self, tmp_path: Path, info: dict[str, object], match: str) -> None:
         frames = [crystal(), crystal()]
         for atoms in frames:
-            atoms.info.update(REF_energy=1.0, REF_forces=np.ones((4, 3)), REF_stress=STRESS)
+            atoms.info.update(REF_energy=1.0, REF_forces=np.ones((4, 3)), REF_stress=STRESS_LABEL)
         frames[1].info.update(info)
         ase.io.write(tmp_path / "x.traj", frames)
         self.refused(tmp_path / "x.traj", match)
@@ -418,29 +421,36 @@ class TestStatistics:
 class TestSamples:
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
     def test_batches_of_mixed_labels_and_sizes(self, dtype: torch.dtype) -> None:
-        full = Labels(energy=-1.0, forces=labelled_forces(4), stress=STRESS)
+        full = Labels(energy=-1.0, forces=labelled_forces(4), stress=STRESS_LABEL)
         dataset = Dataset(
             (crystal(), molecule("H2O"), Atoms("H")),
             (full, Labels(energy=-2.0), Labels(forces=np.zeros((1, 3)))),
             *("", "", ""),
         )
         batch = batch_samples(samples(dataset, 3.0, dtype=dtype))
-        energy, forces, stress = batch.targets.energy, batch.targets.forces, batch.targets.stress
-        assert energy is not None and forces is not None and stress is not None
+        energy, forces, stress = (batch.targets.labels[kind] for kind in LABELLED)
         assert batch.graph.structure.tolist() == [0] * 4 + [1] * 3 + [2]
         assert energy.dtype == torch.float64 and forces.dtype == stress.dtype == batch.graph.positions.dtype == dtype
         assert energy.isnan().tolist() == [False, False, True]
         assert forces.isnan().all(dim=1).tolist() == [False] * 4 + [True] * 3 + [False]
         assert stress.isnan().all(dim=(1, 2)).tolist() == [False, True, True]
         np.testing.assert_allclose(forces[:4].numpy(), labelled_forces(4), rtol=1e-6)
-        np.testing.assert_allclose(stress[0].numpy(), STRESS, rtol=1e-6)
+        np.testing.assert_allclose(stress[0].numpy(), STRESS_LABEL, rtol=1e-6)
 
     def test_samples_do_not_share_memory_with_the_dataset(self) -> None:
         dataset = dataset_of(water_frames(1), [0.0], [np.zeros((3, 3))])
-        forces = samples(dataset, 3.0)[0].targets.forces
-        assert forces is not None
+        forces = samples(dataset, 3.0)[0].targets.labels[FORCES]
         forces += 1.0
         assert not dataset.labels[0].forces.any()
+
+
+JSON_NAMES = {
+    *("n_structures", "n_compositions", "n_structures_without_shift", "forces_mae_by_element"),
+    *(f"energy_{error}_mev{end}" for error in ("mae", "rmse") for end in ("", "_per_atom")),
+    *(f"energy_{error}_mev{end}_without_shift" for error in ("mae", "rmse") for end in ("", "_per_atom")),
+    *(f"forces_{error}_mev_per_angstrom" for error in ("mae", "rmse")),
+    *(f"stress_{error}_mev_per_cubic_angstrom" for error in ("mae", "rmse")),
+}
 
 
 class TestErrors:
@@ -452,12 +462,12 @@ class TestErrors:
         _, exact = evaluate(potential, dataset_of(structures, [0.0] * len(structures), zeros))
         rng = np.random.default_rng(seed)
         d_energy = rng.normal(size=len(structures))
-        d_forces = rng.normal(size=exact.force_predictions.shape)
+        d_forces = rng.normal(size=exact.of(FORCES).predictions.shape)
         starts = np.cumsum(exact.n_atoms)[:-1]
         dataset = dataset_of(
             structures,
-            (exact.energy_predictions - d_energy).tolist(),
-            np.split(exact.force_predictions - d_forces, starts),
+            (exact.of(ENERGY).predictions - d_energy).tolist(),
+            np.split(exact.of(FORCES).predictions - d_forces, starts),
         )
         n = exact.n_atoms
         return dataset, {
@@ -477,9 +487,10 @@ class TestErrors:
         written = json.loads(json.dumps(report.to_json_dict()))
         assert {k: written[k] for k in expected} == pytest.approx(expected)
         assert written["n_structures"] == 6
+        assert set(written) == JSON_NAMES
         assert written["stress_rmse_mev_per_cubic_angstrom"] is written["stress_mae_mev_per_cubic_angstrom"] is None
         counts = {s: sum(a.symbols.count(s) for a in structures) for s in ("H", "C", "O")}
-        mean = sum(report.forces_mae_by_element[s] * counts[s] for s in counts) / sum(counts.values())
+        mean = sum(written["forces_mae_by_element"][s] * counts[s] for s in counts) / sum(counts.values())
         assert mean == pytest.approx(written["forces_mae_mev_per_angstrom"])
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -488,22 +499,31 @@ class TestErrors:
         dataset, _ = self.perturbed(potential, water_frames(5))
         tolerance = 1e-9 if dtype == torch.float64 else 1e-4
         one, many = (evaluate(potential, dataset, batch_atoms=n)[0] for n in (1, 1000))
-        for name in ("energy_rmse_mev", "energy_mae_mev_per_atom", "forces_mae_mev_per_angstrom"):
-            assert getattr(one, name) == pytest.approx(getattr(many, name), rel=tolerance)
-        assert one.forces_mae_by_element == pytest.approx(many.forces_mae_by_element, rel=tolerance)
+        assert one.of(ENERGY).rmse == pytest.approx(many.of(ENERGY).rmse, rel=tolerance)
+        assert one.of(ENERGY_PER_ATOM).mae == pytest.approx(many.of(ENERGY_PER_ATOM).mae, rel=tolerance)
+        assert one.of(FORCES).mae == pytest.approx(many.of(FORCES).mae, rel=tolerance)
+        by_element = [report.of(FORCES).mae_by_element for report in (one, many)]
+        assert by_element[0] == pytest.approx(by_element[1], rel=tolerance) and set(by_element[0]) == {"H", "O"}
+
+    def test_structures_are_numbered_through_where_evaluations_are_joined(self) -> None:
+        _, one = evaluate(pair_potential(("H", "O")), dataset_of(water_frames(3), [0.0] * 3))
+        report = EnvelopeReport("H2O", True, (), 0.0, 0, None, None, None)
+        both = joined([replace(one, outside={2: report}), replace(one, outside={0: report})])
+        assert list(both.outside) == [2, 3] and len(both.n_atoms) == 6 and len(both.atomic_numbers) == 18
+        assert both.of(FORCES).predictions.shape == (18, 3)
 
     def test_only_what_is_labelled_counts(self) -> None:
         potential = pair_potential(("Cu",))
         structures, none = (crystal(), crystal((False, False, False)), crystal()), Labels(forces=np.zeros((4, 3)))
         _, exact = evaluate(potential, Dataset(structures, (none,) * 3, "", "", ""))
-        assert np.isnan(exact.stress_predictions[1]).all()
-        stress = Labels(stress=exact.stress_predictions[0] + 2e-3, energy=exact.energy_predictions[0])
+        assert np.isnan(exact.of(STRESS).predictions[1]).all()
+        stress = Labels(stress=exact.of(STRESS).predictions[0] + 2e-3, energy=exact.of(ENERGY).predictions[0])
         report, _ = evaluate(potential, Dataset(structures, (stress, none, none), "", "", ""))
-        assert report.stress_mae_mev_per_cubic_angstrom == pytest.approx(2.0)
-        assert report.stress_rmse_mev_per_cubic_angstrom == pytest.approx(2.0)
-        assert report.energy_mae_mev == pytest.approx(0.0, abs=1e-9)
+        assert report.of(STRESS).mae == pytest.approx(2e-3)
+        assert report.of(STRESS).rmse == pytest.approx(2e-3)
+        assert report.of(ENERGY).mae == pytest.approx(0.0, abs=1e-12)
         only_forces, _ = evaluate(potential, Dataset(structures, (none,) * 3, "", "", ""))
-        assert only_forces.energy_rmse_mev is None and only_forces.energy_mae_mev_per_atom is None
+        assert only_forces.of(ENERGY).rmse is only_forces.of(ENERGY_PER_ATOM).mae is None
 
     def test_refusals(self) -> None:
         dataset = dataset_of(water_frames(1), [0.0])
@@ -516,7 +536,7 @@ class TestErrors:
 class TestPlots:
     def test_one_picture_for_each_labelled_quantity(self, tmp_path: Path) -> None:
         potential = pair_potential(("Cu",))
-        labels = Labels(energy=1.0, forces=labelled_forces(4), stress=STRESS)
+        labels = Labels(energy=1.0, forces=labelled_forces(4), stress=STRESS_LABEL)
         report, evaluation = evaluate(potential, Dataset((crystal(),) * 3, (labels,) * 3, "", "", ""))
         paths = parity_plot(evaluation, report, tmp_path / "new" / "plots")
         assert [p.name for p in paths] == ["parity_energy.png", "parity_forces.png", "parity_stress.png"]

@@ -89,7 +89,7 @@ def coppers(number: int) -> list[Atoms]:
 
 
 def test_structures_outside_come_first_then_those_of_the_largest_disagreement() -> None:
-    report = ErrorReport(6, *[None] * 4, 1, 0, *[None] * 8, {})
+    report = ErrorReport(n_structures=6, n_compositions=1, n_structures_without_shift=0, errors=())
     compared = Disagreement(report, np.array([0.5, 0.1, 0.9, 0.2, 0.8, 0.7]), 1.0, frozenset({1}))
     assert picked(compared, range(6), 3) == [1, 2, 4]
     assert picked(compared, [0, 3, 5], 2) == [0, 5]

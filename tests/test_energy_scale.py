@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,18 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from pair_training import PAIR, argon_frames, pair_settings
 from rich.console import Console
 
-from ase_nbody.data import Dataset, ErrorReport, Labels, Statistics, read_dataset, reference_energies, statistics
+from ase_nbody.data import (
+    Dataset,
+    ErrorReport,
+    Labels,
+    MeanErrors,
+    Statistics,
+    read_dataset,
+    reference_energies,
+    statistics,
+)
 from ase_nbody.model_file import read_information
+from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES, STRESS, Property
 from ase_nbody.training import run
 from ase_nbody.training.run import train
 from ase_nbody.training.scale import energy_scale, informative_quantity, learnt_nothing
@@ -122,42 +132,41 @@ def test_forces_of_zero_are_no_reason_for_a_warning(tmp_path: Path) -> None:
     assert "not below the spread of the energies of the data themselves" in log
 
 
-def report(**errors: float) -> ErrorReport:
-    values: dict[str, Any] = dict.fromkeys(field.name for field in fields(ErrorReport))
-    return ErrorReport(**{**values, **errors})
+def report(rmses: Mapping[Property, float]) -> ErrorReport:
+    return ErrorReport(1, 1, 0, tuple(MeanErrors(kind, rmse=rmse) for kind, rmse in rmses.items()))
 
 
 @pytest.mark.parametrize(
     ("errors", "given", "words"),
     [
         (
-            {"forces_rmse_mev_per_angstrom": 800.0},
+            {FORCES: 0.8},
             {"force_rms": 0.8},
             r"RMSE 800 meV/Å\) are not below the forces .*800",
         ),
-        ({"forces_rmse_mev_per_angstrom": 799.0}, {"force_rms": 0.8}, None),
-        ({"forces_rmse_mev_per_angstrom": 0.0}, {"force_rms": 0.0}, None),
+        ({FORCES: 0.799}, {"force_rms": 0.8}, None),
+        ({FORCES: 0.0}, {"force_rms": 0.0}, None),
         (
-            {"energy_rmse_mev_per_atom": 21.0},
+            {ENERGY_PER_ATOM: 0.021},
             {"energy_rms_per_atom": 3.0, "energy_spread_per_atom": 0.02},
             "21 meV/atom",
         ),
-        ({"energy_rmse_mev_per_atom": 19.0}, {"energy_rms_per_atom": 3.0, "energy_spread_per_atom": 0.02}, None),
-        ({"energy_rmse_mev_per_atom": 1e-3}, {"energy_rms_per_atom": 3.0, "energy_spread_per_atom": 0.0}, None),
+        ({ENERGY_PER_ATOM: 0.019}, {"energy_rms_per_atom": 3.0, "energy_spread_per_atom": 0.02}, None),
+        ({ENERGY_PER_ATOM: 1e-6}, {"energy_rms_per_atom": 3.0, "energy_spread_per_atom": 0.0}, None),
         (
-            {"stress_rmse_mev_per_cubic_angstrom": 50.0},
+            {STRESS: 0.05},
             {"virial_rms_per_atom": 0.5, "stress_rms": 0.05},
             "stress .*50 meV/Å³",
         ),
-        ({"stress_rmse_mev_per_cubic_angstrom": 49.0}, {"virial_rms_per_atom": 0.5, "stress_rms": 0.05}, None),
+        ({STRESS: 0.049}, {"virial_rms_per_atom": 0.5, "stress_rms": 0.05}, None),
         ({}, {"force_rms": 0.8}, None),  # no labels of validation structures
         ({}, {}, None),
     ],
 )
 def test_what_was_learnt_is_judged_by_what_carries_information(
-    errors: dict[str, float], given: dict[str, float], words: str | None
+    errors: dict[Property, float], given: dict[str, float], words: str | None
 ) -> None:
-    found = learnt_nothing(report(**errors), figures(**given))
+    found = learnt_nothing(report(errors), figures(**given))
     assert (found is None) == (words is None)
     assert words is None or re.search(words, str(found))
 

@@ -149,10 +149,8 @@ class TestOwnPrefix:
     def test_it_is_found_when_nothing_else_fits(self, tmp_path: Path) -> None:
         dataset = read_dataset(write(tmp_path / "x.xyz", None, {"mp2_energy": -2.0}, {"mp2_forces": FORCES}))
         assert first(dataset) == (-2.0, 0.4)
-        assert (
-            "energy from mp2_energy in info" in dataset.label_source
-            and "forces from mp2_forces" in dataset.label_source
-        )
+        assert "energy from mp2_energy in info" in dataset.label_source
+        assert "forces from mp2_forces" in dataset.label_source
 
     def test_it_is_named_when_something_else_fits(self, tmp_path: Path) -> None:
         path = write(

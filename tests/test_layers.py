@@ -29,7 +29,7 @@ LAYERS = (
     {"cli"},
 )
 COMMAND_LINE = (
-    {"card", "continuation", "endings", "inputs", "option_groups", "options", "outcome", "output"},
+    {"card", "card_errors", "continuation", "endings", "inputs", "option_groups", "options", "outcome", "output"},
     {"runs"},
     {"commands"},
     {"__init__"},

@@ -23,11 +23,12 @@ from ase_nbody.meta.meta_settings import InnerSettings, MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.model_file import read_information
 from ase_nbody.potential import Potential, predict
+from ase_nbody.predictions import ENERGY, FORCES
 from ase_nbody.stopping import StopRequest
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.loss import common_scale, loss
 from ase_nbody.training.stopping import TrainingStoppedError
 
-WEIGHTS = LossWeights(1.0, 1.0, 0.0, 1.0)
+WEIGHTS = common_scale({ENERGY: 1.0, FORCES: 1.0}, 1.0)
 REFERENCES = {"H": -13.0, "O": -430.0}
 FORCES = "forces_mae_eVangstrom"
 SYSTEMS = ("H2O", "H2O2", "OH", "H2", "O2", "O3")
@@ -204,7 +205,7 @@ def test_support_and_query_are_different_structures_of_one_system(tmp_path):
         for system in range(len(objective.learnt.members)):
             support, query = objective._episode(objective.learnt, system, epoch)
             assert support.graph.n_structures == query.graph.n_structures == 2
-            rows = [tuple(s.targets.energy.tolist()) for s in (support, query)]
+            rows = [tuple(s.targets.labels[ENERGY].tolist()) for s in (support, query)]
             assert not set(rows[0]) & set(rows[1])
             again = objective._episode(objective.learnt, system, epoch)
             assert torch.equal(again[0].graph.positions, support.graph.positions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
@@ -53,6 +54,9 @@ def assert_equal(found: object, expected: object) -> None:
             assert torch.equal(torch.nan_to_num(one, 7.0), torch.nan_to_num(other, 7.0)), field.name
         elif is_dataclass(other):
             assert_equal(one, other)
+        elif isinstance(other, Mapping):
+            assert list(one) == list(other)
+            assert all(torch.equal(one[key].nan_to_num(7.0), value.nan_to_num(7.0)) for key, value in other.items())
         else:
             assert one == other, field.name
 

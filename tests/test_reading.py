@@ -292,6 +292,13 @@ class TestDatabases:
         assert bool(dataset.notes) == (energy != 1.0 or force != 1.0)
         assert all("converted to eV and angstrom" in note for note in dataset.notes)
 
+    def test_units_of_other_labels_are_named_and_not_converted(self, tmp_path: Path) -> None:
+        units = {"energy": "Hartree", "forces": "Hartree/Bohr", "dipole": "Debye"}
+        self.write(tmp_path / "x.db", {"units": units}, data={"dipole": np.ones(3)})
+        converted, note = read_dataset(tmp_path / "x.db").notes
+        assert "dipole" not in converted
+        assert note == "not converted, though the metadata of the database state units: dipole in Debye"
+
     @pytest.mark.parametrize(
         ("metadata", "match"),
         [

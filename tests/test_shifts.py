@@ -20,6 +20,7 @@ from toy_network import toy_potential
 import ase_nbody.data
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.data import Dataset, Labels, ReferenceEnergies, energy_shifts, evaluate, reference_energies, shift_words
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM
 
 
 def shaken(name: str, n: int) -> list[Atoms]:
@@ -33,7 +34,7 @@ def shaken(name: str, n: int) -> list[Atoms]:
 def moved_labels(structures: list[Atoms], errors: np.ndarray) -> Dataset:
     """Labels that are the toy potential's energies less these errors per atom, eV."""
     unlabelled = Dataset(tuple(structures), (Labels(energy=0.0),) * len(structures), "memory", "0", "made")
-    energies = evaluate(toy_potential(), unlabelled)[1].energy_predictions
+    energies = evaluate(toy_potential(), unlabelled)[1].of(ENERGY).predictions
     n = [len(atoms) for atoms in structures]
     labels = tuple(Labels(energy=e) for e in (energies - errors * n).tolist())
     return replace(unlabelled, labels=labels)
@@ -60,7 +61,8 @@ def test_errors_without_shift_by_hand() -> None:
 
 def test_structures_that_are_alone_have_no_errors_without_shift() -> None:
     report, evaluation = evaluate(toy_potential(), moved_labels([molecule("H2O"), molecule("CO2")], np.full(2, 0.5)))
-    assert report.energy_mae_mev_without_shift is report.energy_rmse_mev_per_atom_without_shift is None
+    without = [report.of(kind, without_shift=True) for kind in (ENERGY, ENERGY_PER_ATOM)]
+    assert without[0].mae is without[1].rmse is None
     assert (report.n_compositions, report.n_structures_without_shift) == (2, 0)
     assert shift_words(energy_shifts(evaluation)) is None
 
@@ -71,13 +73,13 @@ def test_cells_of_different_size_are_one_composition() -> None:
     report, evaluation = evaluate(toy_potential(cutoff=3.0), moved_with_cutoff(cells, errors))
     (shift,) = energy_shifts(evaluation)
     assert (shift.formula, shift.shift) == ("C", pytest.approx(0.04))
-    assert report.energy_mae_mev_per_atom_without_shift == pytest.approx(10.0)
-    assert report.energy_mae_mev_without_shift == pytest.approx(10.0 * (2 + 8) / 2)
+    assert report.of(ENERGY_PER_ATOM, without_shift=True).mae == pytest.approx(0.01)
+    assert report.of(ENERGY, without_shift=True).mae == pytest.approx(0.01 * (2 + 8) / 2)
 
 
 def moved_with_cutoff(structures: list[Atoms], errors: np.ndarray) -> Dataset:
     unlabelled = Dataset(tuple(structures), (Labels(energy=0.0),) * len(structures), "memory", "0", "made")
-    energies = evaluate(toy_potential(cutoff=3.0), unlabelled)[1].energy_predictions
+    energies = evaluate(toy_potential(cutoff=3.0), unlabelled)[1].of(ENERGY).predictions
     n = [len(atoms) for atoms in structures]
     return replace(unlabelled, labels=tuple(Labels(energy=e) for e in (energies - errors * n).tolist()))
 
@@ -86,10 +88,10 @@ def test_structures_without_energy_do_not_count() -> None:
     dataset = moved_labels(shaken("H2O", 3), np.array([0.01, 0.03, 0.9]))
     forces_only = Labels(forces=np.zeros((3, 3)))
     report, _ = evaluate(toy_potential(), replace(dataset, labels=(*dataset.labels[:2], forces_only)))
-    assert report.energy_mae_mev_per_atom_without_shift == pytest.approx(10.0)
+    assert report.of(ENERGY_PER_ATOM, without_shift=True).mae == pytest.approx(0.01)
     assert (report.n_structures, report.n_structures_without_shift) == (3, 2)
     nothing, _ = evaluate(toy_potential(), replace(dataset, labels=(forces_only,) * 3))
-    assert nothing.energy_mae_mev_without_shift is None and nothing.n_compositions == 0
+    assert nothing.of(ENERGY, without_shift=True).mae is None and nothing.n_compositions == 0
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,16 @@ from toy_network import ARCHITECTURE, toy_potential
 import ase_nbody.architectures
 import ase_nbody.terms
 from ase_nbody import NBodyCalculator
-from ase_nbody.graph import Graph, Targets, batch_graphs, inverted
+from ase_nbody.graph import Graph, batch_graphs, inverted
 from ase_nbody.hessian import hessian
 from ase_nbody.model_file import ModelFileError, load_model, model_information, save_model
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
-from ase_nbody.predictions import ENERGY, FORCES, Predicted, Property
+from ase_nbody.predictions import ENERGY, FORCES, STRESS, Predicted, Property, Targets
 from ase_nbody.repulsion import Repulsion
 from ase_nbody.results import results_by_structure
 from ase_nbody.terms.mean_over_inversion import MeanOverInversion
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.loss import common_scale, loss
 
 PAIRS = LennardJones(LennardJonesSettings())
 POLAR = PolarTerm(LennardJonesSettings())
@@ -156,10 +156,9 @@ def test_a_batch_is_its_structures_and_a_supercell_is_its_cells(parts):
 def test_a_loss_is_differentiated_by_the_weights_of_the_network(parts):
     own, atoms = potential(**parts), crystal()
     graph = neighbour_graph(atoms, own.cutoff)
-    targets = Targets(
-        energy=torch.zeros(1, dtype=torch.float64), forces=torch.zeros(len(atoms), 3), stress=torch.zeros(1, 3, 3)
-    )
-    weights = LossWeights(1.0, 2.0, 3.0, 0.7)
+    zeros = {ENERGY: torch.zeros(1, dtype=torch.float64), FORCES: torch.zeros(len(atoms), 3)}
+    targets = Targets({**zeros, STRESS: torch.zeros(1, 3, 3)})
+    weights = common_scale({ENERGY: 1.0, FORCES: 2.0, STRESS: 3.0}, 0.7)
     values = own.network.weights.detach()
 
     def value(parameters) -> torch.Tensor:

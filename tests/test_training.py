@@ -30,15 +30,15 @@ from typer.testing import CliRunner
 from ase_nbody.architectures.nbody import ARCHITECTURE as NBODY
 from ase_nbody.cli import app
 from ase_nbody.cli.runs.training import architecture_settings
-from ase_nbody.data import Dataset, Sample, evaluate, read_dataset, samples, without_isolated_atoms
-from ase_nbody.graph import Graph, Targets
+from ase_nbody.data import Dataset, MeanErrors, Sample, evaluate, read_dataset, samples, without_isolated_atoms
+from ase_nbody.graph import Graph
 from ase_nbody.model_file import file_hash, load_model, model_information, read_information, save_model
 from ase_nbody.potential import Potential, predict
-from ase_nbody.predictions import Prediction
+from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS, Prediction, Targets
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.training.loss import common_scale, loss
 from ase_nbody.training.objective import epoch_order
 from ase_nbody.training.prepare import training_origin
 from ase_nbody.training.run import train
@@ -129,25 +129,29 @@ def prediction() -> Prediction:
     )
 
 
+EQUAL_WEIGHTS = common_scale(dict.fromkeys(LABELLED, 1.0), 1.0)
+
+
 def test_loss_by_hand_with_missing_labels(pair_batch: Graph, prediction: Prediction) -> None:
     forces = prediction.forces.detach().clone()
     forces[:4] -= 2.0
     forces[4:] = torch.nan
     stress = torch.full((2, 3, 3), torch.nan, dtype=torch.float64)
     stress[0] = 0.0
-    targets = Targets(energy=torch.tensor([7.0, torch.nan], dtype=torch.float64), forces=forces, stress=stress)
+    energies = torch.tensor([7.0, torch.nan], dtype=torch.float64)
+    targets = Targets({ENERGY: energies, FORCES: forces, STRESS: stress})
     scale = 0.5
     energy = (1.0 / 4 / scale) ** 2
     force = (2.0 / scale) ** 2
     virial = (125.0 / 4 * 0.01 / scale) ** 2 * 3 / 9
     for weights in ((3.0, 0.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, 7.0), (3.0, 5.0, 7.0)):
         expected = weights[0] * energy + weights[1] * force + weights[2] * virial
-        found = loss(prediction, targets, pair_batch, LossWeights(*weights, scale))
+        found = loss(prediction, targets, pair_batch, common_scale(dict(zip(LABELLED, weights, strict=True)), scale))
         assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_loss_without_labels_is_zero_with_zero_gradient(pair_batch: Graph, prediction: Prediction) -> None:
-    nothing = loss(prediction, Targets(), pair_batch, LossWeights(1.0, 1.0, 1.0, 1.0))
+    nothing = loss(prediction, Targets({}), pair_batch, EQUAL_WEIGHTS)
     nothing.backward()
     assert nothing.item() == 0.0
     assert prediction.energy.grad is not None
@@ -157,23 +161,25 @@ def test_loss_without_labels_is_zero_with_zero_gradient(pair_batch: Graph, predi
 def test_missing_labels_leave_gradients_finite(pair_batch: Graph, prediction: Prediction) -> None:
     forces = prediction.forces.detach() + 1.0
     forces[0, 0] = torch.nan
-    targets = Targets(
-        energy=torch.tensor([torch.nan, 0.0], dtype=torch.float64),
-        forces=forces,
-        stress=torch.full((2, 3, 3), torch.nan, dtype=torch.float64),
-    )
-    loss(prediction, targets, pair_batch, LossWeights(1.0, 1.0, 1.0, 1.0)).backward()
+    energies = torch.tensor([torch.nan, 0.0], dtype=torch.float64)
+    stress = torch.full((2, 3, 3), torch.nan, dtype=torch.float64)
+    targets = Targets({ENERGY: energies, FORCES: forces, STRESS: stress})
+    loss(prediction, targets, pair_batch, EQUAL_WEIGHTS).backward()
     assert prediction.forces.grad is not None
     assert prediction.forces.grad.isfinite().all()
     assert prediction.forces.grad[0, 0] == 0.0
 
 
 def test_score_ignores_what_is_not_labelled_but_not_nan() -> None:
-    weights = LossWeights(energy=4.0, forces=1.0, stress=1.0, scale=2.0)
-    assert score(ValidationErrors(1.0, 3.0, 5.0, None), weights) == pytest.approx(2.0 * 0.5 + 1.5)
-    assert np.isnan(score(ValidationErrors(float("nan"), 3.0, 5.0, None), weights))
+    weights = common_scale({ENERGY: 4.0, FORCES: 1.0, STRESS: 1.0}, 2.0)
+
+    def found(energy: float | None, forces: float | None) -> ValidationErrors:
+        return {kind: MeanErrors(kind, mae) for kind, mae in zip(LABELLED, (energy, forces, None), strict=True)}
+
+    assert score(found(1.0, 3.0), weights) == pytest.approx(2.0 * 0.5 + 1.5)
+    assert np.isnan(score(found(float("nan"), 3.0), weights))
     with pytest.raises(ValueError, match="none of the labels"):
-        score(ValidationErrors(None, None, None, None), weights)
+        score(found(None, None), weights)
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -279,9 +285,9 @@ def test_other_weights_are_taken_for_a_while_only() -> None:
 
 def assert_labels_are_met(potential: Potential, sample: Sample, scale: float) -> None:
     found = predict(potential, sample.graph)
-    assert sample.targets.energy is not None and sample.targets.stress is not None
-    assert abs(found.energy - sample.targets.energy).item() < 0.2 * scale
-    assert (found.stress - sample.targets.stress).abs().max() < 0.2 * sample.targets.stress.abs().max()
+    labels = sample.targets.labels
+    assert abs(found.energy - labels[ENERGY]).item() < 0.2 * scale
+    assert (found.stress - labels[STRESS]).abs().max() < 0.2 * labels[STRESS].abs().max()
 
 
 def test_model_file_says_how_it_was_made(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

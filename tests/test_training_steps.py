@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,21 @@ import pytest
 import torch
 from pair_training import PAIR, QUIET, PairNetwork, PairSettings, argon_frames, pair_settings
 
-from ase_nbody.data import PackedSamples, batch_samples, read_dataset, samples, statistics
+from ase_nbody.data import MeanErrors, PackedSamples, batch_samples, read_dataset, samples, statistics
 from ase_nbody.model_file import load_model, read_information
 from ase_nbody.potential import Potential, predict
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, FORCES, STRESS
 from ase_nbody.training import loop
 from ase_nbody.training.budget import EpochBudget
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
+from ase_nbody.training.history_row import HistoryRow, history_row
 from ase_nbody.training.loop import Task, update, validate, validation_due
-from ase_nbody.training.loss import LossWeights
+from ase_nbody.training.loss import VIRIAL_PER_ATOM, common_scale
 from ase_nbody.training.objective import LabelledStructures, epoch_order
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings
-from ase_nbody.training.state import HistoryRow, TrainingState, initial_state, network_optimizers
+from ase_nbody.training.state import TrainingState, initial_state, network_optimizers
 from ase_nbody.training.validation import score, validation_errors
 
 
@@ -56,7 +59,7 @@ def task_and_state(data: Path, **more: Any) -> tuple[Task, TrainingState]:
         objective=LabelledStructures(
             PackedSamples(prepared),
             [batch_samples(prepared[:3]), batch_samples(prepared[3:])],
-            LossWeights(10.0, 1.0, 0.1, 0.5),
+            common_scale({ENERGY: 10.0, FORCES: 1.0, STRESS: 0.1}, 0.5),
         ),
         budget=EpochBudget(6, 2),
         settings=settings,
@@ -108,13 +111,13 @@ def test_validation_errors_by_hand(data: Path) -> None:
     for sample in (objective.samples.batch(torch.tensor([n])) for n in range(len(objective.samples))):
         prediction, n = predict(task.potential, sample.graph), sample.graph.n_atoms
         volume = torch.linalg.det(sample.graph.cell).abs().item()
-        energy.append((prediction.energy - sample.targets.energy).numpy() / n)
-        forces.append((prediction.forces - sample.targets.forces).numpy().ravel())
-        virial.append((prediction.stress - sample.targets.stress).numpy().ravel() * volume / n)
-    assert found.energy_mae == pytest.approx(np.abs(energy).mean())
-    assert found.forces_mae == pytest.approx(np.abs(forces).mean())
-    assert found.forces_rmse == pytest.approx(np.sqrt(np.square(forces).mean()))
-    assert found.virial_mae == pytest.approx(np.abs(virial).mean())
+        energy.append((prediction.energy - sample.targets.labels[ENERGY]).numpy() / n)
+        forces.append((prediction.forces - sample.targets.labels[FORCES]).numpy().ravel())
+        virial.append((prediction.stress - sample.targets.labels[STRESS]).numpy().ravel() * volume / n)
+    assert found[ENERGY].mae == pytest.approx(np.abs(energy).mean())
+    assert found[FORCES].mae == pytest.approx(np.abs(forces).mean())
+    assert found[FORCES].rmse == pytest.approx(np.sqrt(np.square(forces).mean()))
+    assert found[STRESS].mae == pytest.approx(np.abs(virial).mean())
     rate, epoch = 0.125, 2
     state.counters.step, state.counters.epoch, state.counters.batch = 9, epoch, 1
     state.counters.loss_sum, state.counters.loss_count = 6.0, 3
@@ -125,7 +128,21 @@ def test_validation_errors_by_hand(data: Path) -> None:
     assert (state.counters.loss_sum, state.counters.loss_count) == (0.0, 0)
     assert task.files is not None
     with task.files.history.open() as file:
-        assert float(next(csv.DictReader(file))["virial_mae (eV/atom)"]) == row.virial_mae
+        line = next(csv.DictReader(file))
+    assert float(line["virial_mae (eV/atom)"]) == row.of(VIRIAL_PER_ATOM).mae
+    assert list(line) == [
+        *("epoch", "step", "seconds (s)", "progress", "learning_rate", "training_loss", "energy_mae (eV/atom)"),
+        *("forces_mae (eV/angstrom)", "forces_rmse (eV/angstrom)", "virial_mae (eV/atom)", "score"),
+    ]
+
+
+def test_rows_of_a_history_are_read_from_checkpoints_of_both_kinds() -> None:
+    errors = MeanErrors(ENERGY_PER_ATOM, 0.25), MeanErrors(FORCES, 0.5, 0.75), MeanErrors(VIRIAL_PER_ATOM)
+    row = HistoryRow(1.0, 2, 3.0, 0.5, 0.1, 1.5, errors, 4.0)
+    assert history_row(json.loads(json.dumps(row.to_json_dict()))) == row
+    others = {name: value for name, value in vars(row).items() if name != "errors"}
+    of_three = {"energy_mae": 0.25, "forces_mae": 0.5, "forces_rmse": 0.75, "virial_mae": None}
+    assert history_row({**others, **of_three}) == row
 
 
 @pytest.mark.parametrize(
@@ -142,7 +159,7 @@ def test_validations_are_neither_too_close_nor_too_far_apart(
     data: Path, batch: int, last: float, progress: float, due: bool
 ) -> None:
     _, state = task_and_state(data)
-    state.history.append(HistoryRow(1.0, 1, 1.0, last, 0.1, 1.0, None, None, None, None, 1.0))
+    state.history.append(HistoryRow(1.0, 1, 1.0, last, 0.1, 1.0, (), 1.0))
     state.counters.batch = batch
     assert validation_due(state, progress) == due
 

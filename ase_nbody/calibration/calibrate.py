@@ -11,7 +11,7 @@ from ase_nbody.calibration.errors import CalibrationError, check_readouts
 from ase_nbody.calibration.posterior import SquaredErrors, derivatives, posterior_of, squared_errors
 from ase_nbody.calibration.surroundings import features, fitted_surroundings
 from ase_nbody.data import Dataset, evaluate, merge, without_isolated_atoms
-from ase_nbody.data.errors import check_elements
+from ase_nbody.data.evaluation import check_elements
 from ase_nbody.potential import Potential
 
 ATOMS = 5_000

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from ase_nbody.calibration.batches import graphs
 from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import FORCES
 from ase_nbody.uncertainties import uncertainties
 
 Floats = NDArray[np.float64]
@@ -70,9 +71,9 @@ def deviations(potential: Potential, dataset: Dataset, evaluation: Evaluation) -
     predicted = [one for graph in graphs(potential, dataset) for one in uncertainties(potential, graph)]
     return Deviations(
         energy=np.array([one.energy for one in predicted]) / evaluation.n_atoms,
-        energy_errors=(evaluation.energy_predictions - evaluation.energy_labels) / evaluation.n_atoms,
+        energy_errors=evaluation.energy_errors_per_atom,
         forces=np.concatenate([one.forces for one in predicted]),
-        forces_errors=evaluation.force_predictions - evaluation.force_labels,
+        forces_errors=evaluation.of(FORCES).errors,
     )
 
 

@@ -21,6 +21,7 @@ from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.graph import Graph
 from ase_nbody.model_records import UncertaintyRecord
 from ase_nbody.potential import Potential, seen_by_network, tangents_of_seen
+from ase_nbody.predictions import FORCES
 from ase_nbody.readout_posterior import ReadoutPosterior
 
 Floats = NDArray[np.float64]
@@ -68,10 +69,9 @@ class SquaredErrors:
 
 def squared_errors(evaluation: Evaluation) -> SquaredErrors:
     """Squared errors of an evaluation."""
-    forces = np.square(evaluation.force_predictions - evaluation.force_labels).mean(axis=1)  # (N,)
+    forces = np.square(evaluation.of(FORCES).errors).mean(axis=1)  # (N,)
     of_structures = np.split(forces, np.cumsum(evaluation.n_atoms)[:-1])
-    energies = (evaluation.energy_predictions - evaluation.energy_labels) / evaluation.n_atoms
-    return SquaredErrors(np.square(energies), np.array([one.mean() for one in of_structures]))
+    return SquaredErrors(np.square(evaluation.energy_errors_per_atom), np.array([one.mean() for one in of_structures]))
 
 
 def posterior_of(

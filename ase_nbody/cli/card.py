@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ase_nbody.cli.card_errors import ERRORS, IN_BRIEF, error_cell, error_columns, error_rows
+
 if TYPE_CHECKING:
     from ase_nbody.model_information import ModelInformation
-
-ERRORS = {
-    "structures": ("n_structures", "d"),
-    "energy MAE, meV": ("energy_mae_mev", ".2f"),
-    "energy MAE, meV/atom": ("energy_mae_mev_per_atom", ".3f"),
-    "energy RMSE, meV/atom": ("energy_rmse_mev_per_atom", ".3f"),
-    "forces MAE, meV/Å": ("forces_mae_mev_per_angstrom", ".2f"),
-    "forces RMSE, meV/Å": ("forces_rmse_mev_per_angstrom", ".2f"),
-    "stress MAE, meV/Å³": ("stress_mae_mev_per_cubic_angstrom", ".3f"),
-    "stress RMSE, meV/Å³": ("stress_rmse_mev_per_cubic_angstrom", ".3f"),
-}
-"""Columns of tables of errors: name in a report and format of each."""
-
-IN_BRIEF = ("energy MAE, meV/atom", "energy RMSE, meV/atom", "forces MAE, meV/Å", "forces RMSE, meV/Å")
-"""Columns of the table of models."""
 
 
 def card(information: ModelInformation, file_name: str, sha256: str) -> str:
@@ -41,7 +28,7 @@ def card(information: ModelInformation, file_name: str, sha256: str) -> str:
         *_trials(information),
         _table(("", ""), _facts(information, file_name, sha256)),
         "## Errors",
-        _table(("set", *_error_columns(information)), _error_rows(information, _error_columns(information))),
+        _table(("set", *error_columns(information)), error_rows(information, error_columns(information))),
         "MAE is the mean absolute and RMSE the root mean square error, of forces and stress over their components.",
         "## Data",
         _table(
@@ -94,7 +81,7 @@ def models_table(models: Mapping[str, ModelInformation]) -> str:
     for name, information in models.items():
         tests = [key for key in information.errors if key.startswith("test")] or list(information.errors)
         for key in tests:
-            errors = [_error(information.errors[key], column) for column in IN_BRIEF]
+            errors = [error_cell(information.errors[key], *ERRORS[column]) for column in IN_BRIEF]
             elements = ", ".join(information.elements)
             method = information.method or "not given"
             rows.append((f"[{name}](models/{name}.md)", elements, method, key.removeprefix("test "), *errors))
@@ -166,22 +153,6 @@ def _facts(information: ModelInformation, file_name: str, sha256: str) -> Iterat
     yield "units", ", ".join(f"{quantity} {unit}" for quantity, unit in information.units.items())
     yield "file", file_name
     yield "sha256 of the file", f"`{sha256}`"
-
-
-def _error_columns(information: ModelInformation) -> list[str]:
-    reports = information.errors.values()
-    return [column for column, (name, _) in ERRORS.items() if any(r.get(name) is not None for r in reports)]
-
-
-def _error_rows(information: ModelInformation, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for key, report in information.errors.items():
-        name = "validation" if key == "valid" else key
-        yield name, *(_error(report, column) for column in columns)
-
-
-def _error(report: Mapping[str, Any], column: str) -> str:
-    name, form = ERRORS[column]
-    return "–" if report.get(name) is None else format(report[name], form)
 
 
 def _envelope_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:

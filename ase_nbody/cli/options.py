@@ -92,6 +92,14 @@ LabelLevel = Annotated[
 EnergyKey = Annotated[str | None, typer.Option(help="Name of the energy label.", show_default="found")]
 ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces label.", show_default="found")]
 StressKey = Annotated[str | None, typer.Option(help="Name of the stress label.", show_default="found")]
+FurtherKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        help="NAME=KEY, the labels' name of a further property that terms of the model predict; repeatable.",
+        show_default="found",
+    ),
+]
 ForceAfresh = Annotated[bool, typer.Option("--force", help="Start afresh and overwrite the output.")]
 
 
@@ -113,10 +121,23 @@ def calculator_options(pairs: Iterable[str]) -> dict[str, str]:
     Raises:
         ValueError: a word is not of this form.
     """
-    options = {}
+    return by_name(pairs, "--option accuracy=0.1")
+
+
+def by_name(pairs: Iterable[str], example: str) -> dict[str, str]:
+    """Values by name, from words NAME=VALUE.
+
+    Args:
+        pairs: the words.
+        example: the option and such a word, for the error.
+
+    Raises:
+        ValueError: a word is not of this form.
+    """
+    values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise ValueError(f"--option takes NAME=VALUE, such as --option accuracy=0.1, not '{pair}'")
-        options[name] = value
-    return options
+            raise ValueError(f"{example.split()[0]} takes NAME=VALUE, such as {example}, not '{pair}'")
+        values[name] = value
+    return values

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         without_isolated_atoms,
     )
     from ase_nbody.data.dataset_statistics import Statistics, statistics
-    from ase_nbody.data.errors import ErrorReport, Evaluation, energy_shifts, error_report, evaluate
+    from ase_nbody.data.errors import ErrorReport, energy_shifts, error_report, error_words, evaluate
+    from ase_nbody.data.evaluation import Compared, Evaluation, not_predicted
     from ase_nbody.data.graph_samples import Sample, batch_samples, batches_of_samples, samples, targets
+    from ase_nbody.data.mean_errors import MeanErrors
     from ase_nbody.data.packed_samples import PackedSamples
     from ase_nbody.data.plots import parity_plot
     from ase_nbody.data.reading import labelled_dataset, read_dataset, read_structures
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from ase_nbody.data.splits import default_validation_size, merge, split
 
 __all__ = [
+    "Compared",
     "CompositionShift",
     "Dataset",
     "ErrorReport",
     "Evaluation",
     "Labels",
+    "MeanErrors",
     "PackedSamples",
     "ReferenceEnergies",
     "Sample",
@@ -44,12 +48,14 @@ __all__ = [
     "default_validation_size",
     "energy_shifts",
     "error_report",
+    "error_words",
     "evaluate",
     "is_isolated_atom",
     "isolated_atoms",
     "isolated_energies",
     "labelled_dataset",
     "merge",
+    "not_predicted",
     "parity_plot",
     "read_dataset",
     "read_structures",
@@ -63,11 +69,13 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Compared": "evaluation",
     "CompositionShift": "shifts",
     "Dataset": "dataset",
     "ErrorReport": "errors",
-    "Evaluation": "errors",
+    "Evaluation": "evaluation",
     "Labels": "dataset",
+    "MeanErrors": "mean_errors",
     "PackedSamples": "packed_samples",
     "ReferenceEnergies": "dataset_references",
     "Sample": "graph_samples",
@@ -78,12 +86,14 @@ _MODULES = {
     "default_validation_size": "splits",
     "energy_shifts": "errors",
     "error_report": "errors",
+    "error_words": "errors",
     "evaluate": "errors",
     "is_isolated_atom": "dataset_references",
     "isolated_atoms": "dataset_references",
     "isolated_energies": "dataset_references",
     "labelled_dataset": "reading",
     "merge": "splits",
+    "not_predicted": "evaluation",
     "parity_plot": "plots",
     "read_dataset": "reading",
     "read_structures": "reading",

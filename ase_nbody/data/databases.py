@@ -16,6 +16,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_nbody.data.label_names import label_name
+from ase_nbody.data.labels import FURTHER_OF_ASE
 from ase_nbody.data.refusals import reading_by_ase
 from ase_nbody.data.units import DIMENSIONS, unit
 
@@ -90,11 +91,12 @@ def _stated_units(metadata: Mapping[str, Any], about: str = "") -> Iterator[tupl
 
 
 def _convert(frames: list[Atoms], stated: dict[str, Any]) -> list[str]:
-    """Convert rows to eV and angstrom in place, and say so."""
+    """Convert rows to eV and angstrom in place, and say so; and what is left as it is."""
+    notes = _not_converted(frames, stated)
     factors = {name: factor for name, text in stated.items() if (factor := _factor(name, text)) is not None}
     lengths = {name: f for name, f in factors.items() if _LENGTH.search(name) and label_name(name) is None}
     if all(factor == 1.0 for factor in factors.values()):
-        return []
+        return notes
     length = next(iter(lengths.values()), 1.0)
     for row, atoms in enumerate(frames):
         atoms.set_cell(atoms.cell.array * length)
@@ -103,7 +105,16 @@ def _convert(frames: list[Atoms], stated: dict[str, Any]) -> list[str]:
             for key in [k for k in values if label_name(k) is not None and _is_number(values[k])]:
                 values[key] = np.asarray(values[key], dtype=np.float64) * _factor_of(key, factors, row)
     words = ", ".join(f"{name or 'all'} in {stated[name]}" for name, factor in factors.items() if factor != 1.0)
-    return [f"converted to eV and angstrom, as the metadata of the database state: {words}"]
+    return [f"converted to eV and angstrom, as the metadata of the database state: {words}", *notes]
+
+
+def _not_converted(frames: list[Atoms], stated: Mapping[str, Any]) -> list[str]:
+    """A sentence on units of what terms of potentials may predict beside energies, forces and stress."""
+    there = {key for atoms in frames for key in (*atoms.info, *({} if atoms.calc is None else atoms.calc.results))}
+    unknown = [name for name in stated if name in there and label_name(name) is None]
+    further = [name for name in unknown if label_name(name, FURTHER_OF_ASE) is not None]
+    words = ", ".join(f"{name} in {stated[name]}" for name in further)
+    return [f"not converted, though the metadata of the database state units: {words}"] if words else []
 
 
 def _factor(name: str, text: Any) -> float | None:

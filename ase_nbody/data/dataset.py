@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+
+from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS, Property
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,37 @@ class Labels:
         stress: (3, 3), eV/angstrom^3, ASE's sign.
         level: number of the level of theory, where a network learns several.
         system: the frame's `name`, as `nbody sample` writes it; empty where it has none.
+        further: labels of what terms of potentials predict beside these, (N, *shape) of atoms and else of the shape.
     """
 
     energy: float | None = None
-    forces: NDArray[np.float64] | None = None
-    stress: NDArray[np.float64] | None = None
+    forces: Floats | None = None
+    stress: Floats | None = None
     level: int = 0
     system: str = ""
+    further: Mapping[Property, Floats] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> dict[Property, float | Floats]:
+        """All labels that are there, by what they are of."""
+        own = {ENERGY: self.energy, FORCES: self.forces, STRESS: self.stress}
+        return {kind: value for kind, value in {**own, **self.further}.items() if value is not None}
+
+    def rows(self, kind: Property, n_atoms: int) -> Floats:
+        """Labels of a property, (n_atoms, *shape) of atoms and else (1, *shape); NaN where there are none.
+
+        Raises:
+            ValueError: they have another shape than the property.
+        """
+        rows = np.full((n_atoms if kind.per_atom else 1, *kind.shape), np.nan)
+        value = self.labelled.get(kind)
+        if value is None:
+            return rows
+        expected = rows.shape if kind.per_atom else kind.shape
+        if np.shape(value) != expected:
+            raise ValueError(f"labels of {kind.name} have the shape {np.shape(value)}, and it is to be {expected}")
+        rows[:] = value
+        return rows
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,16 @@ class Dataset:
         """Chemical symbols that occur, in the order of their atomic numbers."""
         numbers = {int(n) for atoms in self.structures for n in atoms.numbers}
         return tuple(chemical_symbols[n] for n in sorted(numbers))
+
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        """What labels are of: energies, forces and stress, and what else is labelled in a structure."""
+        return (*LABELLED, *self.further_properties)
+
+    @property
+    def further_properties(self) -> tuple[Property, ...]:
+        """Of these, what is no energy, force or stress."""
+        return tuple(dict.fromkeys(kind for labels in self.labels for kind in labels.further))
 
     def subset(self, indices: Iterable[int]) -> Dataset:
         """The structures at some indices, in that order.

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase import Atoms
 
-from ase_nbody.data.label_names import label_name
-from ase_nbody.data.labels import CALCULATOR_KEYS, LabelSource, Values, energy_of, forces_of
+from ase_nbody.data.label_names import LabelName, label_name
+from ase_nbody.data.labels import CALCULATOR_KEYS, FURTHER_OF_ASE, Floats, LabelSource, Values, label_of
+from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS, Property
 
 # Origins that say "this is a reference label". They go before the plain names, of which ASE puts energy, forces and
 # stress into the calculator, and which are often of another method.
@@ -18,8 +19,8 @@ EXPLICIT = ("ref", "dft")
 PLAIN = ""
 KNOWN = (*EXPLICIT, PLAIN)
 _PLACES = ("calculator", "info", "arrays")
-# Arrays of ASE, and of `nbody label`, that have the shape of forces.
-_NO_LABELS = {"momenta", "initial_magmoms", "magmoms", "velocities", "velo", "vel", "forces_spread"}
+# Arrays of ASE, and of `nbody label`, that have the shape of forces or the name of charges.
+_NO_LABELS = {"momenta", "initial_charges", "initial_magmoms", "magmoms", "velocities", "velo", "vel", "forces_spread"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Table:
     Attributes:
         structures: the frames.
         values: what stands in each frame.
+        further: what is looked for beside energies, forces and stress.
         counts: number of frames that have a source.
         first: number of the first frame that has a source.
     """
 
     structures: Sequence[Atoms]
     values: Sequence[Values]
+    further: tuple[Property, ...] = ()
     counts: Counter[LabelSource] = field(init=False, default_factory=Counter)
     first: dict[LabelSource, int] = field(init=False, default_factory=dict)
 
@@ -44,6 +47,19 @@ class Table:
             for source in values:
                 self.first.setdefault(source, number)
 
+    @property
+    def properties(self) -> tuple[Property, ...]:
+        """What labels are looked for."""
+        return (*LABELLED, *self.further)
+
+    def name(self, source: LabelSource) -> LabelName | None:
+        """What the name of a source says about its labels; None where it is none of these."""
+        return label_name(source.key, [kind.name for kind in self.further])
+
+    def label(self, number: int, kind: Property, source: LabelSource) -> Floats:
+        """A label of one frame, see `label_of`."""
+        return label_of(kind, source.key, self.values[number][source], self.structures[number])
+
     def pick(self, sources: Sequence[LabelSource]) -> LabelSource:
         """The source that labels the most frames, and of those the first."""
         return max(sources, key=lambda source: self.counts[source])
@@ -51,40 +67,42 @@ class Table:
 
 @dataclass(frozen=True)
 class Family:
-    """Sources of one origin by quantity, each in the order in which they are preferred."""
+    """Sources of one origin by property, each in the order in which they are preferred."""
 
     origin: str
-    sources: Mapping[str, Sequence[LabelSource]]
+    sources: Mapping[Property, Sequence[LabelSource]]
     free_energies: Sequence[LabelSource]
 
-    def has(self, quantity: str) -> bool:
-        """Whether the family labels a quantity."""
-        return bool(self.sources.get(quantity)) or (quantity == "energy" and bool(self.free_energies))
+    def has(self, kind: Property) -> bool:
+        """Whether the family labels a property."""
+        return bool(self.all(kind))
 
-    def all(self, quantity: str) -> Sequence[LabelSource]:
-        """All sources of a quantity; of energies the free ones last."""
-        return [*self.sources.get(quantity, ()), *(self.free_energies if quantity == "energy" else ())]
+    def all(self, kind: Property) -> Sequence[LabelSource]:
+        """All sources of a property; of energies the free ones last."""
+        return [*self.sources.get(kind, ()), *(self.free_energies if kind == ENERGY else ())]
 
 
 def families_of(table: Table) -> dict[str, Family]:
     """The families of labels in a file, by origin."""
-    sources: dict[str, dict[str, list[LabelSource]]] = {}
+    sources: dict[str, dict[Property, list[LabelSource]]] = {}
     free: dict[str, list[LabelSource]] = {}
+    kinds = {kind.name: kind for kind in table.properties}
     for source in sorted(table.counts, key=_preference):
-        name = label_name(source.key)
-        if name is None or (source.place == "calculator" and source.key not in CALCULATOR_KEYS):
+        name = table.name(source)
+        if name is None or (source.place == "calculator" and source.key not in (*CALCULATOR_KEYS, *kinds)):
             continue
-        if name.origin not in KNOWN and not _has_shape(table, source, name.quantity):
+        kind = kinds[name.quantity]
+        if name.origin not in KNOWN and not _has_shape(table, source, kind):
             continue
         of_origin = sources.setdefault(name.origin, {})
         if name.is_free:
             free.setdefault(name.origin, []).append(source)
         else:
-            of_origin.setdefault(name.quantity, []).append(source)
+            of_origin.setdefault(kind, []).append(source)
     return {origin: Family(origin, of_origin, free.get(origin, [])) for origin, of_origin in sources.items()}
 
 
-def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence[str]) -> Family | None:
+def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence[Property]) -> Family | None:
     """The family that labels a file, or None.
 
     It is the one with the most of the wanted quantities. Of several, those stay that label at least half as many frames
@@ -94,7 +112,7 @@ def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence
     Args:
         table: what frames have.
         families: by origin.
-        wanted: of "energy" and "forces" those that the user has not named.
+        wanted: of energies and forces those that the user has not named.
 
     Raises:
         ValueError: one family has the energies and another the forces, or several have a prefix of the user's own.
@@ -108,7 +126,7 @@ def choose_family(table: Table, families: Mapping[str, Family], wanted: Sequence
         n_labels = [sum(max(table.counts[s] for s in f.all(q)) for q in wanted if f.has(q)) for f in complete]
         return next(f for f, n in zip(complete, n_labels, strict=True) if 2 * n >= max(n_labels))
     if len(own) > 1:
-        names = "; ".join(f"{table.pick(f.all('energy'))} and {table.pick(f.all('forces'))}" for f in own)
+        names = "; ".join(f"{table.pick(f.all(ENERGY))} and {table.pick(f.all(FORCES))}" for f in own)
         raise ValueError(f"several labels are there ({names}); say which, with energy_key (--energy-key)")
     return own[0] if own else None
 
@@ -124,18 +142,18 @@ def _preference(source: LabelSource) -> tuple[int, bool, str]:
     return _PLACES.index(source.place), name is not None and name.is_virial, source.key
 
 
-def _n_of(family: Family, wanted: Sequence[str]) -> int:
-    return sum(family.has(quantity) for quantity in wanted)
+def _n_of(family: Family, wanted: Sequence[Property]) -> int:
+    return sum(family.has(kind) for kind in wanted)
 
 
-def _check_one_origin(table: Table, known: Sequence[Family], wanted: Sequence[str], most: int) -> None:
+def _check_one_origin(table: Table, known: Sequence[Family], wanted: Sequence[Property], most: int) -> None:
     if most == len(wanted):
         return
-    by_quantity = {q: next((f for f in known if f.has(q)), None) for q in wanted}
-    energy, forces = by_quantity.get("energy"), by_quantity.get("forces")
+    families = {kind: next((f for f in known if f.has(kind)), None) for kind in wanted}
+    energy, forces = families.get(ENERGY), families.get(FORCES)
     if energy is None or forces is None:
         return
-    energy_source, forces_source = table.pick(energy.all("energy")), table.pick(forces.all("forces"))
+    energy_source, forces_source = table.pick(energy.all(ENERGY)), table.pick(forces.all(FORCES))
     raise ValueError(
         f"the energies stand in {energy_source.name} and the forces in {forces_source.name}: labels of different names "
         f"may be of different methods. If they belong together, give energy_key='{energy_source.key}' and "
@@ -143,26 +161,24 @@ def _check_one_origin(table: Table, known: Sequence[Family], wanted: Sequence[st
     )
 
 
-def _has_shape(table: Table, source: LabelSource, quantity: str) -> bool:
-    number = table.first[source]
-    raw = table.values[number][source]
+def _has_shape(table: Table, source: LabelSource, kind: Property) -> bool:
+    if kind == STRESS:  # has too many shapes
+        return True
     try:
-        if quantity == "energy":
-            energy_of(source.key, raw)
-        elif quantity == "forces":
-            forces_of(source.key, raw, len(table.structures[number]))
+        table.label(table.first[source], kind, source)
     except ValueError:
         return False
     return True
 
 
 def _looks_like_label(table: Table, source: LabelSource) -> bool:
+    kinds = {kind.name for kind in table.further} | set(FURTHER_OF_ASE)
     if source.place == "calculator":
-        return source.key in CALCULATOR_KEYS
-    if label_name(source.key) is not None:
-        return True
+        return source.key in (*CALCULATOR_KEYS, *kinds)
     if source.key in _NO_LABELS:
         return False
+    if label_name(source.key, kinds) is not None:
+        return True
     number = table.first[source]
     n_atoms = len(table.structures[number])
     # Any matrix of three rows has the shape of forces on three atoms, but only an array is of the atoms.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
 from ase_nbody.data.dataset import Dataset, Labels
-from ase_nbody.graph import Graph, Targets, batch_graphs
+from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.predictions import ENERGY, LABELLED, Property, Targets
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,17 @@ def samples(
     Args:
         dataset: labelled structures.
         cutoff: largest distance between neighbours, angstrom.
-        dtype: of positions, forces and stress; energies are float64.
+        dtype: of positions and labels; energies are float64.
         device: where the tensors live.
 
     Raises:
         ValueError: a structure has a cell without volume along a periodic direction.
     """
+    properties = dataset.properties
     return [
         Sample(
             graph=neighbour_graph(atoms, cutoff, dtype=dtype, device=device),
-            targets=targets(atoms, labels, dtype=dtype, device=device),
+            targets=targets(atoms, labels, properties, dtype=dtype, device=device),
             level=labels.level,
         )
         for atoms, labels in zip(dataset.structures, dataset.labels, strict=True)
@@ -59,39 +60,45 @@ def samples(
 
 
 def targets(
-    atoms: Atoms, labels: Labels, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+    atoms: Atoms,
+    labels: Labels,
+    properties: Sequence[Property] = LABELLED,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
 ) -> Targets:
-    """Labels of one structure as tensors; every quantity is there, of NaN where it has no label.
+    """Labels of one structure as tensors; every property is there, of NaN where it has no label.
+
+    Args:
+        atoms: the structure, with n atoms.
+        labels: its labels.
+        properties: what labels may be of.
+        dtype: of the labels; energies are float64.
+        device: where the tensors live.
 
     Returns:
-        Energy (1,) float64, forces (N, 3) and stress (1, 3, 3) in the dtype.
+        Rows (n, *shape) of properties of atoms, and (1, *shape) of structures.
     """
-    energy = np.nan if labels.energy is None else labels.energy
-    forces = np.full((len(atoms), 3), np.nan) if labels.forces is None else labels.forces
-    stress = np.full((3, 3), np.nan) if labels.stress is None else labels.stress
-    return Targets(
-        energy=torch.tensor([energy], dtype=torch.float64, device=device),
-        forces=torch.tensor(forces, dtype=dtype, device=device),
-        stress=torch.tensor(stress[None], dtype=dtype, device=device),
-    )
+
+    def tensor(kind: Property) -> Tensor:
+        own = torch.float64 if kind == ENERGY else dtype
+        return torch.tensor(labels.rows(kind, len(atoms)), dtype=own, device=device)
+
+    return Targets({kind: tensor(kind) for kind in properties})
 
 
 def batch_samples(several: Sequence[Sample]) -> Sample:
     """One sample of several: structures side by side.
 
     Raises:
-        ValueError: no sample, a quantity that only some samples have (give the others NaN), or several levels.
+        ValueError: no sample, a property that only some samples have (give the others NaN), or several levels.
     """
     if len({s.level for s in several}) > 1:
         raise ValueError("samples of a batch must be of one level of theory; make a batch for each")
     graph = batch_graphs([s.graph for s in several])
     return Sample(
         graph=graph,
-        targets=Targets(
-            energy=_joined([s.targets.energy for s in several]),
-            forces=_joined([s.targets.forces for s in several]),
-            stress=_joined([s.targets.stress for s in several]),
-        ),
+        targets=_joined([s.targets for s in several]),
         level=several[0].level,
     )
 
@@ -109,8 +116,8 @@ def batches_of_samples(several: Sequence[Sample], largest: int) -> list[Sample]:
     return [batch_samples(group) for group in groups]
 
 
-def _joined(labels: Sequence[Tensor | None]) -> Tensor | None:
-    present = [label for label in labels if label is not None]
-    if present and len(present) != len(labels):
-        raise ValueError("some samples of a batch have a label and some have None; use NaN for a missing label")
-    return torch.cat(present) if present else None
+def _joined(several: Sequence[Targets]) -> Targets:
+    kinds = several[0].labels.keys()
+    if any(targets.labels.keys() != kinds for targets in several):
+        raise ValueError("samples of a batch must have labels of the same properties; use NaN for a missing label")
+    return Targets({kind: torch.cat([targets.labels[kind] for targets in several]) for kind in kinds})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,13 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_nbody.data.dataset import Labels
+from ase_nbody.predictions import LABELLED, STRESS, Property
+
+Floats = NDArray[np.float64]
 
 CALCULATOR_KEYS = ("energy", "free_energy", "forces", "stress")
+# Of ASE, what terms may predict beside these.
+FURTHER_OF_ASE = ("dipole", "charges", "polarization", "dielectric_tensor", "born_effective_charges")
 # Stresses that DFT programs print are symmetric to the last digits; a real difference means another layout.
 STRESS_ASYMMETRY = 1e-2
 # Cubic angstrom; cells of real structures are larger than 1, flat ones have rounding errors.
@@ -73,62 +79,65 @@ def has_stress(atoms: Atoms) -> bool:
     return bool(atoms.pbc.any() and abs(np.linalg.det(atoms.cell.array)) > SMALLEST_VOLUME)
 
 
-def labels_of(atoms: Atoms, values: Values, sources: Mapping[str, LabelSource | None]) -> Labels:
+def labels_of(atoms: Atoms, values: Values, sources: Mapping[Property, LabelSource | None]) -> Labels:
     """Labels of one frame from chosen sources; no stress where `has_stress` says no.
 
     Args:
         atoms: the structure.
         values: of the frame, from `frame_values`.
-        sources: where "energy", "forces" and "stress" stand.
+        sources: where labels of each property stand.
 
     Raises:
         ValueError: a label is no number, not finite, or of the wrong shape.
     """
-    energy, forces, stress = (sources[quantity] for quantity in ("energy", "forces", "stress"))
+    there = {kind: source for kind, source in sources.items() if source in values}
+    if not has_stress(atoms):
+        there.pop(STRESS, None)
+    labels = {kind: label_of(kind, source.key, values[source], atoms) for kind, source in there.items() if source}
+    energy, forces, stress = (labels.pop(kind, None) for kind in LABELLED)
     return Labels(
-        energy=None if energy is None or energy not in values else energy_of(energy.key, values[energy]),
-        forces=None if forces is None or forces not in values else forces_of(forces.key, values[forces], len(atoms)),
-        stress=(
-            None
-            if stress is None or stress not in values or not has_stress(atoms)
-            else stress_of(stress.key, values[stress], atoms.get_volume())
-        ),
+        energy=None if energy is None else float(energy),
+        forces=forces,
+        stress=stress,
         system=str(atoms.info.get("name", "")),
+        further=labels,
     )
 
 
-def energy_of(key: str, raw: Any) -> float:
-    """An energy, eV.
+def label_of(kind: Property, key: str, raw: Any, atoms: Atoms) -> Floats:
+    """A label in the unit and shape of its property; of a virial, -virial / volume.
+
+    Args:
+        kind: what the label is of.
+        key: its name.
+        raw: what stands there.
+        atoms: the structure.
+
+    Returns:
+        (n, *shape) of a property of n atoms, (*shape) of one of structures.
 
     Raises:
-        ValueError: it is not one finite number.
+        ValueError: it is not made of finite numbers, not symmetric, or of another shape, which may also be flat; of
+            what ASE has in Voigt's order also (6,).
     """
     values = _numbers(key, raw)
-    if values.size != 1:
-        raise ValueError(f"{key} has shape {values.shape}; an energy is one number, in eV")
-    return float(values.reshape(()))
+    if kind.voigt and not kind.per_atom:
+        matrix = _symmetric_matrix(values, key)
+        return -matrix / atoms.get_volume() if kind == STRESS and "virial" in key.lower() else matrix
+    if not kind.per_atom and not kind.shape and values.size == 1:
+        return values.reshape(())
+    rows = (len(atoms),) if kind.per_atom else ()
+    if values.shape not in ((*rows, *kind.shape), (*rows, prod(kind.shape))):
+        raise ValueError(f"{key} has shape {values.shape}; {_expected(kind, len(atoms))}")
+    return values.reshape(*rows, *kind.shape)
 
 
-def forces_of(key: str, raw: Any, n_atoms: int) -> NDArray[np.float64]:
-    """Forces, (n_atoms, 3), eV/angstrom.
-
-    Raises:
-        ValueError: they are not finite numbers of this shape.
-    """
-    values = _numbers(key, raw)
-    if values.shape != (n_atoms, 3):
-        raise ValueError(f"{key} has shape {values.shape}; forces on {n_atoms} atoms are ({n_atoms}, 3)")
-    return values
-
-
-def stress_of(key: str, raw: Any, volume: float) -> NDArray[np.float64]:
-    """A stress, (3, 3), eV/angstrom^3; of a virial, -virial / volume.
-
-    Raises:
-        ValueError: it is not made of finite numbers, not symmetric, or of another shape than (3, 3), (9,) and (6,).
-    """
-    stress = _symmetric_matrix(_numbers(key, raw), key)
-    return -stress / volume if "virial" in key.lower() else stress
+def _expected(kind: Property, n_atoms: int) -> str:
+    if kind.per_atom:
+        return f"{kind.name} on {n_atoms} atoms are {(n_atoms, *kind.shape)}, in {kind.unit}"
+    if not kind.shape:
+        return f"{kind.name} is one number, in {kind.unit}"
+    return f"{kind.name} of a structure is {kind.shape}, in {kind.unit}"
 
 
 def _flat(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +147,7 @@ def _flat(info: Mapping[str, Any]) -> dict[str, Any]:
     return {**outside, **nested.get("key_value_pairs", {}), **nested.get("data", {})}
 
 
-def _numbers(key: str, raw: Any) -> NDArray[np.float64]:
+def _numbers(key: str, raw: Any) -> Floats:
     try:
         values = np.array(raw, dtype=np.float64)
     except (TypeError, ValueError):
@@ -150,7 +159,7 @@ def _numbers(key: str, raw: Any) -> NDArray[np.float64]:
     return values
 
 
-def _symmetric_matrix(values: NDArray[np.float64], key: str) -> NDArray[np.float64]:
+def _symmetric_matrix(values: Floats, key: str) -> Floats:
     if values.shape == (6,):
         return np.asarray(voigt_6_to_full_3x3_stress(values), dtype=np.float64)
     if values.shape not in ((3, 3), (9,)):

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from ase_nbody.data.graph_samples import Sample, batch_samples
 from ase_nbody.edges import EdgeList
-from ase_nbody.graph import Graph, Targets
+from ase_nbody.graph import Graph
+from ase_nbody.predictions import Targets
 
 
 class PackedSamples:
@@ -67,12 +68,8 @@ class PackedSamples:
             shifts=shifts,
             groups=self._gathered_groups(atoms, chosen),
         )
-        labels = self._targets
-        targets = Targets(
-            energy=None if labels.energy is None else labels.energy[structures],
-            forces=None if labels.forces is None else labels.forces[atoms],
-            stress=None if labels.stress is None else labels.stress[structures],
-        )
+        labels = self._targets.labels.items()
+        targets = Targets({kind: values[atoms if kind.per_atom else structures] for kind, values in labels})
         return Sample(graph, targets, self._level(chosen))
 
     def _gathered_edges(self, atoms: Tensor, chosen: Tensor) -> tuple[EdgeList, Tensor]:

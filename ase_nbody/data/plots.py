@@ -10,8 +10,11 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ase_nbody.data.errors import ErrorReport, Evaluation
+from ase_nbody.data.errors import ErrorReport
+from ase_nbody.data.evaluation import Compared, Evaluation
+from ase_nbody.data.mean_errors import MILLI, MeanErrors, shown
 from ase_nbody.files import replaced
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +34,7 @@ class _Series:
 
 
 def parity_plot(evaluation: Evaluation, report: ErrorReport, directory: str | Path) -> list[Path]:
-    """Pictures of predicted over labelled energies, forces and stress, one file for each that is labelled.
+    """Pictures of predictions over labels, one file for each property that is labelled.
 
     Args:
         evaluation: labels and predictions.
@@ -47,59 +50,61 @@ def parity_plot(evaluation: Evaluation, report: ErrorReport, directory: str | Pa
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    if report.energy_rmse_mev_per_atom is not None:
-        title = _title(
-            "energy beyond reference energies",
-            report.energy_mae_mev_per_atom,
-            report.energy_rmse_mev_per_atom,
-            "meV/atom",
-        )
-        paths.append(_drawn(directory / "parity_energy.png", title, "eV/atom", [_energies(evaluation)]))
-    if report.forces_rmse_mev_per_angstrom is not None:
-        title = _title("forces", report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom, "meV/Å")
-        paths.append(_drawn(directory / "parity_forces.png", title, "eV/Å", _forces(evaluation)))
-    if report.stress_rmse_mev_per_cubic_angstrom is not None:
-        errors = report.stress_mae_mev_per_cubic_angstrom, report.stress_rmse_mev_per_cubic_angstrom
-        title = _title("stress", *errors, "meV/Å³")
-        paths.append(_drawn(directory / "parity_stress.png", title, "eV/Å³", _stress(evaluation)))
+    for compared in evaluation.compared:
+        kind = compared.kind
+        if kind == ENERGY:
+            kind, name, series = ENERGY_PER_ATOM, "energy beyond reference energies", [_energies(evaluation)]
+        else:
+            name, series = kind.name, _series(compared, evaluation)
+        if report.of(kind).mae is not None:
+            path = directory / f"parity_{kind.name}.png"
+            paths.append(_drawn(path, name, report.of(kind), series))
     return paths
 
 
-def _title(quantity: str, mae: float | None, rmse: float | None, unit: str) -> str:
-    return f"{quantity}\nMAE {mae:.3g}, RMSE {rmse:.3g} {unit}"
-
-
 def _energies(evaluation: Evaluation) -> _Series:
-    labels = (evaluation.energy_labels - evaluation.reference_energies) / evaluation.n_atoms
-    predictions = (evaluation.energy_predictions - evaluation.reference_energies) / evaluation.n_atoms
+    energies, n_atoms = evaluation.of(ENERGY), evaluation.n_atoms
+    labels, predictions = (
+        (values - evaluation.reference_energies) / n_atoms for values in (energies.labels, energies.predictions)
+    )
     return _Series("", labels, predictions, "tab:blue")
 
 
-def _forces(evaluation: Evaluation) -> list[_Series]:
+def _series(compared: Compared, evaluation: Evaluation) -> list[_Series]:
+    if compared.kind.per_atom:
+        return _by_element(compared, evaluation.atomic_numbers)
+    if compared.kind.shape == (3, 3):
+        return _by_component(compared)
+    return [_Series("", compared.labels, compared.predictions, "tab:blue")]
+
+
+def _by_element(compared: Compared, atomic_numbers: NDArray[np.int64]) -> list[_Series]:
     spare = iter(SPARE_COLOURS * len(chemical_symbols))
     series = []
-    for z in np.unique(evaluation.atomic_numbers):
-        chosen, symbol = evaluation.atomic_numbers == z, chemical_symbols[z]
-        labels, predictions = evaluation.force_labels[chosen], evaluation.force_predictions[chosen]
-        series.append(_Series(symbol, labels, predictions, ELEMENT_COLOURS.get(symbol) or next(spare)))
+    for z in np.unique(atomic_numbers):
+        chosen, symbol = atomic_numbers == z, chemical_symbols[z]
+        colour = ELEMENT_COLOURS.get(symbol) or next(spare)
+        series.append(_Series(symbol, compared.labels[chosen], compared.predictions[chosen], colour))
     return series
 
 
-def _stress(evaluation: Evaluation) -> list[_Series]:
+def _by_component(compared: Compared) -> list[_Series]:
     off = ~np.eye(3, dtype=bool)
-    labels, predictions = evaluation.stress_labels, evaluation.stress_predictions
+    labels, predictions = compared.labels, compared.predictions
     return [
         _Series("normal", labels[:, ~off], predictions[:, ~off], "tab:blue"),
         _Series("shear", labels[:, off], predictions[:, off], "tab:orange"),
     ]
 
 
-def _drawn(path: Path, title: str, unit: str, series: list[_Series]) -> Path:
+def _drawn(path: Path, name: str, errors: MeanErrors, series: list[_Series]) -> Path:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ValueError("plots need matplotlib, which is not installed; pip install ase_nbody[plot]") from error
+    mae, rmse = (MILLI * error for error in (errors.mae, errors.rmse) if error is not None)
+    title, unit = f"{name}\nMAE {mae:.3g}, RMSE {rmse:.3g} {errors.unit}", shown(errors.kind.unit)
     figure = Figure(figsize=(4.8, 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     parity, difference = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
@@ -110,7 +115,7 @@ def _drawn(path: Path, title: str, unit: str, series: list[_Series]) -> Path:
     parity.plot(ends, ends, color="0.5", linewidth=0.8, zorder=0)
     parity.set(title=title, ylabel=f"predicted ({unit})", xlim=ends)
     difference.axhline(0.0, color="0.5", linewidth=0.8, zorder=0)
-    difference.set(xlabel=f"reference ({unit})", ylabel=f"error (m{unit})")
+    difference.set(xlabel=f"reference ({unit})", ylabel=f"error ({errors.unit})")
     figure.align_ylabels()
     if len(series) > 1:
         for handle in parity.legend(frameon=False).legend_handles:

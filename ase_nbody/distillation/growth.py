@@ -16,6 +16,7 @@ from ase_nbody.devices import torch_device
 from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.labelling.sampling.settings import SampleSettings
 from ase_nbody.model_file import load_model
+from ase_nbody.predictions import FORCES
 
 VALIDATION = 0.1
 """Part of the labelled structures that chooses weights and is never learnt."""
@@ -53,10 +54,11 @@ def disagreement(student: Path, frames: Sequence[Atoms], device: str) -> Disagre
     references = potential.reference_energies_by_number().cpu().numpy()
     check = EnvelopeCheck(information.envelope, references, potential.cutoff)
     report, evaluation = evaluate(potential, labelled_dataset(frames, "the student's own dynamics"), check=check)
-    errors = np.linalg.norm(evaluation.force_predictions - evaluation.force_labels, axis=1)  # (N,)
+    forces = evaluation.of(FORCES)
+    errors = np.linalg.norm(forces.errors, axis=1)  # (N,)
     bounds = np.cumsum(evaluation.n_atoms)[:-1]
     largest = np.array([part.max() for part in np.split(errors, bounds)])
-    mean_force = float(np.abs(evaluation.force_labels).mean())
+    mean_force = float(np.abs(forces.labels).mean())
     return Disagreement(report, largest, mean_force, frozenset(evaluation.outside))
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
 from ase_nbody.training.stopping import TrainingDivergedError
 
 NEAR = 1.5
@@ -39,17 +44,20 @@ def worth_more_time(rows: Sequence[Row]) -> list[AdaptationMethod]:
 
 def row_words(row: Row) -> str:
     """Errors of a row in words."""
-    report, words = row.report, []
-    if report.forces_mae_mev_per_angstrom is not None:
-        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.1f} meV/Å")
-    if report.energy_mae_mev_per_atom is not None:
-        words.append(f"energy MAE {report.energy_mae_mev_per_atom:.2f} meV/atom")
+    words = []
+    for kind, digits in ((FORCES, 1), (ENERGY_PER_ATOM, 2)):
+        errors = row.report.of(kind)
+        if errors.mae is not None:
+            words.append(f"{kind.name} MAE {1000 * errors.mae:.{digits}f} {errors.unit}")
     few = [] if row.compared else ["too few steps to be compared"]
     return ", ".join([*words, f"{row.seconds:.0f} s", *few])
 
 
 def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: AdaptationSettings) -> Row:
-    """The row with the lowest score of those that may be taken.
+    """The row with the lowest score of those that may be taken, or the longer training of its candidate.
+
+    Few held-out structures tell two trainings of one candidate apart by chance, and more steps gain on average: the
+    longer one is taken unless it is worse by more than the standard error of the difference, or than another candidate.
 
     Raises:
         TooFewStepsError: none had steps enough to be compared, and no such is to be accepted.
@@ -68,7 +76,32 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
             f"{', '.join(candidate.words for candidate in among)}: diverged; lower --learning-rate, "
             "or leave out --method"
         )
-    return min(known, key=lambda row: row.score)
+    best = min(known, key=lambda row: row.score)
+    limit = min((row.score for row in rows if row.compared and row.candidate is not best.candidate), default=math.inf)
+    longer = [
+        row
+        for row in known
+        if row.candidate is best.candidate
+        and row.steps > best.steps
+        and row.score <= limit
+        and not _clearly_worse(row, best, settings)
+    ]
+    return max(longer, key=lambda row: row.steps, default=best)
+
+
+def _clearly_worse(row: Row, other: Row, settings: AdaptationSettings) -> bool:
+    """Whether errors on the same structures are larger by more than the standard error of their mean difference."""
+    differences = _errors(row, settings) - _errors(other, settings)
+    if len(differences) < 2:
+        return row.score > other.score
+    return bool(differences.mean() > differences.std(ddof=1) / len(differences) ** 0.5)
+
+
+def _errors(row: Row, settings: AdaptationSettings) -> NDArray[np.float64]:
+    """Root mean square errors of each held-out structure, forces and energy per atom, weighed as in the score, (S,)."""
+    forces, energies = np.sqrt(np.nan_to_num([row.squares.forces, row.squares.energies]))
+    weighed: NDArray[np.float64] = settings.forces_weight**0.5 * forces + settings.energy_weight**0.5 * energies
+    return weighed
 
 
 def reason_of(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str:

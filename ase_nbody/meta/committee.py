@@ -16,10 +16,11 @@ from ase_nbody.calibration.batches import exact_copy
 from ase_nbody.calibration.errors import check_readouts
 from ase_nbody.calibration.posterior import SMALLEST_NOISE, noise_of, root_of_covariance
 from ase_nbody.data import Dataset, samples, without_isolated_atoms
-from ase_nbody.data.errors import check_elements
+from ase_nbody.data.evaluation import check_elements
 from ase_nbody.graph import Graph
 from ase_nbody.meta.design import blocks_of_errors, forces_by_readouts, joint_errors
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import FORCES
 
 Floats = NDArray[np.float64]
 
@@ -81,10 +82,10 @@ def committee(potential: Potential, known: Dataset) -> Committee:
     own = exact_copy(potential)
     blocks = blocks_of_errors(own, samples(without_isolated_atoms(known), own.cutoff))
     quantities = joint_errors([structure for block in blocks for structure in block])
-    noises = [noise_of(q.residual**2) if len(q.residual) else SMALLEST_NOISE for q in quantities]
-    rows = np.concatenate([q.matrix / noise for q, noise in zip(quantities, noises, strict=True)])
+    noises = {k: noise_of(q.residual**2) if len(q.residual) else SMALLEST_NOISE for k, q in quantities.items()}
+    rows = np.concatenate([q.matrix / noises[kind] for kind, q in quantities.items()])
     root = root_of_covariance(own, rows)
-    return Committee(own, root @ root.T, noises[1])
+    return Committee(own, root @ root.T, noises[FORCES])
 
 
 def _check(potential: Potential, known: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,14 @@ from torch import Tensor
 from ase_nbody.data import Sample, batch_samples
 from ase_nbody.graph import Graph, edge_vectors, stress_is_defined
 from ase_nbody.potential import Potential, seen_by_network, tangents_of_seen, trainable_prediction
+from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS, Property
 from ase_nbody.training.loss import Errors, LossWeights, errors
 
 Floats = NDArray[np.float64]
 BLOCK = 5
 """Structures whose derivatives are made at once."""
+LINEAR = LABELLED
+"""What is linear in the readouts: energies and their derivatives."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Design:
 
 @dataclass(frozen=True)
 class LinearErrors:
-    """Errors of one quantity as a linear function of the readouts: residual + matrix @ (readouts - start).
+    """Errors of one property as a linear function of the readouts: residual + matrix @ (readouts - start).
 
     Attributes:
         matrix: (rows, readouts).
@@ -56,15 +59,12 @@ class StructureErrors:
     """Errors of one structure.
 
     Attributes:
-        energy: per atom, with its composition's part: one row, or none without a label.
-        forces: a row for each component that is labelled.
-        virial: per atom, likewise.
+        errors: of each property of `LINEAR`, a row for each component that is labelled; of energies with the part of
+            the composition.
         composition: share of each element among the atoms, by atomic number, (119,).
     """
 
-    energy: LinearErrors
-    forces: LinearErrors
-    virial: LinearErrors
+    errors: Mapping[Property, LinearErrors]
     composition: Floats
 
 
@@ -76,25 +76,28 @@ def design(structures: Sequence[StructureErrors], weights: LossWeights) -> Desig
         weights: of the loss.
     """
     matrix, residual, numbers = [], [], []
-    of_loss = (weights.energy, weights.forces, weights.stress)
-    for weight, name, joint in zip(of_loss, ("energy", "forces", "virial"), joint_errors(structures), strict=True):
-        factor = (weight / max(len(joint.residual), 1)) ** 0.5 / weights.scale
+    for kind, joint in joint_errors(structures).items():
+        factor = (weights[kind].weight / max(len(joint.residual), 1)) ** 0.5 / weights[kind].scale
         matrix.append(factor * joint.matrix)
         residual.append(factor * joint.residual)
-        rows = [len(getattr(structure, name).residual) for structure in structures]
+        rows = [len(structure.errors[kind].residual) for structure in structures]
         numbers.append(np.repeat(np.arange(len(structures)), rows))
     return Design(np.concatenate(matrix), np.concatenate(residual), np.concatenate(numbers))
 
 
-def joint_errors(structures: Sequence[StructureErrors]) -> tuple[LinearErrors, LinearErrors, LinearErrors]:
-    """Errors of energies per atom off their compositions, of forces, and of virials per atom, of all structures."""
-    energy, forces, virial = (
-        LinearErrors(np.concatenate([e.matrix for e in several]), np.concatenate([e.residual for e in several]))
-        for several in zip(*((s.energy, s.forces, s.virial) for s in structures), strict=True)
-    )
-    fractions = np.array([s.composition for s in structures if len(s.energy.residual)]).reshape(-1, 119)
+def joint_errors(structures: Sequence[StructureErrors]) -> dict[Property, LinearErrors]:
+    """Errors of all structures, of energies per atom off their compositions."""
+    joint = {}
+    for kind in LINEAR:
+        several = [structure.errors[kind] for structure in structures]
+        matrix, residual = (
+            np.concatenate(rows) for rows in zip(*((e.matrix, e.residual) for e in several), strict=True)
+        )
+        joint[kind] = LinearErrors(matrix, residual)
+    energy = joint[ENERGY]
+    fractions = np.array([s.composition for s in structures if len(s.errors[ENERGY].residual)]).reshape(-1, 119)
     free = np.eye(len(fractions)) - fractions @ np.linalg.pinv(fractions, rcond=1e-6)
-    return LinearErrors(free @ energy.matrix, free @ energy.residual), forces, virial
+    return {**joint, ENERGY: LinearErrors(free @ energy.matrix, free @ energy.residual)}
 
 
 def blocks_of_errors(potential: Potential, samples: Sequence[Sample]) -> Iterator[list[StructureErrors]]:
@@ -112,29 +115,23 @@ def _errors_of_block(potential: Potential, batch: Sample) -> list[StructureError
     columns = errors_by_readouts(potential, batch)
     with torch.no_grad():
         now = errors(trainable_prediction(potential, batch.graph), batch.targets, batch.graph)
-    linear: list[list[LinearErrors]] = []
-    for matrix, residual, structure in zip(
-        (columns.energy, columns.forces, columns.virial),
-        (now.energy, now.forces, now.virial),
-        _structures(batch),
-        strict=True,
-    ):
-        rows = [(structure == number).numpy() for number in range(batch.graph.n_structures)]
-        linear.append([LinearErrors(matrix.numpy()[chosen], residual.numpy()[chosen]) for chosen in rows])
-    return [StructureErrors(*several) for several in zip(*linear, _compositions(batch.graph), strict=True)]
+    owners, compositions = _structures(batch), _compositions(batch.graph)
+
+    def linear(kind: Property, number: int) -> LinearErrors:
+        chosen = (owners[kind] == number).numpy()
+        return LinearErrors(columns[kind].numpy()[chosen], now[kind].numpy()[chosen])
+
+    return [
+        StructureErrors({kind: linear(kind, number) for kind in LINEAR}, compositions[number])
+        for number in range(batch.graph.n_structures)
+    ]
 
 
 def errors_by_readouts(potential: Potential, batch: Sample) -> Errors:
-    """Derivatives of `errors` by the linear readouts: each of its arrays with one more axis, (..., readouts)."""
-    graph = batch.graph
-    strains = _strains() if bool(stress_is_defined(graph).any()) else []
-    columns = _by_readouts(potential, graph, strains)
-    energy, force, stress = labelled(batch)
-    return Errors(
-        energy=columns.energy[energy],
-        forces=columns.forces[force],
-        virial=columns.virial.view(graph.n_structures, 3, 3, -1)[stress],
-    )
+    """Derivatives of `errors` of `LINEAR` by the linear readouts: its arrays with one more axis, (..., readouts)."""
+    strains = _strains() if bool(stress_is_defined(batch.graph).any()) else []
+    columns = _by_readouts(potential, batch.graph, strains)
+    return {kind: columns[kind][known] for kind, known in labelled(batch).items()}
 
 
 def forces_by_readouts(potential: Potential, graph: Graph) -> Tensor:
@@ -144,11 +141,11 @@ def forces_by_readouts(potential: Potential, graph: Graph) -> Tensor:
         potential: in float64, on the CPU.
         graph: structures in float64.
     """
-    return _by_readouts(potential, graph, []).forces
+    return _by_readouts(potential, graph, [])[FORCES]
 
 
 def _by_readouts(potential: Potential, graph: Graph, strains: Sequence[Tensor]) -> Errors:
-    """Derivatives of energies per atom, (B, readouts), forces, (N, 3, readouts), and virials, (B, 9, readouts).
+    """Derivatives of energies per atom, (B, readouts), forces, (N, 3, readouts), and virials, (B, 3, 3, readouts).
 
     Where a repulsion acts, the network sees vectors that it lengthened. That energies fade where atoms come closer
     still is left out.
@@ -165,15 +162,14 @@ def _by_readouts(potential: Potential, graph: Graph, strains: Sequence[Tensor]) 
     virial = values.new_zeros(graph.n_structures, 9, n_readouts)
     for component, slope in enumerate(slopes[len(displacements) :]):
         virial[:, component] = scale * slope / n_atoms[:, None]
-    return Errors(energy=scale * values / n_atoms[:, None], forces=forces, virial=virial)
+    virials = virial.view(graph.n_structures, 3, 3, n_readouts)
+    return {ENERGY: scale * values / n_atoms[:, None], FORCES: forces, STRESS: virials}
 
 
-def labelled(batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
-    """What `errors` keeps of energies, (B,), force components, (N, 3), and virials, (B, 3, 3)."""
-    targets = batch.targets
-    assert targets.energy is not None and targets.forces is not None and targets.stress is not None
-    defined = stress_is_defined(batch.graph)[:, None, None]
-    return ~targets.energy.isnan(), ~targets.forces.isnan(), ~targets.stress.isnan() & defined
+def labelled(batch: Sample) -> dict[Property, Tensor]:
+    """What `errors` keeps of `LINEAR`: of energies, (B,), force components, (N, 3), and virials, (B, 3, 3)."""
+    known = {kind: ~batch.targets.labels[kind].isnan() for kind in LINEAR}
+    return {**known, STRESS: known[STRESS] & stress_is_defined(batch.graph)[:, None, None]}
 
 
 def _compositions(graph: Graph) -> Floats:
@@ -223,12 +219,11 @@ def _strains() -> list[Tensor]:
     return list(0.5 * (units + units.transpose(1, 2)))
 
 
-def _structures(batch: Sample) -> tuple[Tensor, Tensor, Tensor]:
-    """The structure of each error of energies, forces and virials, in their order."""
-    energy, forces, stress = labelled(batch)
+def _structures(batch: Sample) -> dict[Property, Tensor]:
+    """The structure of each error, in their order."""
     numbers = torch.arange(batch.graph.n_structures)
-    return (
-        numbers[energy],
-        batch.graph.structure[:, None].expand_as(forces)[forces],
-        numbers[:, None, None].expand_as(stress)[stress],
-    )
+    owners = {}
+    for kind, known in labelled(batch).items():
+        rows = batch.graph.structure if kind.per_atom else numbers
+        owners[kind] = rows.view(-1, *(1 for _ in kind.shape)).expand_as(known)[known]
+    return owners

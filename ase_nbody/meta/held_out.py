@@ -11,7 +11,8 @@ import torch
 
 from ase_nbody.calibration.posterior import SquaredErrors, squared_errors
 from ase_nbody.data import ErrorReport, evaluate
-from ase_nbody.data.errors import error_report, joined
+from ase_nbody.data.errors import error_report
+from ase_nbody.data.evaluation import joined
 from ase_nbody.meta.candidates import AdaptationMethod, AdaptationTask
 from ase_nbody.meta.fitting import Structures
 from ase_nbody.meta.settings import AdaptationSettings

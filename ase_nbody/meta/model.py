@@ -121,11 +121,11 @@ def _record(adaptation: Adaptation, origin: StartModel, data: Dataset, command: 
 
 
 def _tried(row: Row) -> dict[str, Any]:
+    written = row.report.to_json_dict()
     return {
         "method": row.candidate.name,
         "score": row.score,
-        "forces_mae_mev_per_angstrom": row.report.forces_mae_mev_per_angstrom,
-        "energy_mae_mev_per_atom": row.report.energy_mae_mev_per_atom,
+        **{name: written[name] for name in ("forces_mae_mev_per_angstrom", "energy_mae_mev_per_atom")},
         "steps": row.steps,
         "seconds": row.seconds,
         "compared": row.compared,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from pydantic import BaseModel
 from torch import Tensor
+from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Gradients, gradients_by_vectors
 from ase_nbody.contacts import Table
@@ -62,6 +63,11 @@ class EnergyTerm(ABC):
     def with_features(self) -> EnergyTerm:
         """The term whose `gradients` have the network's features too, where its way hands them out."""
         return self
+
+    @property
+    def learnt_parameters(self) -> dict[str, Parameter]:
+        """What a training changes in it, by name; of terms beside the network, which a training knows."""
+        return {}
 
     @property
     def properties(self) -> tuple[Property, ...]:

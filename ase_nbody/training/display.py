@@ -8,7 +8,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ase_nbody.training.state import HistoryRow, TrainingState
+from ase_nbody.training.history_row import HistoryRow
+from ase_nbody.training.state import TrainingState
 
 
 class Display:
@@ -78,14 +79,7 @@ def printable(text: str) -> str:
 
 
 def _errors(row: HistoryRow) -> list[str]:
-    words = []
-    if row.energy_mae is not None:
-        words.append(f"energy {1000 * row.energy_mae:8.2f} meV/atom")
-    if row.forces_mae is not None:
-        words.append(f"forces {1000 * row.forces_mae:8.2f} meV/Å")
-    if row.virial_mae is not None:
-        words.append(f"virial {1000 * row.virial_mae:8.2f} meV/atom")
-    return words
+    return [f"{e.kind.name} {1000 * e.mae:8.2f} {e.unit}" for e in row.errors if e.mae is not None]
 
 
 def _duration(seconds: float) -> str:

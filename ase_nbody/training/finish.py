@@ -13,7 +13,16 @@ import torch
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.calibration.calibrate import calibrated
 from ase_nbody.calibration.errors import CalibrationError
-from ase_nbody.data import Dataset, ErrorReport, Statistics, energy_shifts, evaluate, shift_words
+from ase_nbody.data import (
+    Dataset,
+    ErrorReport,
+    Statistics,
+    energy_shifts,
+    error_words,
+    evaluate,
+    not_predicted,
+    shift_words,
+)
 from ase_nbody.model_file import Envelope, ModelInformation, load_model_with_levels, model_information, save_model
 from ase_nbody.onsets import repulsion_onsets
 from ase_nbody.potential import Potential
@@ -29,7 +38,6 @@ from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.start import Start
 from ase_nbody.training.state import TrainingState
 from ase_nbody.training.training_data import TrainingData
-from ase_nbody.training.validation import assign
 
 _ADVICE = "Mend that (df, quota and ulimit -f show space and limits)"
 
@@ -50,7 +58,7 @@ def finish(
         ValueError: the errors on some file could not be computed; the model is written without them.
     """
     output = files.settings.output
-    assign(state.network, state.best)
+    state.take_best()
     envelope = _envelope(statistics, data.start)
     if files.settings.repulsion:
         onsets = repulsion_onsets(task.potential, envelope.closest_distances)
@@ -66,7 +74,7 @@ def finish(
     write_beside(curve, "learning curve", display, lambda path: write_learning_curve(path, state.history))
     files.checkpoint.unlink(missing_ok=True)
     for name, report in reports.items():
-        display.say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
+        display.say(f"errors on {name} ({report.n_structures} structures): {error_words(report)}")
     if "valid" in reports and (warning := learnt_nothing(reports["valid"], statistics)) is not None:
         display.warn(warning)
     display.say(f"model written to '{output}'")
@@ -147,6 +155,8 @@ def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str
             continue
         if (words := shift_words(energy_shifts(evaluation))) is not None:
             display.say(f"{name}: {words}")
+        for words in not_predicted(evaluation):
+            display.warn(f"{name}: {words}")
     return reports, failures
 
 
@@ -239,17 +249,3 @@ def without_folders(value: Any) -> Any:
         return printable(str(value))
     below = Path(path).is_relative_to(Path.cwd())
     return printable(f"{option}{equals}{Path(path).relative_to(Path.cwd()) if below else Path(path).name}")
-
-
-def _error_words(report: ErrorReport) -> str:
-    words = []
-    if report.energy_mae_mev is not None:
-        words.append(f"energy MAE {report.energy_mae_mev:.2f} meV, {report.energy_mae_mev_per_atom:.3f} meV/atom")
-    if report.energy_mae_mev_per_atom_without_shift is not None:
-        words[-1] += f" ({report.energy_mae_mev_per_atom_without_shift:.3f} without shift)"
-    if report.forces_mae_mev_per_angstrom is not None:
-        mae, rmse = report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom
-        words.append(f"forces MAE {mae:.2f}, RMSE {rmse:.2f} meV/Å")
-    if report.stress_mae_mev_per_cubic_angstrom is not None:
-        words.append(f"stress MAE {report.stress_mae_mev_per_cubic_angstrom:.3f} meV/Å³")
-    return "; ".join(words)

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ase_nbody.data.mean_errors import MeanErrors
 from ase_nbody.files import replaced
-from ase_nbody.training.state import HistoryRow
-
-UNITS = {
-    "seconds": "s",
-    "energy_mae": "eV/atom",
-    "forces_mae": "eV/angstrom",
-    "forces_rmse": "eV/angstrom",
-    "virial_mae": "eV/atom",
-}
+from ase_nbody.training.history_row import HistoryRow
 
 
 def history_path(output: Path) -> Path:
@@ -31,11 +23,28 @@ def learning_curve_path(output: Path) -> Path:
 
 def write_history(path: Path, history: Sequence[HistoryRow]) -> None:
     """Write the validations as CSV, one line each, under a temporary name first; empty fields have no labels."""
-    names = [field.name for field in fields(HistoryRow)]
+    rows = [_columns(row) for row in history]
     with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([f"{name} ({UNITS[name]})" if name in UNITS else name for name in names])
-        writer.writerows([asdict(row)[name] for name in names] for row in history)
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _columns(row: HistoryRow) -> dict[str, float | None]:
+    """A line of the table by the heads of its columns."""
+    columns: dict[str, float | None] = {}
+    for name, value in vars(row).items():
+        if name == "errors":
+            columns |= {head: error for errors in row.errors for head, error in _error_columns(errors)}
+        else:
+            columns["seconds (s)" if name == "seconds" else name] = value
+    return columns
+
+
+def _error_columns(errors: MeanErrors) -> Iterator[tuple[str, float | None]]:
+    yield f"{errors.kind.name}_mae ({errors.kind.unit})", errors.mae
+    if errors.kind.per_atom:
+        yield f"{errors.kind.name}_rmse ({errors.kind.unit})", errors.rmse
 
 
 def write_learning_curve(path: Path, history: Sequence[HistoryRow]) -> None:
@@ -49,15 +58,11 @@ def write_learning_curve(path: Path, history: Sequence[HistoryRow]) -> None:
     epochs = [row.epoch for row in history]
     loss_axes.plot(epochs, [row.training_loss for row in history], color="tab:blue")
     loss_axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
-    curves = {
-        "energy, meV/atom": [row.energy_mae for row in history],
-        "forces, meV/Å": [row.forces_mae for row in history],
-        "virial, meV/atom": [row.virial_mae for row in history],
-    }
-    for label, values in curves.items():
-        labelled = [(epoch, 1000.0 * value) for epoch, value in zip(epochs, values, strict=True) if value is not None]
+    for last in history[-1].errors:
+        maes = [row.of(last.kind).mae for row in history]
+        labelled = [(epoch, 1000.0 * mae) for epoch, mae in zip(epochs, maes, strict=True) if mae is not None]
         if labelled:
-            error_axes.plot(*zip(*labelled, strict=True), label=label)
+            error_axes.plot(*zip(*labelled, strict=True), label=f"{last.kind.name}, {last.unit}")
     error_axes.set(xlabel="epoch", ylabel="validation mean absolute error", yscale="log")
     error_axes.legend()
     with replaced(path) as temporary:

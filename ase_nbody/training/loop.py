@@ -18,10 +18,11 @@ from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import write_history
+from ase_nbody.training.history_row import HistoryRow
 from ase_nbody.training.objective import Objective
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
-from ase_nbody.training.state import HistoryRow, TrainingState
+from ase_nbody.training.state import TrainingState
 from ase_nbody.training.stopping import TrainingDivergedError, TrainingStoppedError
 from ase_nbody.training.validation import score
 
@@ -132,7 +133,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     state.zero_gradients()
     value = task.objective.gradient(task.potential, chosen, state.counters.epoch)
     if fabric.world_size > 1:
-        average_gradients(list(state.network.parameters()), fabric)
+        average_gradients([parameter for _, parameter in state.learnt()], fabric)
     with using_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
         update(task, state, rate, value)
     return value
@@ -142,10 +143,10 @@ def update(task: Task, state: TrainingState, rate: float, value: float) -> None:
     """Change network and averaged weights by the gradient of the loss, which has this value.
 
     Raises:
-        TrainingDivergedError: the gradient is not finite; the network is left as it was.
+        TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
     norm = torch.nn.utils.clip_grad_norm_(list(state.network.parameters()), task.settings.gradient_clip).item()
-    if not math.isfinite(norm):
+    if not (math.isfinite(norm) and math.isfinite(value)):
         raise TrainingDivergedError(
             f"the training diverged in step {state.counters.step + 1}: loss {value}, gradient {norm}. "
             f"{_advice(task.settings)}, and look for structures with extreme forces; the last checkpoint is kept"
@@ -163,7 +164,7 @@ def average_gradients(parameters: Sequence[Tensor], fabric: Fabric) -> None:
     mean = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
     assert isinstance(mean, Tensor)
     for parameter, gradient in zip(parameters, torch.split(mean, [g.numel() for g in gradients]), strict=True):
-        parameter.grad = gradient.view_as(parameter)
+        parameter.grad = gradient.view_as(parameter).to(parameter)
 
 
 def validation_due(state: TrainingState, progress: float) -> bool:
@@ -190,10 +191,7 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         progress=progress,
         learning_rate=rate,
         training_loss=counters.loss_sum / counters.loss_count if counters.loss_count else math.nan,
-        energy_mae=errors.energy_mae,
-        forces_mae=errors.forces_mae,
-        forces_rmse=errors.forces_rmse,
-        virial_mae=errors.virial_mae,
+        errors=tuple(errors.values()),
         score=score(errors, task.objective.weights),
     )
     if not math.isfinite(row.score):

@@ -1,92 +1,131 @@
-"""The loss: weighted mean squared errors of energies per atom, forces and virials per atom."""
+"""The loss: weighted mean squared errors of all that is labelled, of energies and virials per atom."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ase_nbody.graph import Graph, Targets, stress_is_defined, volumes
-from ase_nbody.predictions import Prediction
+from ase_nbody.graph import Graph, stress_is_defined, volumes
+from ase_nbody.predictions import ENERGY, FORCES, STRESS, Prediction, Property, Targets
 from ase_nbody.training.settings import FittingSettings
+
+VIRIAL_PER_ATOM = Property("virial", "eV/atom", per_atom=False, shape=(3, 3), always=False, voigt=True)
+
+Errors = Mapping[Property, Tensor]
+"""Differences prediction - target of what is labelled, (labelled components,), as `compared_as` says, by property."""
 
 
 @dataclass(frozen=True)
-class LossWeights:
-    """Weights of the three terms, and the energy scale s (eV) in whose units the errors are taken.
+class Weight:
+    """Weight of a property in the loss.
 
     Attributes:
-        energy: of ((E - E') / (n s))^2, n the number of atoms of the structure.
-        forces: of ((F - F') / s)^2 with lengths in angstrom, per component.
-        stress: of (V (stress - stress') / (n s))^2, per component of the 3 x 3 matrix: the virial per atom.
-        scale: energy scale, eV.
+        weight: of the mean of (error / scale)^2 over the components of `compared_as` the property.
+        scale: size of errors that count as one: in eV for energies per atom and virials per atom, and for forces with
+            lengths in angstrom; for other properties in their unit.
     """
 
-    energy: float
-    forces: float
-    stress: float
+    weight: float
     scale: float
 
 
-def loss_weights(settings: FittingSettings, scale: float) -> LossWeights:
-    """Weights of the loss at an energy scale, eV."""
-    return LossWeights(settings.energy_weight, settings.forces_weight, settings.stress_weight, scale)
+LossWeights = Mapping[Property, Weight]
+"""Weights by property; what has none is not learnt."""
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Differences prediction - target of what is labelled; missing labels are left out.
+def loss_weights(
+    settings: FittingSettings, energy_scale: float, scales: Mapping[Property, float] | None = None
+) -> LossWeights:
+    """Weights of the loss.
 
-    Attributes:
-        energy: per atom, (labelled structures,) float64, eV.
-        forces: components, (labelled components,), eV/angstrom.
-        virial: stress times volume per atom, (labelled components,), eV.
+    Args:
+        settings: have the weights by name.
+        energy_scale: for energies, forces and stress, eV.
+        scales: of other properties that are learnt.
+
+    Raises:
+        ValueError: the settings weigh something that is not learnt.
     """
+    others = scales or {}
+    unknown = sorted(set(settings.further_weights) - {kind.name for kind in others})
+    if unknown:
+        known = ", ".join(kind.name for kind in others) or "none"
+        raise ValueError(
+            f"weights are given for {', '.join(unknown)}, and the labels that terms of the potential predict are of "
+            f"{known}; leave them out"
+        )
+    energy = {ENERGY: settings.energy_weight, FORCES: settings.forces_weight, STRESS: settings.stress_weight}
+    return common_scale(energy, energy_scale) | {
+        kind: Weight(settings.further_weights.get(kind.name, 1.0), scale) for kind, scale in others.items()
+    }
 
-    energy: Tensor
-    forces: Tensor
-    virial: Tensor
+
+def common_scale(weights: Mapping[Property, float], scale: float) -> dict[Property, Weight]:
+    """Weights of the loss with one scale for all errors."""
+    return {kind: Weight(weight, scale) for kind, weight in weights.items()}
+
+
+def compared_as(kind: Property) -> Property:
+    """What errors of a property are taken of: of a stress the virial per atom, of what is extensive its share per atom.
+
+    >>> compared_as(ENERGY).unit, compared_as(FORCES) == FORCES, compared_as(STRESS).name
+    ('eV/atom', True, 'virial')
+    """
+    if kind == STRESS:
+        return VIRIAL_PER_ATOM
+    return replace(kind, unit=f"{kind.unit}/atom", extensive=False) if kind.extensive else kind
 
 
 def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
-    """Differences between prediction and targets, without those whose label is NaN or whose stress is not defined."""
+    """Differences between prediction and targets, without those whose label is NaN or whose stress is not defined.
+
+    Where a structure has no such property, as a crystal has no dipole, labels do not count either.
+
+    Raises:
+        ValueError: labels of what is not predicted.
+    """
     atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
-    energy = prediction.energy.new_empty(0)
-    forces = prediction.forces.new_empty(0)
-    virial = prediction.stress.new_empty(0)
-    if targets.energy is not None:
-        energy = _labelled((prediction.energy - targets.energy) / atoms, targets.energy)
-    if targets.forces is not None:
-        forces = _labelled(prediction.forces - targets.forces, targets.forces)
-    if targets.stress is not None:
-        per_atom = (volumes(graph) / atoms)[:, None, None]
-        known = torch.where(stress_is_defined(graph)[:, None, None], targets.stress, torch.nan)  # (B, 3, 3)
-        virial = _labelled((prediction.stress - targets.stress) * per_atom, known)
-    return Errors(energy=energy, forces=forces, virial=virial)
+    differences = {}
+    for kind, labels in targets.labels.items():
+        values = prediction.of(kind)
+        known = _labelled(kind, values, labels, graph)
+        differences[kind] = _per_atom(kind, values - labels, atoms, graph)[known]
+    return differences
 
 
 def loss(prediction: Prediction, targets: Targets, graph: Graph, weights: LossWeights) -> Tensor:
-    """Weighted sum of the mean squared errors of `LossWeights`, a scalar without unit; terms without labels are zero.
+    """Weighted sum of mean squared errors, see `Weight`, a scalar without unit; what has no labels adds nothing.
 
     Args:
         prediction: a differentiable prediction for the graph.
         targets: labels; NaN where one is missing.
         graph: the structures of both.
-        weights: weights and scale.
+        weights: weights and scales.
+
+    Raises:
+        ValueError: labels of what is not predicted.
     """
-    differences = errors(prediction, targets, graph)
-    terms = [
-        (weights.energy, differences.energy),
-        (weights.forces, differences.forces),
-        (weights.stress, differences.virial),
-    ]
     total = 0.0 * prediction.energy.sum()  # differentiable also where nothing is labelled
-    for weight, difference in terms:
-        if weight and difference.numel():
-            total = total + weight * (difference / weights.scale).square().mean()
+    for kind, difference in errors(prediction, targets, graph).items():
+        of_kind = weights.get(kind)
+        if of_kind is not None and of_kind.weight and difference.numel():
+            total = total + of_kind.weight * (difference / of_kind.scale).square().mean()
     return total
 
 
-def _labelled(difference: Tensor, target: Tensor) -> Tensor:
-    return difference[~target.isnan()]
+def _labelled(kind: Property, values: Tensor, labels: Tensor, graph: Graph) -> Tensor:
+    """Which components count, (rows, *shape) bool."""
+    if kind == STRESS:
+        return ~labels.isnan() & stress_is_defined(graph)[:, None, None]
+    return ~labels.isnan() if kind.always else ~(labels.isnan() | values.isnan())
+
+
+def _per_atom(kind: Property, difference: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
+    """Differences, (rows, *shape), of what the property is `compared_as`."""
+    by_structure = (-1, *(1 for _ in kind.shape))
+    if kind == STRESS:
+        return difference * (volumes(graph) / atoms).view(by_structure)
+    return difference / atoms.view(by_structure) if kind.extensive else difference

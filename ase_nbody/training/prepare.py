@@ -17,7 +17,8 @@ from ase_nbody.data import (
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.training_data import DTYPES, TrainingData
 
-_UNSAID = ("levels", "own_parts", "start_level")  # those of trainings of several levels of theory are put in
+# Put in where they are given, unlike in checkpoints that did not have them.
+_UNSAID = ("levels", "own_parts", "start_level", "further_weights", "further_keys")
 PLACEHOLDER = ("H",)  # the elements are not known before the data are read
 
 
@@ -71,6 +72,9 @@ def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str,
         *("purpose", "not_for"),
     }
     chosen = settings.model_dump(mode="json", exclude=elsewhere)
+    for name in ("further_weights", "further_keys"):
+        if getattr(settings, name):
+            chosen[name] = dict(getattr(settings, name))
     if settings.levels:
         chosen |= {"own_parts": settings.own_parts, "levels": [level.model_dump() for level in data.levels]}
     return {

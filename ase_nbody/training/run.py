@@ -11,7 +11,8 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from ase_nbody.architectures import Network
-from ase_nbody.data import Dataset, PackedSamples, Sample, Statistics, batches_of_samples, samples
+from ase_nbody.data import Dataset, PackedSamples, Sample, Statistics, batches_of_samples, not_predicted, samples
+from ase_nbody.data.evaluation import evaluation_of
 from ase_nbody.files import temporary_path
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest, stop_on_signals
@@ -25,7 +26,7 @@ from ase_nbody.training.loop import Task, fit
 from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.objective import LabelledStructures, Objective
 from ase_nbody.training.prepare import build_network, check_network, training_origin
-from ase_nbody.training.scale import energy_scale
+from ase_nbody.training.scale import energy_scale, label_scales
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
 from ase_nbody.training.training_data import DTYPES, TrainingData, check_files, read_training_data
@@ -75,11 +76,12 @@ def train(
     others = () if data.start is None else data.start.potential.others
     potential = Potential(network.to(fabric.device), data.references, scale, others=others)
     display.say(_network_words(network, statistics, fabric))
+    _warn_of_left_out(potential, data.train, display)
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
     task = _task(files, data, potential, fabric, objective_of or partial(labelled_structures, settings))
-    state = initial_state(network, settings, task.objective.own_parameters())
+    state = initial_state(network, settings, task.objective.own_parameters(), potential.further_parameters)
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
     elif files.checkpoint.exists():
@@ -153,7 +155,7 @@ def labelled_structures(
     return LabelledStructures(
         samples=PackedSamples(prepared(data.train), device),
         validation=[batch.to(device) for batch in validation],
-        weights=loss_weights(settings, potential.energy_scale),
+        weights=loss_weights(settings, potential.energy_scale, label_scales(data.train)),
     )
 
 
@@ -173,6 +175,13 @@ def _task(
         from_start=data.start is not None,
         files=files,
     )
+
+
+def _warn_of_left_out(potential: Potential, dataset: Dataset, display: Display) -> None:
+    """Say which labels do not count, because a structure has no such property; looked for only where that may be."""
+    if not all(kind.always for kind in dataset.further_properties):
+        for words in not_predicted(evaluation_of(potential, dataset)):
+            display.warn(f"{dataset.source}: {words}")
 
 
 def _budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:

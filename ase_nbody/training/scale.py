@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ase_nbody.data import ErrorReport, Statistics
+import numpy as np
+
+from ase_nbody.data import Dataset, ErrorReport, Statistics
+from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES, STRESS, Property
 
 # Forces in whose units the energies of atoms are larger than 50 say nothing of these energies, and a network does not
 # get there: atomic energies of 11 units were learnt, of 140 were not (strained copper). Ordinary data stay far below:
@@ -32,21 +35,33 @@ def energy_scale(statistics: Statistics) -> float:
     return 1.0 if quantity is None else quantity[1]
 
 
+def label_scales(dataset: Dataset) -> dict[Property, float]:
+    """Root mean square of labels of what is no energy, force or stress, per atom of what is extensive; 1 for zeros."""
+    return {kind: _root_mean_square(kind, dataset) or 1.0 for kind in dataset.further_properties}
+
+
+def _root_mean_square(kind: Property, dataset: Dataset) -> float:
+    pairs = zip(dataset.structures, dataset.labels, strict=True)
+    rows = [labels.rows(kind, len(atoms)) / (len(atoms) if kind.extensive else 1) for atoms, labels in pairs]
+    return float(np.sqrt(np.nanmean(np.square(np.concatenate(rows)))))
+
+
 def learnt_nothing(valid: ErrorReport, statistics: Statistics) -> str | None:
     """A warning where forces of zero, one energy per atom or a stress of zero would be as good; None elsewhere."""
     quantity = informative_quantity(statistics)
     if quantity is None:
         return None
-    rmse, size, unit = {
-        "forces": (valid.forces_rmse_mev_per_angstrom, statistics.force_rms, "meV/Å"),
-        "energies": (valid.energy_rmse_mev_per_atom, statistics.energy_spread_per_atom, "meV/atom"),
-        "virials": (valid.stress_rmse_mev_per_cubic_angstrom, statistics.stress_rms, "meV/Å³"),
+    kind, size, name = {
+        "forces": (FORCES, statistics.force_rms, "forces"),
+        "energies": (ENERGY_PER_ATOM, statistics.energy_spread_per_atom, "spread of the energies"),
+        "virials": (STRESS, statistics.stress_rms, "stress"),
     }[quantity[0]]
-    if rmse is None or not size or rmse < 1000 * size:
+    errors = valid.of(kind)
+    if errors.rmse is None or not size or errors.rmse < size:
         return None
-    name = {"forces": "forces", "energies": "spread of the energies", "virials": "stress"}[quantity[0]]
     return (
-        f"on the validation structures errors (RMSE {rmse:.3g} {unit}) are not below the {name} of the data "
-        f"themselves ({1000 * size:.3g} {unit}), so that nothing useful was learnt; give it more time or a lower "
+        f"on the validation structures errors (RMSE {1000 * errors.rmse:.3g} {errors.unit}) are not below the {name} "
+        f"of the data themselves ({1000 * size:.3g} {errors.unit}), so that nothing useful was learnt; give it more "
+        "time or a lower "
         "--learning-rate, and look for wrong labels"
     )

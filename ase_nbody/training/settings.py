@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError, field_validator, model_validator
 
 from ase_nbody.architectures.theory import OwnParts
 
@@ -42,9 +42,14 @@ class FittingSettings(BaseModel):
     forces_weight: float = Field(default=1.0, ge=0, description="weight of squared errors of force components")
     stress_weight: float = Field(default=0.1, ge=0, description="weight of squared errors of the virial per atom")
 
+    further_weights: Mapping[str, NonNegativeFloat] = Field(
+        default_factory=dict,
+        description="weights of squared errors of what terms predict beside these, by its name; 1 where not given",
+    )
+
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if self.energy_weight == self.forces_weight == self.stress_weight == 0:
+        if not any((self.energy_weight, self.forces_weight, self.stress_weight, *self.further_weights.values())):
             raise ValueError("all weights of the loss are zero; give energy_weight or forces_weight a positive value")
         return self
 
@@ -76,6 +81,11 @@ class TrainingSettings(FittingSettings):
     energy_key: str | None = Field(default=None, description="name of the energy label; none: found in the file")
     forces_key: str | None = Field(default=None, description="name of the forces label; none: found in the file")
     stress_key: str | None = Field(default=None, description="name of the stress label; none: found in the file")
+
+    further_keys: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="names of the labels of what terms predict beside these, by its name; found in the file otherwise",
+    )
 
     start: str | None = Field(
         default=None, description="shipped model or model file whose network and reference energies are taken over"

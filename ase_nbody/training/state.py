@@ -11,39 +11,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ase_nbody.architectures.base import Network
+from ase_nbody.training.history_row import HistoryRow, history_row
 from ase_nbody.training.muon import Muon
 from ase_nbody.training.settings import FittingSettings
-
-
-@dataclass(frozen=True)
-class HistoryRow:
-    """One validation.
-
-    Attributes:
-        epoch: passes over the data, with the part of the current one.
-        step: steps taken.
-        seconds: time spent, seconds.
-        progress: fraction of the budget used.
-        learning_rate: of the last step.
-        training_loss: mean over the steps since the row before; NaN before the first step.
-        energy_mae: of the validation structures with averaged weights, eV/atom; None without labels, as below.
-        forces_mae: likewise, eV/angstrom.
-        forces_rmse: likewise, eV/angstrom.
-        virial_mae: likewise, of stress times volume per atom, eV.
-        score: what the best weights are chosen by.
-    """
-
-    epoch: float
-    step: int
-    seconds: float
-    progress: float
-    learning_rate: float
-    training_loss: float
-    energy_mae: float | None
-    forces_mae: float | None
-    forces_rmse: float | None
-    virial_mae: float | None
-    score: float
 
 
 @dataclass
@@ -86,7 +56,9 @@ class TrainingState:
         optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
         beside: what the objective learns beside the network, by name.
-        best: averaged parameters with the lowest score so far, by name; empty before the first validation.
+        terms: parameters of other terms of the potential, by name.
+        best: averaged parameters with the lowest score so far, and parameters of terms then, by name; empty before the
+            first validation.
         counters: where the training stands.
         history: validations so far.
     """
@@ -95,6 +67,7 @@ class TrainingState:
     optimizers: tuple[torch.optim.Optimizer, ...]
     averaged: dict[str, Tensor]
     beside: dict[str, Parameter] = field(default_factory=dict)
+    terms: dict[str, Parameter] = field(default_factory=dict)
     best: dict[str, Tensor] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     history: list[HistoryRow] = field(default_factory=list)
@@ -103,6 +76,7 @@ class TrainingState:
         """All parameters that steps change, with the names that a checkpoint has for them."""
         yield from ((f"network.{name}", parameter) for name, parameter in self.network.named_parameters())
         yield from ((f"lessons.{name}", parameter) for name, parameter in self.beside.items())
+        yield from ((f"terms.{name}", parameter) for name, parameter in self.terms.items())
 
     def zero_gradients(self) -> None:
         """Forget the gradients of all that is learnt."""
@@ -119,31 +93,47 @@ class TrainingState:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.values()), list(self.network.parameters()), weight)
 
+    def take_best(self) -> None:
+        """Put the best parameters into the network and the other terms."""
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                parameter.copy_(self.best[name])
+            for name, parameter in self.terms.items():
+                parameter.copy_(self.best[f"terms.{name}"])
+
     def record(self, row: HistoryRow) -> bool:
         """Keep a validation and, if its score is the lowest, the averaged parameters; whether it is the lowest."""
         lowest = row.score < min((earlier.score for earlier in self.history), default=float("inf"))
         if lowest:
             self.best = {name: tensor.clone() for name, tensor in self.averaged.items()}
+            self.best |= {f"terms.{name}": tensor.detach().clone() for name, tensor in self.terms.items()}
         self.history.append(row)
         self.counters.loss_sum, self.counters.loss_count = 0.0, 0
         return lowest
 
 
-def initial_state(network: Network, settings: FittingSettings, beside: dict[str, Parameter]) -> TrainingState:
+def initial_state(
+    network: Network,
+    settings: FittingSettings,
+    beside: dict[str, Parameter],
+    terms: dict[str, Parameter] | None = None,
+) -> TrainingState:
     """The state before the first step, with averaged parameters equal to the network's.
 
     Args:
         network: that is trained.
         settings: of its optimizers.
         beside: what the objective learns beside it; it does not decay.
+        terms: parameters of other terms of the potential, likewise.
     """
     optimizers = network_optimizers(
         network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    if beside:
-        optimizers += (torch.optim.AdamW(beside.values(), lr=settings.learning_rate, weight_decay=0.0),)
-    return TrainingState(network=network, optimizers=optimizers, averaged=averaged, beside=beside)
+    others = [*beside.values(), *(terms or {}).values()]
+    if others:
+        optimizers += (torch.optim.AdamW(others, lr=settings.learning_rate, weight_decay=0.0),)
+    return TrainingState(network, optimizers, averaged, beside, terms or {})
 
 
 def network_optimizers(
@@ -188,7 +178,7 @@ def state_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 def state_numbers(state: TrainingState) -> dict[str, Any]:
     """The rest of a state, for JSON."""
-    return {"counters": asdict(state.counters), "history": [asdict(row) for row in state.history]}
+    return {"counters": asdict(state.counters), "history": [row.to_json_dict() for row in state.history]}
 
 
 def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
@@ -205,6 +195,7 @@ def restore(state: TrainingState, tensors: Mapping[str, Tensor], numbers: Mappin
         for name, averaged in state.averaged.items():
             averaged.copy_(tensors[f"averaged.{name}"])
     best = {key.removeprefix("best."): tensor for key, tensor in tensors.items() if key.startswith("best.")}
-    state.best = {name: tensor.to(state.averaged[name].device) for name, tensor in best.items()}
+    places = {**state.averaged, **{f"terms.{name}": parameter for name, parameter in state.terms.items()}}
+    state.best = {name: tensor.to(places[name].device) for name, tensor in best.items()}
     state.counters = Counters(**numbers["counters"])
-    state.history = [HistoryRow(**row) for row in numbers["history"]]
+    state.history = [history_row(row) for row in numbers["history"]]

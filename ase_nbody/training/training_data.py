@@ -85,7 +85,7 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
     several = [_read_level(name, paths, settings, start, display) for name, paths in groups.items()]
     levels = [one.level for one in several]
     _check_same_elements(levels)
-    tests = tuple(without_isolated_atoms(_read(path, settings, display)) for path in settings.test)
+    tests = tuple(without_isolated_atoms(_read(path, settings, start, display)) for path in settings.test)
     for other in (*(one.valid for one in several), *tests):
         _check_elements(
             other,
@@ -124,12 +124,12 @@ class _LevelData:
 def _read_level(
     name: str, paths: Sequence[Path], settings: TrainingSettings, start: Start | None, display: Display
 ) -> _LevelData:
-    read = {path: _read(path, settings, display) for path in dict.fromkeys(paths)}
+    read = {path: _read(path, settings, start, display) for path in dict.fromkeys(paths)}
     merged = merge(list(read.values()))
     references, source = _references(settings, merged, start, name, display)
     energies = ", ".join(f"{element} {energy:.4f} eV" for element, energy in references.items())
     display.say(f"{name}: {source}: {energies}" if name else f"{source}: {energies}")
-    train, valid = _split(without_isolated_atoms(merged), settings, display)
+    train, valid = _split(without_isolated_atoms(merged), settings, start, display)
     return _LevelData(
         level=TheoryLevel(name=name, reference_energies=references, reference_energies_source=source),
         files=tuple(read.values()),
@@ -158,10 +158,12 @@ def _start(settings: TrainingSettings) -> Start:
     return start
 
 
-def _split(usable: Dataset, settings: TrainingSettings, display: Display) -> tuple[Dataset, Dataset]:
+def _split(
+    usable: Dataset, settings: TrainingSettings, start: Start | None, display: Display
+) -> tuple[Dataset, Dataset]:
     if settings.valid is None:
         return split(usable, settings.n_valid or default_validation_size(len(usable)), settings.seed)
-    return usable, without_isolated_atoms(_read(settings.valid, settings, display))
+    return usable, without_isolated_atoms(_read(settings.valid, settings, start, display))
 
 
 def _data_files(train: Sequence[Dataset], valid: Dataset | None, tests: Sequence[Dataset]) -> tuple[DataFile, ...]:
@@ -191,9 +193,14 @@ def _repeated(train: Dataset, given: Sequence[Dataset]) -> Dataset:
     return replace(repeated, sha256=", ".join(dataset.sha256 for dataset in given))
 
 
-def _read(path: Path, settings: TrainingSettings, display: Display) -> Dataset:
+def _read(path: Path, settings: TrainingSettings, start: Start | None, display: Display) -> Dataset:
     dataset = read_dataset(
-        path, energy_key=settings.energy_key, forces_key=settings.forces_key, stress_key=settings.stress_key
+        path,
+        energy_key=settings.energy_key,
+        forces_key=settings.forces_key,
+        stress_key=settings.stress_key,
+        further=() if start is None else start.potential.further_properties,
+        further_keys=settings.further_keys,
     )
     _show(dataset, "structures", display)
     return dataset

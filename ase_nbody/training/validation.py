@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,31 +12,19 @@ from torch import Tensor
 from ase_nbody.architectures.base import Network
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
+from ase_nbody.data.mean_errors import MeanErrors
 from ase_nbody.graph import Graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
-from ase_nbody.predictions import Prediction
+from ase_nbody.predictions import Prediction, Property
 from ase_nbody.thread_count import using_threads
-from ase_nbody.training.loss import Errors, LossWeights, errors
+from ase_nbody.training.loss import Errors, LossWeights, compared_as, errors
 
 FEWEST_ATOMS = 1000
 """Atoms from which the tables that a compiled evaluation makes of new weights pay; both ways give the same numbers."""
 
 
-@dataclass(frozen=True)
-class ValidationErrors:
-    """Errors over all validation structures; None where there are no labels.
-
-    Attributes:
-        energy_mae: eV/atom.
-        forces_mae: per component, eV/angstrom.
-        forces_rmse: per component, eV/angstrom.
-        virial_mae: stress times volume per atom, per component, eV.
-    """
-
-    energy_mae: float | None
-    forces_mae: float | None
-    forces_rmse: float | None
-    virial_mae: float | None
+ValidationErrors = Mapping[Property, MeanErrors]
+"""Errors over all validation structures by property, of what it is `compared_as`."""
 
 
 def score(errors: ValidationErrors, weights: LossWeights) -> float:
@@ -46,12 +33,8 @@ def score(errors: ValidationErrors, weights: LossWeights) -> float:
     Raises:
         ValueError: no label of the validation structures has a weight.
     """
-    terms = [
-        (weights.energy, errors.energy_mae),
-        (weights.forces, errors.forces_mae),
-        (weights.stress, errors.virial_mae),
-    ]
-    counted = [math.sqrt(weight) * error / weights.scale for weight, error in terms if weight and error is not None]
+    weighed = [(of_kind, errors[kind].mae) for kind, of_kind in weights.items() if of_kind.weight and kind in errors]
+    counted = [math.sqrt(of_kind.weight) * mae / of_kind.scale for of_kind, mae in weighed if mae is not None]
     if not counted:
         raise ValueError("none of the labels that the loss weighs is in the validation structures; give other ones")
     return sum(counted)
@@ -69,16 +52,13 @@ def validation_errors(
 
 
 def mean_errors(errors: Sequence[Errors]) -> ValidationErrors:
-    """Mean errors over all labels of several batches."""
-    energy = torch.cat([f.energy for f in errors])
-    forces = torch.cat([f.forces for f in errors])
-    virial = torch.cat([f.virial for f in errors])
-    return ValidationErrors(
-        energy_mae=_mean(energy.abs()),
-        forces_mae=_mean(forces.abs()),
-        forces_rmse=None if (square := _mean(forces.square())) is None else math.sqrt(square),
-        virial_mae=_mean(virial.abs()),
-    )
+    """Mean errors over all labels of several batches, which have labels of the same properties."""
+    return {kind: _mean_errors(kind, torch.cat([one[kind] for one in errors])) for kind in errors[0]}
+
+
+def _mean_errors(kind: Property, errors: Tensor) -> MeanErrors:
+    square = _mean(errors.square())
+    return MeanErrors(compared_as(kind), _mean(errors.abs()), None if square is None else math.sqrt(square))
 
 
 def _errors(prediction: Callable[[Potential, Graph], Prediction], potential: Potential, batch: Sample) -> Errors:

@@ -156,12 +156,12 @@ def _found(adaptation: Adaptation) -> dict[str, Any]:
         "tried": [
             {
                 "method": row.candidate.name,
-                "held_out_forces_mae": row.report.forces_mae_mev_per_angstrom,
-                "held_out_energy_mae_per_atom": row.report.energy_mae_mev_per_atom,
+                "held_out_forces_mae": report["forces_mae_mev_per_angstrom"],
+                "held_out_energy_mae_per_atom": report["energy_mae_mev_per_atom"],
                 "steps": row.steps,
                 "seconds": row.seconds,
             }
-            for row in adaptation.rows
+            for row, report in ((row, row.report.to_json_dict()) for row in adaptation.rows)
         ],
     }
 

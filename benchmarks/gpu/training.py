@@ -18,7 +18,8 @@ import torch
 from ase_nbody.architectures import architectures
 from ase_nbody.data import PackedSamples, read_dataset, reference_energies, samples, without_isolated_atoms
 from ase_nbody.potential import Potential
-from ase_nbody.training.loss import LossWeights
+from ase_nbody.predictions import ENERGY, FORCES
+from ase_nbody.training.loss import common_scale
 from ase_nbody.training.objective import LabelledStructures
 from ase_nbody.training.state import network_optimizers
 
@@ -37,7 +38,7 @@ def main() -> None:
     data = without_isolated_atoms(read_dataset(chosen.data))
     packed = PackedSamples(samples(data, CUTOFF, dtype=torch.float32), chosen.device)
     references = reference_energies(data, data.elements, None, "").energies
-    objective = LabelledStructures(packed, [], LossWeights(10.0, 1.0, 0.0, 1.0))
+    objective = LabelledStructures(packed, [], common_scale({ENERGY: 10.0, FORCES: 1.0}, 1.0))
     print("| preset | structures | ms a step | structures a second | memory, MB |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for preset in chosen.presets:

@@ -31,6 +31,7 @@ from ase_nbody.meta.meta_settings import InnerSettings, MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import load_model
+from ase_nbody.predictions import FORCES
 from ase_nbody.thread_count import using_threads
 from ase_nbody.training.budget import StepBudget
 from ase_nbody.training.run import train
@@ -131,7 +132,7 @@ def adapted(path: Path, data: Path, options: argparse.Namespace) -> dict[str, An
     def error(method: AdaptationMethod, steps: int) -> float:
         task = AdaptationTask(potential, support, None, StepBudget(steps), settings)
         report = evaluate(method.fitted(task).referenced.potential, test)[0]
-        return float(report.forces_mae_mev_per_angstrom or 0.0)
+        return 1000.0 * (report.of(FORCES).mae or 0.0)
 
     known = candidates(potential)
     return {

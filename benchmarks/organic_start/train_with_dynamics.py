@@ -22,8 +22,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ase_nbody.data import PackedSamples, Sample, batches_of_samples, samples
 from ase_nbody.edges import EdgeList
-from ase_nbody.graph import Graph, Targets
+from ase_nbody.graph import Graph
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import ENERGY, FORCES, STRESS, Targets
 from ase_nbody.training.objective import LabelledStructures
 from ase_nbody.training.run import labelled_structures, train
 from ase_nbody.training.settings import TrainingSettings, training_settings
@@ -67,9 +68,11 @@ def blocks(
         shift = torch.zeros(len(n_atoms), dtype=torch.float64, device=device)
         shift.index_add_(0, graph.structure, shifts[z].to(device))
         labels = Targets(
-            energy=energies[begin : begin + BLOCK].to(device) + shift,
-            forces=f.to(device, dtype),
-            stress=torch.full((len(n_atoms), 3, 3), torch.nan, dtype=dtype, device=device),
+            {
+                ENERGY: energies[begin : begin + BLOCK].to(device) + shift,
+                FORCES: f.to(device, dtype),
+                STRESS: torch.full((len(n_atoms), 3, 3), torch.nan, dtype=dtype, device=device),
+            }
         )
         yield Sample(graph, labels, level)
 

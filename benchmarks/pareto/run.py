@@ -41,7 +41,8 @@ def error_row(models: Models, model: str, symbol: str, chosen: argparse.Namespac
     Raises:
         NotMeasuredError: the model gave no predictions.
     """
-    from ase_nbody.data import Evaluation, error_report, read_dataset
+    from ase_nbody.data import Compared, Evaluation, error_report, read_dataset
+    from ase_nbody.predictions import ENERGY, FORCES
 
     file = (chosen.data / f"{symbol}_test.xyz").absolute()
     with tempfile.TemporaryDirectory() as place:
@@ -49,18 +50,16 @@ def error_row(models: Models, model: str, symbol: str, chosen: argparse.Namespac
         models.ask(model, do="predict", symbol=symbol, folder=str(chosen.models), file=str(file), output=output)
         found = dict(np.load(output))
     dataset = read_dataset(file)
-    labels, missing = dataset.labels, np.full((len(dataset), 3, 3), np.nan)
+    labels = dataset.labels
     report = error_report(
         Evaluation(
             n_atoms=np.array([len(atoms) for atoms in dataset.structures]),
             atomic_numbers=np.concatenate([atoms.numbers for atoms in dataset.structures]),
             reference_energies=np.zeros(len(dataset)),
-            energy_labels=np.array([one.energy for one in labels]),
-            energy_predictions=found["energies"],
-            force_labels=np.concatenate([one.forces for one in labels]),
-            force_predictions=found["forces"],
-            stress_labels=missing,
-            stress_predictions=missing,
+            compared=(
+                Compared(ENERGY, np.array([one.energy for one in labels]), found["energies"]),
+                Compared(FORCES, np.concatenate([one.forces for one in labels]), found["forces"]),
+            ),
         )
     )
     names = ("energy_mae_mev_per_atom", "energy_rmse_mev_per_atom", "energy_rmse_mev_per_atom_without_shift")

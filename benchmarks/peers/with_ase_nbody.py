@@ -18,7 +18,8 @@ from ase_nbody.data.graph_samples import Sample, batch_samples, targets
 from ase_nbody.neighbour_cache import NeighbourCache
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential, predict, trainable_prediction
-from ase_nbody.training.loss import LossWeights, loss
+from ase_nbody.predictions import ENERGY, FORCES
+from ase_nbody.training.loss import common_scale, loss
 from ase_nbody.training.state import network_optimizers
 
 
@@ -59,7 +60,7 @@ def training_step(batches: list[list[Atoms]], dtype: str, size: str, device: str
     trained = potential(batches[0][0], dtype, size)
     trained.network.to(device)
     optimisers = network_optimizers(trained.network, "muon", learning_rate=1e-4, weight_decay=0.0)
-    weights = LossWeights(energy=1.0, forces=1.0, stress=0.0, scale=1.0)
+    weights = common_scale({ENERGY: 1.0, FORCES: 1.0}, 1.0)
     samples = itertools.cycle([batch_samples([_sample(atoms, trained) for atoms in batch]) for batch in batches])
 
     def step() -> None:

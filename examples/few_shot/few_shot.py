@@ -61,8 +61,9 @@ class Errors:
         report, _ = evaluate(calc.potential, labelled_dataset(test))
         profile = from_first([results["energy"] for results in calc.calculate_many(scan)])
         error = np.abs(profile - reference_profile(scan)).max()
-        energy = report.energy_mae_mev_per_atom_without_shift
-        return cls(report.forces_mae_mev_per_angstrom, energy, profile, error)
+        errors = report.to_json_dict()
+        energy, forces = errors["energy_mae_mev_per_atom_without_shift"], errors["forces_mae_mev_per_angstrom"]
+        return cls(forces, energy, profile, error)
 
 
 def main(steps: int, picoseconds: float, curve: Path | None = None, data: Path = FOLDER) -> None:

@@ -14,9 +14,11 @@ from ase_nbody.cli.options import (
     Dtype,
     DtypeOption,
     Force,
+    FurtherKeys,
     Level,
     ModelArgument,
     Threads,
+    by_name,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class EvaluateOptions:
     ] = None
     forces_key: Annotated[str | None, typer.Option(help="Name of the force labels.", show_default=False)] = None
     stress_key: Annotated[str | None, typer.Option(help="Name of the stress labels.", show_default=False)] = None
+    key: FurtherKeys = None
     level: Level = None
     average_over_inversion: AverageOverInversion = False
     device: DeviceName = "auto"
@@ -58,8 +61,8 @@ def evaluate(options: EvaluateOptions) -> None:
     Energies also without shift: less the mean error per atom of the structures of one composition.
     """
     from ase_nbody.cli.outcome import end_outside
-    from ase_nbody.cli.output import say, write_json
-    from ase_nbody.data import energy_shifts, parity_plot
+    from ase_nbody.cli.output import say, warn, write_json
+    from ase_nbody.data import energy_shifts, not_predicted, parity_plot
     from ase_nbody.data import evaluate as evaluation_of
     from ase_nbody.uncertainties import check_uncertainty
 
@@ -70,6 +73,8 @@ def evaluate(options: EvaluateOptions) -> None:
         check_uncertainty(calc.potential, options.model)
     report, evaluation = evaluation_of(calc.potential, dataset, check=calc.evaluator.envelope_check)
     _print_report(report)
+    for words in not_predicted(evaluation):
+        warn(words)
     assert calc.information is not None  # of a file
     _print_shifts(report, energy_shifts(evaluation), calc.information.reference_energies_source)
     written = report.to_json_dict()
@@ -101,12 +106,16 @@ def _check(options: EvaluateOptions) -> None:
 def _dataset(options: EvaluateOptions) -> Dataset:
     from ase_nbody.cli.output import say, warn
     from ase_nbody.data import read_dataset
+    from ase_nbody.model_terms import properties_in
+    from ase_nbody.models_directory import find_model
 
     dataset = read_dataset(
         options.data,
         energy_key=options.energy_key,
         forces_key=options.forces_key,
         stress_key=options.stress_key,
+        further=properties_in(find_model(options.model)),
+        further_keys=by_name(options.key or [], "--key dipole=REF_dipole"),
     )
     say(f"labels: {dataset.label_source}")
     for note in dataset.notes:
@@ -132,24 +141,13 @@ def _print_report(report: ErrorReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = [
-        ("energy, meV", report.energy_mae_mev, report.energy_rmse_mev),
-        ("energy, meV/atom", report.energy_mae_mev_per_atom, report.energy_rmse_mev_per_atom),
-        ("  without shift, meV", report.energy_mae_mev_without_shift, report.energy_rmse_mev_without_shift),
-        (
-            "  without shift, meV/atom",
-            report.energy_mae_mev_per_atom_without_shift,
-            report.energy_rmse_mev_per_atom_without_shift,
-        ),
-        ("forces, meV/Å", report.forces_mae_mev_per_angstrom, report.forces_rmse_mev_per_angstrom),
-        ("stress, meV/Å³", report.stress_mae_mev_per_cubic_angstrom, report.stress_rmse_mev_per_cubic_angstrom),
-    ]
     table = Table(title=f"{report.n_structures} structures", title_justify="left")
     for name in ("quantity", "MAE", "RMSE"):
         table.add_column(name, justify="left" if name == "quantity" else "right")
-    for name, mae, rmse in rows:
-        if mae is not None and rmse is not None:
-            table.add_row(name, f"{mae:.3f}", f"{rmse:.3f}")
+    for errors in report.errors:
+        if errors.mae is not None and errors.rmse is not None:
+            name = "  without shift" if errors.without_shift else errors.kind.name
+            table.add_row(f"{name}, {errors.unit}", f"{1000 * errors.mae:.3f}", f"{1000 * errors.rmse:.3f}")
     Console(highlight=False).print(table)
 
 
@@ -183,8 +181,9 @@ def _print_shifts(report: ErrorReport, shifts: list[CompositionShift], reference
     """What the errors without shift leave out, and whether most of the error is shift."""
     from ase_nbody.cli.output import say
     from ase_nbody.data import shift_words
+    from ase_nbody.predictions import ENERGY
 
-    if report.energy_mae_mev is None:
+    if report.of(ENERGY).mae is None:
         return
     alone = report.n_compositions - len(shifts)
     words = f"without shift: less the mean error per atom of each composition, of {len(shifts)} here"

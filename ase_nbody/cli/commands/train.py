@@ -14,6 +14,7 @@ from ase_nbody.cli.options import (
     EnergyKey,
     ForceAfresh,
     ForcesKey,
+    FurtherKeys,
     LabelLevel,
     ModelOutputOrConfig,
     StressKey,
@@ -104,6 +105,13 @@ class TrainOptions:
     stress_weight: Annotated[
         float | None, typer.Option(help="Weight of squared errors of the virial per atom.", show_default="0.1")
     ] = None
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=WEIGHT of squared errors of a further property that terms of the start predict; repeatable.",
+            show_default="1",
+        ),
+    ] = None
     isolated_atoms: Annotated[
         Path | None, typer.Option(help="Labelled single atoms for the reference energies.", show_default=False)
     ] = None
@@ -113,6 +121,7 @@ class TrainOptions:
     energy_key: EnergyKey = None
     forces_key: ForcesKey = None
     stress_key: StressKey = None
+    key: FurtherKeys = None
     method: LabelLevel = None
     repulsion: Annotated[
         bool | None,

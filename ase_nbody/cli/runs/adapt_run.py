@@ -10,7 +10,7 @@ from typing import Any
 
 from ase_nbody.cli.inputs import check_outputs
 from ase_nbody.cli.output import say, warn
-from ase_nbody.data import Dataset, ErrorReport, evaluate, read_dataset
+from ase_nbody.data import Dataset, error_words, evaluate, read_dataset
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
@@ -18,6 +18,7 @@ from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import Envelope, file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
+from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
 from ase_nbody.thread_count import using_threads
 from ase_nbody.training.finish import without_folders
 
@@ -55,7 +56,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
             found |= {f"{remembered}, the start": evaluate(potential, remember)[0]}
             found |= {remembered: evaluate(adapted, remember)[0]}
     for name, report in found.items():
-        say(f"errors on {name} ({report.n_structures} structures): {_error_words(report)}")
+        say(f"errors on {name} ({report.n_structures} structures): {error_words(report)}")
     errors = {**written.errors, **{name: report.to_json_dict() for name, report in found.items()}}
     _print_envelope(written.envelope, information.envelope)
     if adaptation.referenced.undetermined:
@@ -92,8 +93,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    numbers = (row.report.forces_mae_mev_per_angstrom, row.report.energy_mae_mev_per_atom)
-    errors = ["-" if number is None else f"{number:.2f}" for number in numbers]
+    maes = (row.report.of(FORCES).mae, row.report.of(ENERGY_PER_ATOM).mae)
+    errors = ["-" if mae is None else f"{1000 * mae:.2f}" for mae in maes]
     score = f"{row.score:.1f}" if row.compared else "too few"
     return [*errors, score, str(row.steps), f"{row.seconds:.0f}"]
 
@@ -109,17 +110,6 @@ def _print_envelope(ours: Envelope, starts: Envelope) -> None:
         say(f"covered: energies per atom beyond the reference energies, {low:.4f} to {high:.4f} eV")
     if lost:
         say(f"no longer covered: {', '.join(lost)}, which only the start's own data have; warnings will say so")
-
-
-def _error_words(report: ErrorReport) -> str:
-    words = []
-    if report.forces_mae_mev_per_angstrom is not None:
-        words.append(f"forces MAE {report.forces_mae_mev_per_angstrom:.2f} meV/Å")
-    if report.energy_mae_mev_per_atom is not None:
-        words.append(f"energy MAE {report.energy_mae_mev:.2f} meV, {report.energy_mae_mev_per_atom:.3f} meV/atom")
-    if report.energy_mae_mev_per_atom_without_shift is not None:
-        words[-1] += f" ({report.energy_mae_mev_per_atom_without_shift:.3f} without shift)"
-    return ", ".join(words)
 
 
 def _undetermined_words(elements: tuple[str, ...]) -> str:
