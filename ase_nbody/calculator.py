@@ -15,11 +15,11 @@ from ase_nbody.analysis_calculator import AnalysisCalculator
 from ase_nbody.calculator_inputs import DTYPES, check_parameters, check_stress_is_defined, loaded_potential
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.evaluator import Evaluator, EvaluatorSettings
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_information import ModelInformation
 from ase_nbody.potential import Potential
 from ase_nbody.results import Results
 from ase_nbody.structures import check_structure
+from ase_nbody.thread_count import using_threads
 
 
 class NBodyCalculator(AnalysisCalculator):
@@ -179,7 +179,7 @@ class NBodyCalculator(AnalysisCalculator):
 
         chosen = {"method": method, "minutes": minutes, "steps": steps, "seed": seed, "accept_worse": accept_worse}
         settings = AdaptationSettings.model_validate(chosen)
-        with self.evaluator.lock, torch_threads(self.parameters["threads"]):
+        with self.evaluator.lock, using_threads(self.parameters["threads"]):
             potential, information = adapted_to_frames(self.potential, self.information, frames, level, settings)
         kept = {name: value for name, value in self.parameters.items() if name not in ("model", "level")}
         calculator = NBodyCalculator(potential, **kept)

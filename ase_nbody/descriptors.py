@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ase_nbody.graph import Graph, inverted
 from ase_nbody.potential import Potential, seen_by_network
-from ase_nbody.steps.shapes import Block
+from ase_nbody.steps.state_irreps import Block
 
 Blocks = list[tuple[Block, Tensor]]
 
@@ -41,8 +41,8 @@ def descriptors(potential: Potential, graph: Graph, *, invariant: bool) -> Tenso
 
 def descriptor_irreps(potential: Potential) -> str:
     """Irreps of covariant descriptors in e3nn's notation, such as "32x0e+32x1o+32x0e"; empty where there are none."""
-    shapes = potential.network.read_out_shapes()
-    return "+".join(f"{block.columns}x{block.irrep}" for its_shape in shapes for block in its_shape)
+    states = potential.network.read_out_irreps()
+    return "+".join(f"{block.columns}x{block.irrep}" for irreps in states for block in irreps)
 
 
 def check_descriptors(potential: Potential) -> None:
@@ -61,6 +61,6 @@ def check_descriptors(potential: Potential) -> None:
 def _blocks(potential: Potential, graph: Graph, *, invariant: bool) -> Blocks:
     """Blocks of all states, one after another; or the first of each, which is the invariant one that is read out."""
     network = potential.network
-    states = zip(network.read_out_shapes(), network.read_out_states(graph), strict=True)
-    pairs = [list(zip(its_shape, blocks, strict=True)) for its_shape, blocks in states]
+    states = zip(network.read_out_irreps(), network.read_out_states(graph), strict=True)
+    pairs = [list(zip(irreps, blocks, strict=True)) for irreps, blocks in states]
     return [pair for of_state in pairs for pair in (of_state[:1] if invariant else of_state)]

@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 from ase.calculators.calculator import CalculatorSetupError
 
+from ase_nbody.thread_count import using_threads
+
 
 def torch_device(name: str) -> torch.device:
     """The device of a name; "auto" is cuda where there is one.
@@ -27,10 +29,11 @@ def torch_device(name: str) -> torch.device:
 def plain_torch() -> Iterator[None]:
     """Torch without inference mode, default device and autocast inside, in this thread; as it was afterwards.
 
-    Tensors made in inference mode cannot be differentiated later, and calculators keep what they make. It decorates
-    functions too.
+    In a forked process it uses one thread: its own threads are gone. Tensors made in inference mode cannot be
+    differentiated later, and calculators keep what they make. It decorates functions too.
     """
     with ExitStack() as modes:
+        modes.enter_context(using_threads(None))
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
         if torch.get_default_device().type != "cpu":

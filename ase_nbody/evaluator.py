@@ -18,7 +18,6 @@ from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.excursions import Excursions
 from ase_nbody.graph import Graph, batch_graphs
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.model_information import ModelInformation
 from ase_nbody.model_records import Envelope
@@ -28,6 +27,7 @@ from ase_nbody.potential import Potential, copied_potential, predict
 from ase_nbody.results import Results, results_by_structure
 from ase_nbody.structures import check_structure
 from ase_nbody.surroundings import SurroundingsWatch, with_surroundings_distances
+from ase_nbody.thread_count import using_threads
 from ase_nbody.timings import Timings
 
 Answer = TypeVar("Answer")
@@ -129,7 +129,7 @@ class Evaluator:
         Raises:
             CalculationFailed: the model gave no finite energy.
         """
-        with self.lock, torch_threads(self.settings.threads):
+        with self.lock, using_threads(self.settings.threads):
             self.evaluations += graph.n_structures
             with self.timings.measure("evaluation"):
                 prediction = predict(self.potential, graph, timings=self.timings, features=self._looks)
@@ -193,7 +193,7 @@ class Evaluator:
             ValueError: a structure that cannot be evaluated.
         """
         graph = self.graph(atoms)
-        with self.lock, torch_threads(self.settings.threads):
+        with self.lock, using_threads(self.settings.threads):
             self.evaluations += 1
             return question(self.potential, graph)
 

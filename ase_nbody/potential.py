@@ -213,9 +213,9 @@ def seen_by_network(potential: Potential, graph: Graph) -> Graph:
     return graph if potential.repulsion is None else potential.repulsion.seen(graph)
 
 
-def moves_of_seen(potential: Potential, graph: Graph, moves: Sequence[Tensor]) -> list[Tensor]:
+def tangents_of_seen(potential: Potential, graph: Graph, tangents: Sequence[Tensor]) -> list[Tensor]:
     """Changes of the vectors that the network sees, from those of the vectors of the edges, (E, 3) each, angstrom."""
-    return list(moves) if potential.repulsion is None else potential.repulsion.moves_of_seen(graph, moves)
+    return list(tangents) if potential.repulsion is None else potential.repulsion.tangents_of_seen(graph, tangents)
 
 
 def _summed(terms: Sequence[EnergyTerm], graph: Graph, gradients_of: Callable[[EnergyTerm], Gradients]) -> Prediction:

@@ -92,13 +92,16 @@ class Repulsion:
         contacts = self.contacts(graph)
         return self.acted_on(graph, contacts)[0] if len(contacts) else graph
 
-    def moves_of_seen(self, graph: Graph, moves: Sequence[Tensor]) -> list[Tensor]:
+    def tangents_of_seen(self, graph: Graph, tangents: Sequence[Tensor]) -> list[Tensor]:
         """Changes of the vectors that the network sees, from those of the vectors of the edges, (E, 3) each."""
         contacts = self.contacts(graph)
         if not len(contacts):
-            return list(moves)
+            return list(tangents)
         stretching = self._stretching(graph, contacts)  # (K, 3, 3)
-        return [move.index_put((contacts,), (stretching @ move[contacts].unsqueeze(2)).squeeze(2)) for move in moves]
+        return [
+            tangent.index_put((contacts,), (stretching @ tangent[contacts].unsqueeze(2)).squeeze(2))
+            for tangent in tangents
+        ]
 
     def fades(self, graph: Graph, contacts: Tensor) -> bool:
         """Whether the network's energy of an atom may fade."""

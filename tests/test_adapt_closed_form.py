@@ -129,7 +129,7 @@ def test_a_level_that_differs_in_its_readouts_is_found_again(build: Callable[[],
     prepared = samples(data, start.cutoff)
     own = copied(with_reference_energies(start, data, prepared).potential)
     ridge = cross_validated(design_of(own, prepared))
-    with_readouts(own.network, ridge.change)
+    with_readouts(own.network, ridge.update)
     wanted = forces_of(teacher, unseen.structures)
     assert (forces_of(start, unseen.structures) - wanted).abs().max() > 0.05
     assert (forces_of(own, unseen.structures) - wanted).abs().max() < 1e-4
@@ -142,8 +142,8 @@ def test_cross_validation_keeps_noise_out() -> None:
     matrix, structure = generator.normal(size=(60, 20)), np.repeat(np.arange(10), 6)
     noise = cross_validated(Design(matrix, generator.normal(size=60), structure))
     told = cross_validated(Design(matrix, -matrix @ np.ones(20), structure))
-    assert np.abs(noise.change).max() < 0.1 and noise.held_out == pytest.approx(1.0, abs=0.05)
-    np.testing.assert_allclose(told.change, 1.0, atol=1e-3)
+    assert np.abs(noise.update).max() < 0.1 and noise.held_out == pytest.approx(1.0, abs=0.05)
+    np.testing.assert_allclose(told.update, 1.0, atol=1e-3)
 
 
 def test_networks_without_linear_readouts_say_so() -> None:

@@ -144,8 +144,8 @@ def test_the_last_level_is_mixed_for_features_only() -> None:
     plain, _ = folded(network.description(), network.step_weights())
     handed_out = [step for step in description.steps if isinstance(step, HandOut)]
     assert [(step.source, step.first, step.total) for step in handed_out] == [("states0", 0, 8), ("states1", 4, 8)]
-    assert [str(block.irrep) for block in description.shape_of["states1"]] == ["0e"]
-    assert len(description.shape_of["states0"]) > 1 and "states1" not in plain.shape_of
+    assert [str(block.irrep) for block in description.irreps_of["states1"]] == ["0e"]
+    assert len(description.irreps_of["states0"]) > 1 and "states1" not in plain.irreps_of
     readouts = [[step for step in one.steps if isinstance(step, Readout)] for one in (description, plain)]
     assert readouts[0] == readouts[1]  # energies are read out of the same, so that they are the same
 

@@ -117,7 +117,7 @@ class TestReading:
         assert [x.energy for x in dataset.labels] == [-1.5, -2.5]
         np.testing.assert_allclose(dataset.labels[1].forces, labelled_forces(4), atol=1e-8)
         np.testing.assert_allclose(dataset.labels[1].stress, STRESS_LABEL)
-        assert dataset.found == (
+        assert dataset.label_source == (
             "energy from the calculator (2 of 2 frames), forces from the calculator (2 of 2 frames), "
             "stress from the calculator (2 of 2 frames)"
         )
@@ -148,8 +148,9 @@ class TestReading:
         dataset = read_dataset(tmp_path / "x.xyz")
         assert dataset.labels[0].energy == -7.0
         np.testing.assert_allclose(dataset.labels[0].forces, labelled_forces(3), atol=1e-8)
-        assert f"energy from {energy} in info" in dataset.found and f"forces from {forces} in arrays" in dataset.found
-        assert dataset.found.endswith("no stress")
+        assert f"energy from {energy} in info" in dataset.label_source
+        assert f"forces from {forces} in arrays" in dataset.label_source
+        assert dataset.label_source.endswith("no stress")
 
     def test_database_rows_keep_labels_in_key_value_pairs_and_data(self, tmp_path: Path) -> None:
         with ase.db.connect(tmp_path / "x.db") as database:
@@ -174,8 +175,8 @@ class TestReading:
         dataset = read_dataset(tmp_path / "x.xyz")
         assert [x.energy for x in dataset.labels] == [1.0, 2.0, None]
         assert [x.forces is None for x in dataset.labels] == [True, False, True]
-        assert "energy from the calculator (2 of 3 frames)" in dataset.found
-        assert "forces from the calculator (1 of 3 frames)" in dataset.found
+        assert "energy from the calculator (2 of 3 frames)" in dataset.label_source
+        assert "forces from the calculator (1 of 3 frames)" in dataset.label_source
 
     @pytest.mark.parametrize("shape", [(3, 3), (9,), (6,)])
     def test_stress_in_every_shape(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
@@ -315,8 +316,8 @@ class TestSplits:
         one, two = dataset_of(water_frames(2), [1.0, 2.0]), dataset_of([crystal()], [3.0])
         both = merge([one, two])
         assert [x.energy for x in both.labels] == [1.0, 2.0, 3.0]
-        assert both.elements == ("H", "O", "Cu") and both.sha256 == "0, 0" and "\n" not in both.found
-        elsewhere = merge([replace(one, source=str(tmp_path / "one.xyz")), two]).found
+        assert both.elements == ("H", "O", "Cu") and both.sha256 == "0, 0" and "\n" not in both.label_source
+        elsewhere = merge([replace(one, source=str(tmp_path / "one.xyz")), two]).label_source
         assert elsewhere.startswith("one.xyz: ") and str(tmp_path) not in elsewhere
         assert merge([one]) is one
         with pytest.raises(ValueError, match="at least one"):

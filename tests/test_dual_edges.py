@@ -53,10 +53,10 @@ def test_directions(degree: int, dtype: torch.dtype) -> None:
     (harmonics, lengths), (t_harmonics, t_lengths) = torch.autograd.functional.jvp(functions, vectors, moved)
     assert_close(found.harmonics.parts[VALUES][0], harmonics)
     assert_close(found.distances, lengths)
-    assert_close(found.move(moved), t_lengths)
+    assert_close(found.jvp(moved), t_lengths)
     assert_close(found.harmonics.parts[TANGENTS][0], t_harmonics)
     _, expected = torch.autograd.functional.vjp(functions, vectors, (by_harmonics, by_distance))
-    assert_close(found.pull(by_harmonics, by_distance), expected)
+    assert_close(found.vjp(by_harmonics, by_distance), expected)
 
 
 def network(dtype: torch.dtype, width: int, bias: float) -> LearnedRadial:
@@ -81,7 +81,7 @@ def test_radial_weights(width: int, bias: float, power: int, dtype: torch.dtype)
     radial = network(dtype, width, bias)
     distances = torch.linspace(0.7, 4.4, 9, dtype=dtype)  # some beyond the cutoff
     types = torch.tensor([0, 2, 0, 2, 2, 0, 2, 0, 2])  # none of type 1
-    moved, weights, changes = normal(9, dtype=dtype), *(normal(9, 8, seed=s, dtype=dtype) for s in (1, 2))
+    moved, weights, t_cotangents = normal(9, dtype=dtype), *(normal(9, 8, seed=s, dtype=dtype) for s in (1, 2))
 
     own = torch.arange(9)
     with torch.no_grad():
@@ -89,13 +89,13 @@ def test_radial_weights(width: int, bias: float, power: int, dtype: torch.dtype)
         hidden = SharedHidden(layers, RadialEdges(distances, types, SharedRows(own, own, own), Arena()))
         found = RadialWeights(radial.last, hidden)
         made = found.rows.values
-        found.pulls.copy_(weights)
-        found.pull()
-        hidden.move(moved)
-        found.move()
+        found.cotangents.copy_(weights)
+        found.vjp()
+        hidden.jvp(moved)
+        found.jvp()
         by_parameters: dict[int, Tensor] = {}
-        found.gradients(changes.clone(), by_parameters)
-        hidden.gradients(by_parameters)
+        found.accumulate_gradients(t_cotangents.clone(), by_parameters)
+        hidden.accumulate_gradients(by_parameters)
 
     r = distances.clone().requires_grad_()
     expected = radial(functions_of(r, types, power)).flatten(1) * SCALE
@@ -107,7 +107,7 @@ def test_radial_weights(width: int, bias: float, power: int, dtype: torch.dtype)
         return radial(functions_of(t, types, power)).flatten(1) * SCALE
 
     assert_close(found.rows.tangents, torch.autograd.functional.jvp(weights_at, distances, moved)[1])
-    scalar = (expected * changes).sum() + (slope * moved).sum()
+    scalar = (expected * t_cotangents).sum() + (slope * moved).sum()
     for parameter, gradient in zip(radial.parameters(), torch.autograd.grad(scalar, radial.parameters()), strict=True):
         assert_close(by_parameters[id(parameter)], gradient)
 

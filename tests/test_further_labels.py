@@ -45,9 +45,9 @@ from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Clock, EpochBudget
 from ase_nbody.training.display import Display
 from ase_nbody.training.history_row import HistoryRow
-from ase_nbody.training.lessons import LabelledStructures
 from ase_nbody.training.loop import Task, fit, take_step
 from ase_nbody.training.loss import Weight, compared_as, errors, loss, loss_weights
+from ase_nbody.training.objective import LabelledStructures
 from ase_nbody.training.run import train
 from ase_nbody.training.scale import label_scales
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
@@ -119,17 +119,17 @@ def test_labels_of_what_terms_predict_are_read(tmp_path: Path, prefix: str) -> N
         assert found.energy == pytest.approx(expected.energy, abs=1e-6)
         for kind in FURTHER:
             np.testing.assert_allclose(found.further[kind], expected.further[kind], atol=1e-7)
-    assert "charges from" in dataset.found and "dipole from" in dataset.found and "(4 of 4 frames)" in dataset.found
-    assert "not used" not in dataset.found
+    assert all(words in dataset.label_source for words in ("charges from", "dipole from", "(4 of 4 frames)"))
+    assert "not used" not in dataset.label_source
 
 
 def test_what_is_not_asked_for_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "a.xyz", molecules(2))
     without = read_dataset(path)
     assert without.further_properties == ()
-    unused = without.found.split("not used: ")[1]
+    unused = without.label_source.split("not used: ")[1]
     assert "dipole" in unused and "charges" in unused
-    assert "dipole" not in read_dataset(path, further=(DIPOLE,)).found.split("not used: ")[1]
+    assert "dipole" not in read_dataset(path, further=(DIPOLE,)).label_source.split("not used: ")[1]
 
 
 def test_labels_of_another_origin_are_named_and_read_where_their_key_is_given(tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def test_labels_of_another_origin_are_named_and_read_where_their_key_is_given(tm
     ase.io.write(tmp_path / "b.xyz", frames, format="extxyz")
     found = read_dataset(tmp_path / "b.xyz", further=FURTHER)
     assert found.further_properties == (CHARGES,)
-    assert "no dipole" in found.found and found.found.endswith("not used: mp2_dipole in info")
+    assert "no dipole" in found.label_source and found.label_source.endswith("not used: mp2_dipole in info")
     given = read_dataset(tmp_path / "b.xyz", further=FURTHER, further_keys={"dipole": "mp2_dipole"})
-    assert set(given.further_properties) == set(FURTHER) and "not used" not in given.found
+    assert set(given.further_properties) == set(FURTHER) and "not used" not in given.label_source
     with pytest.raises(ValueError, match=r"no frame has dipole under the key 'nothing'"):
         read_dataset(tmp_path / "b.xyz", further=FURTHER, further_keys={"dipole": "nothing"})
     with pytest.raises(ValueError, match=r"a key is given for dipole, which is not read: .* predict nothing beside"):
@@ -163,7 +163,7 @@ def test_a_file_may_have_no_energies(tmp_path: Path) -> None:
         del frame.info["energy"]
     dataset = labelled_dataset(frames, further=FURTHER)
     assert [labels.further[DIPOLE].tolist() for labels in dataset.labels] == [[1.0] * 3] * 2  # REF_ before plain names
-    assert dataset.labels[0].energy is None and dataset.found.endswith("not used: dipole in info")
+    assert dataset.labels[0].energy is None and dataset.label_source.endswith("not used: dipole in info")
     assert evaluate(charged(TRUE), dataset)[0].of(DIPOLE).mae is not None
     with pytest.raises(ValueError, match="no energies or forces found"):
         labelled_dataset(frames)
@@ -176,7 +176,7 @@ def test_what_has_another_shape_under_a_name_of_the_users_own_is_no_label(tmp_pa
     for frame in frames:
         frame.info["mp2_dipole"] = 1.5
     found = labelled_dataset(frames, further=FURTHER)
-    assert found.further_properties == (CHARGES,) and found.found.endswith("not used: mp2_dipole in info")
+    assert found.further_properties == (CHARGES,) and found.label_source.endswith("not used: mp2_dipole in info")
 
 
 def frame_with(**further: Any) -> Atoms:
@@ -213,7 +213,7 @@ def test_some_frames_may_lack_them_and_shapes_may_be_flat() -> None:
     np.testing.assert_array_equal(first.further[tensor], [[1, 6, 5], [6, 2, 4], [5, 4, 3]])
     np.testing.assert_array_equal(first.further[gradients], np.arange(27.0).reshape(3, 3, 3))
     np.testing.assert_array_equal(second.further[CHARGES], np.ones(3))
-    assert set(second.further) == {CHARGES} and "charges from charges in arrays (1 of 2 frames)" in dataset.found
+    assert set(second.further) == {CHARGES} and "charges from charges in arrays (1 of 2 frames)" in dataset.label_source
     batch = batch_samples(samples(dataset, 3.0))
     assert batch.targets.labels[gradients].isnan().flatten(1).all(dim=1).tolist() == [False] * 3 + [True] * 3
     assert batch.targets.labels[tensor].shape == (2, 3, 3)
@@ -299,14 +299,14 @@ def test_charges_are_learnt_from_dipoles_and_the_report_has_their_errors(dtype: 
     before = evaluate(own, data)[0].of(DIPOLE)
     settings = FittingSettings(learning_rate=0.05, batch_size=4)
     prepared = samples(data, own.cutoff, dtype=dtype)
-    lessons = LabelledStructures(
+    objective = LabelledStructures(
         PackedSamples(prepared),
         [batch_samples(prepared)],
         loss_weights(settings, own.energy_scale, label_scales(data)),
     )
-    state = initial_state(own.network, settings, lessons.own_parameters(), own.further_parameters)
+    state = initial_state(own.network, settings, objective.own_parameters(), own.further_parameters)
     fabric = Fabric(accelerator="cpu", devices=1)
-    fit(Task(own, lessons, EpochBudget(60, 3), settings), state, Clock(), fabric, Display(QUIET), StopRequest())
+    fit(Task(own, objective, EpochBudget(60, 3), settings), state, Clock(), fabric, Display(QUIET), StopRequest())
     state.take_best()
 
     again = initial_state(own.network, settings, {}, {"0.charges": Parameter(torch.zeros(3, dtype=torch.float64))})
@@ -357,9 +357,9 @@ def test_a_loss_that_is_not_finite_ends_a_training_though_the_network_has_finite
     data = labelled(molecules(2))
     prepared = samples(data, own.cutoff)
     weights = loss_weights(settings, own.energy_scale, label_scales(data))
-    lessons = LabelledStructures(PackedSamples(prepared), [], weights)
-    state = initial_state(own.network, settings, lessons.own_parameters(), own.further_parameters)
-    task = Task(own, lessons, EpochBudget(1, 1), settings)
+    objective = LabelledStructures(PackedSamples(prepared), [], weights)
+    state = initial_state(own.network, settings, objective.own_parameters(), own.further_parameters)
+    task = Task(own, objective, EpochBudget(1, 1), settings)
     with pytest.raises(TrainingDivergedError, match="loss nan"):
         take_step(task, state, torch.arange(2), 0.1, Fabric(accelerator="cpu", devices=1))
 

@@ -70,7 +70,7 @@ def test_labels_in_the_order_of_the_input_and_read_back(tmp_path, name):
     assert (report.n_labels, report.n_failures, report.n_compared) == (9, 0, 5)
     assert [p.done for p in progress] == list(range(10)) and progress[-1].total == 9
     dataset = read_dataset(tmp_path / name)
-    assert "energy from the calculator (9 of 9 frames)" in dataset.found
+    assert "energy from the calculator (9 of 9 frames)" in dataset.label_source
     if name.endswith(".gz"):
         with gzip.open(tmp_path / name, "rt") as file:
             frames = read(file, ":", format="extxyz")

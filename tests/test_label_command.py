@@ -89,7 +89,7 @@ def test_spreads_are_no_labels(tmp_path):
         atoms.arrays["forces"], atoms.arrays["forces_spread"] = np.zeros((3, 3)), np.ones((3, 3))
     write(tmp_path / "a.xyz", frames)
     dataset = read_dataset(tmp_path / "a.xyz")
-    assert dataset.notes == () and "not used" not in dataset.found
+    assert dataset.notes == () and "not used" not in dataset.label_source
 
 
 def test_exit_statuses_and_messages(nbody):

@@ -53,7 +53,7 @@ class TestOneFamily:
         info, arrays = {"REF_energy": -2.0}, {"REF_forces": FORCES + np.eye(3)}
         dataset = read_dataset(write(tmp_path / "x.xyz", calculator, info, arrays))
         assert first(dataset) == (-2.0, 1.4)
-        assert dataset.found == (
+        assert dataset.label_source == (
             "energy from REF_energy in info (4 of 4 frames), forces from REF_forces in arrays (4 of 4 frames), "
             "no stress; not used: the calculator's energy, the calculator's forces"
         )
@@ -78,7 +78,7 @@ class TestOneFamily:
     def test_ref_goes_before_dft(self, tmp_path: Path) -> None:
         info, arrays = {"dft_energy": -3.0, "REF_energy": -2.0}, {"dft_forces": FORCES, "REF_forces": FORCES + 1}
         dataset = read_dataset(write(tmp_path / "x.xyz", None, info, arrays))
-        assert first(dataset) == (-2.0, 1.4) and "dft_energy in info, dft_forces in arrays" in dataset.found
+        assert first(dataset) == (-2.0, 1.4) and "dft_energy in info, dft_forces in arrays" in dataset.label_source
 
     @pytest.mark.parametrize(
         ("calculator", "info", "arrays"),
@@ -103,7 +103,7 @@ class TestOneFamily:
     def test_a_family_with_both_goes_before_an_explicit_one_with_one(self, tmp_path: Path) -> None:
         path = write(tmp_path / "x.xyz", {"energy": -1.0, "forces": FORCES}, {"REF_energy": -2.0})
         dataset = read_dataset(path)
-        assert first(dataset) == (-1.0, 0.4) and dataset.found.endswith("not used: REF_energy in info")
+        assert first(dataset) == (-1.0, 0.4) and dataset.label_source.endswith("not used: REF_energy in info")
         assert "-1.000000 and -2.000000 eV" in dataset.notes[0]
 
     @pytest.mark.parametrize(("labelled", "energy"), [((0,), -1.0), ((0, 3), -2.0), ((0, 1, 2), -2.0)])
@@ -137,7 +137,9 @@ class TestOneFamily:
         atoms.info.pop("REF_virial")
         ase.io.write(tmp_path / "x.xyz", atoms)
         without = read_dataset(tmp_path / "x.xyz")
-        assert without.labels[0].stress is None and "the calculator's stress" in without.found.split("not used")[1]
+        assert (
+            without.labels[0].stress is None and "the calculator's stress" in without.label_source.split("not used")[1]
+        )
         mixed = read_dataset(tmp_path / "x.xyz", stress_key="stress")
         np.testing.assert_allclose(mixed.labels[0].stress, np.full((3, 3), 0.1))
         assert mixed.labels[0].energy == -2.0
@@ -147,7 +149,8 @@ class TestOwnPrefix:
     def test_it_is_found_when_nothing_else_fits(self, tmp_path: Path) -> None:
         dataset = read_dataset(write(tmp_path / "x.xyz", None, {"mp2_energy": -2.0}, {"mp2_forces": FORCES}))
         assert first(dataset) == (-2.0, 0.4)
-        assert "energy from mp2_energy in info" in dataset.found and "forces from mp2_forces" in dataset.found
+        assert "energy from mp2_energy in info" in dataset.label_source
+        assert "forces from mp2_forces" in dataset.label_source
 
     def test_it_is_named_when_something_else_fits(self, tmp_path: Path) -> None:
         path = write(
@@ -155,7 +158,7 @@ class TestOwnPrefix:
         )
         dataset = read_dataset(path)
         assert first(dataset) == (-1.0, 0.4)
-        assert dataset.found.endswith("not used: energy_mp2 in info, forces_mp2 in arrays")
+        assert dataset.label_source.endswith("not used: energy_mp2 in info, forces_mp2 in arrays")
         assert "-1.000000 and -2.000000 eV" in dataset.notes[0]
         assert first(read_dataset(path, energy_key="energy_mp2"))[0] == -2.0
 
@@ -177,7 +180,7 @@ class TestOwnPrefix:
         info = {"Binding_ENERGY": -2.0, "config_forces_weight": 1.0, "pressure": 3.0}
         arrays = {"gradients": FORCES, "momenta": FORCES, "tags": np.zeros(3, dtype=int)}
         dataset = read_dataset(write(tmp_path / "x.xyz", {"energy": -1.0}, info, arrays))
-        assert dataset.found.split("not used: ")[1] == (
+        assert dataset.label_source.split("not used: ")[1] == (
             "Binding_ENERGY in info, config_forces_weight in info, gradients in arrays"
         )
 
@@ -188,15 +191,15 @@ class TestFreeEnergy:
         for name in ("x.xyz", "x.traj", "x.db"):
             dataset = read_dataset(write(tmp_path / name, calculator))
             assert first(dataset) == (-1.2, 0.4)
-            assert "energy from the calculator's free_energy (4 of 4 frames)" in dataset.found
+            assert "energy from the calculator's free_energy (4 of 4 frames)" in dataset.label_source
             assert "-1.000000 and -1.200000 eV; the free energy is used" in dataset.notes[0]
         assert read_dataset(tmp_path / "x.traj", energy_key="energy").labels[0].energy == -1.0
 
     def test_equal_or_without_forces_it_does_not_matter(self, tmp_path: Path) -> None:
         equal = read_dataset(write(tmp_path / "x.xyz", {"energy": -1.0, "free_energy": -1.0, "forces": FORCES}))
-        assert equal.labels[0].energy == -1.0 and equal.notes == () and "not used" not in equal.found
+        assert equal.labels[0].energy == -1.0 and equal.notes == () and "not used" not in equal.label_source
         alone = read_dataset(write(tmp_path / "x.xyz", {"energy": -1.0, "free_energy": -1.2}))
-        assert alone.labels[0].energy == -1.0 and alone.found.endswith("not used: the calculator's free_energy")
+        assert alone.labels[0].energy == -1.0 and alone.label_source.endswith("not used: the calculator's free_energy")
         only = read_dataset(write(tmp_path / "x.xyz", {"free_energy": -1.2, "forces": FORCES}))
         assert only.labels[0].energy == -1.2
 
@@ -241,5 +244,5 @@ class TestNotes:
         assert one.notes and one.subset([1]).notes == one.notes and two.notes == ()
         both = merge([one, two])
         assert both.notes == (f"one.xyz: {one.notes[0]}",)
-        assert both.found == f"one.xyz: {one.found} | two.xyz: {two.found}"
+        assert both.label_source == f"one.xyz: {one.label_source} | two.xyz: {two.label_source}"
         assert both.sha256 == f"{one.sha256}, {two.sha256}"

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ase_nbody"
 LAYERS = (
-    {"algebra", "edges", "math", "timings", "structures", "pairs", "devices", "files", "stopping"},
+    {"algebra", "edges", "math", "thread_count", "timings", "structures", "pairs", "devices", "files", "stopping"},
     {"compiler", "cuda"},
     {"kernels"},
     {"contacts", "graph", "neighbours", "neighbour_cache", "predictions", "repulsion"},

@@ -23,7 +23,7 @@ from ase_nbody.architectures.theory import add_levels, at_level, choose_level, o
 from ase_nbody.cli import app
 from ase_nbody.data.packed_samples import PackedSamples
 from ase_nbody.model_file import load_model, load_model_with_levels, read_information
-from ase_nbody.training.lessons import epoch_batches
+from ase_nbody.training.objective import epoch_batches
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings, training_settings
 

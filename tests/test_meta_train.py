@@ -59,9 +59,9 @@ def episodes(path: Path, **inner: object) -> Episodes:
     return Episodes(every, every, WEIGHTS, settings, names, rates)
 
 
-def gradients(lessons: Episodes, own: Potential, chosen: list[int]) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(objective: Episodes, own: Potential, chosen: list[int]) -> tuple[float, dict[str, torch.Tensor]]:
     own.network.zero_grad(set_to_none=True)
-    value = lessons.gradient(own, torch.tensor(chosen), epoch=3)
+    value = objective.gradient(own, torch.tensor(chosen), epoch=3)
     return value, {n: p.grad for n, p in own.network.named_parameters() if p.grad is not None}
 
 
@@ -75,9 +75,9 @@ def gradient_of(own: Potential, name: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("group", ["readout", "radial", "all"])
 def test_second_order_gradients_are_those_of_finite_differences(tmp_path, group):
-    lessons = episodes(tmp_path / "d.xyz", method="maml", adapted=group, steps=2, rate=0.05)
+    objective = episodes(tmp_path / "d.xyz", method="maml", adapted=group, steps=2, rate=0.05)
     own = potential()
-    value, found = gradients(lessons, own, [0, 1])
+    value, found = gradients(objective, own, [0, 1])
     generator = torch.Generator().manual_seed(1)
     direction = {n: torch.randn(g.shape, generator=generator, dtype=g.dtype) for n, g in found.items()}
     moved, step = [], 1e-5
@@ -85,7 +85,7 @@ def test_second_order_gradients_are_those_of_finite_differences(tmp_path, group)
         with torch.no_grad():
             for name, change in direction.items():
                 own.network.get_parameter(name).add_(change, alpha=sign * step)
-        moved.append(gradients(lessons, own, [0, 1])[0])
+        moved.append(gradients(objective, own, [0, 1])[0])
         with torch.no_grad():
             for name, change in direction.items():
                 own.network.get_parameter(name).sub_(change, alpha=sign * step)
@@ -96,16 +96,16 @@ def test_second_order_gradients_are_those_of_finite_differences(tmp_path, group)
 
 
 def test_second_order_gradients_are_those_of_torch_func(tmp_path):
-    lessons = episodes(tmp_path / "d.xyz", method="maml", steps=1, rate=0.05, adapted="readout", clip=1e6)
+    objective = episodes(tmp_path / "d.xyz", method="maml", steps=1, rate=0.05, adapted="readout", clip=1e6)
     own = potential()
-    _, found = gradients(lessons, own, [1])
-    support, query = lessons._episode(lessons.learnt, 1, 3)
+    _, found = gradients(objective, own, [1])
+    support, query = objective._episode(objective.learnt, 1, 3)
 
     def of(values: dict[str, torch.Tensor], sample) -> torch.Tensor:
         prediction = predict(own, sample.graph, values, differentiable=True)
         return loss(prediction, sample.targets, sample.graph, WEIGHTS)
 
-    start = {name: own.network.get_parameter(name) for name in lessons.names}
+    start = {name: own.network.get_parameter(name) for name in objective.names}
     inner = torch.autograd.grad(of(start, support), list(start.values()), create_graph=True)
     after = {name: v - 0.05 * g for (name, v), g in zip(start.items(), inner, strict=True)}
     expected = torch.autograd.grad(of(after, query), list(start.values()))
@@ -114,12 +114,12 @@ def test_second_order_gradients_are_those_of_torch_func(tmp_path):
 
 
 def test_first_order_gradients_are_taken_where_the_inner_loop_ends(tmp_path):
-    lessons = episodes(tmp_path / "d.xyz", method="fomaml", steps=2, rate=0.05)
+    objective = episodes(tmp_path / "d.xyz", method="fomaml", steps=2, rate=0.05)
     own = potential()
-    _, found = gradients(lessons, own, [0])
-    support, query = lessons._episode(lessons.learnt, 0, 3)
+    _, found = gradients(objective, own, [0])
+    support, query = objective._episode(objective.learnt, 0, 3)
     moved, before = potential(), dict(potential().network.named_parameters())
-    with lessons._adapted(own, support) as changes, torch.no_grad():
+    with objective._adapted(own, support) as changes, torch.no_grad():
         for name, change in changes.items():
             moved.network.get_parameter(name).add_(change)
     assert all(torch.equal(before[name], value) for name, value in own.network.named_parameters())
@@ -132,10 +132,10 @@ def test_first_order_gradients_are_taken_where_the_inner_loop_ends(tmp_path):
 
 
 def test_reptile_goes_along_the_path_of_the_inner_loop(tmp_path):
-    lessons = episodes(tmp_path / "d.xyz", method="reptile", steps=1, rate=0.05, clip=1e6)
+    objective = episodes(tmp_path / "d.xyz", method="reptile", steps=1, rate=0.05, clip=1e6)
     own = potential()
-    _, found = gradients(lessons, own, [0])
-    support, _ = lessons._episode(lessons.learnt, 0, 3)
+    _, found = gradients(objective, own, [0])
+    support, _ = objective._episode(objective.learnt, 0, 3)
     own.network.zero_grad(set_to_none=True)
     prediction = predict(own, support.graph, differentiable=True)
     loss(prediction, support.targets, support.graph, WEIGHTS).backward()
@@ -145,18 +145,18 @@ def test_reptile_goes_along_the_path_of_the_inner_loop(tmp_path):
 
 @pytest.mark.parametrize(("method", "steps"), [("maml", 2), ("fomaml", 1)])  # one step's gradient knows no rate
 def test_gradients_by_learnt_rates_are_those_of_finite_differences(tmp_path, method, steps):
-    lessons = episodes(tmp_path / "d.xyz", method=method, steps=steps, rate=0.05, learned_rates=True)
+    objective = episodes(tmp_path / "d.xyz", method=method, steps=steps, rate=0.05, learned_rates=True)
     own = potential()
-    learnt = lessons.own_parameters()
+    learnt = objective.own_parameters()
     assert set(learnt) == {f"log_rate_{group}" for group in ("mixing", "radial", "readout", "rest")}
-    gradients(lessons, own, [0, 1])
+    gradients(objective, own, [0, 1])
     found = {name: parameter.grad.item() for name, parameter in learnt.items()}
     for name, parameter in learnt.items():
         moved = []
         for change in (1e-4, -1e-4):
             with torch.no_grad():
                 parameter.add_(change)
-            moved.append(gradients(lessons, own, [0, 1])[0])
+            moved.append(gradients(objective, own, [0, 1])[0])
             with torch.no_grad():
                 parameter.sub_(change)
         assert found[name] == pytest.approx((moved[0] - moved[1]) / 2e-4, rel=1e-4), name
@@ -180,11 +180,11 @@ def test_learnt_rates_change_and_are_kept_with_the_model(tmp_path):
 
 
 def test_the_direction_of_reptile_does_not_grow_with_the_steps_of_its_path(tmp_path):
-    lessons = episodes(tmp_path / "d.xyz", method="reptile", steps=3, rate=0.05)
+    objective = episodes(tmp_path / "d.xyz", method="reptile", steps=3, rate=0.05)
     own = potential()
-    _, found = gradients(lessons, own, [0])
-    support, _ = lessons._episode(lessons.learnt, 0, 3)
-    with lessons._adapted(own, support) as changes:
+    _, found = gradients(objective, own, [0])
+    support, _ = objective._episode(objective.learnt, 0, 3)
+    with objective._adapted(own, support) as changes:
         for name, change in changes.items():
             torch.testing.assert_close(found[name] * (3 * 0.05), -change, rtol=1e-9, atol=1e-14)
 
@@ -199,18 +199,18 @@ def test_parameters_that_the_inner_loop_leaves_are_learnt_too(tmp_path):
 
 
 def test_support_and_query_are_different_structures_of_one_system(tmp_path):
-    lessons = episodes(tmp_path / "d.xyz")
+    objective = episodes(tmp_path / "d.xyz")
     seen = set()
     for epoch in range(4):
-        for system in range(len(lessons.learnt.members)):
-            support, query = lessons._episode(lessons.learnt, system, epoch)
+        for system in range(len(objective.learnt.members)):
+            support, query = objective._episode(objective.learnt, system, epoch)
             assert support.graph.n_structures == query.graph.n_structures == 2
             rows = [tuple(s.targets.labels[ENERGY].tolist()) for s in (support, query)]
             assert not set(rows[0]) & set(rows[1])
-            again = lessons._episode(lessons.learnt, system, epoch)
+            again = objective._episode(objective.learnt, system, epoch)
             assert torch.equal(again[0].graph.positions, support.graph.positions)
             seen.add((system, frozenset(rows[0])))
-    assert len(seen) > len(lessons.learnt.members)  # other structures in other passes
+    assert len(seen) > len(objective.learnt.members)  # other structures in other passes
 
 
 def test_the_loop_lowers_errors_after_an_adaptation(tmp_path):

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
 import pytest
@@ -13,7 +12,6 @@ from training_passes import assert_close, assert_same, gradients, graph_of, loss
 from ase_nbody.compiler import cpu
 from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph, batch_graphs, split_graph
-from ase_nbody.kernels.workers import side_by_side
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.steps import training
 
@@ -75,17 +73,6 @@ def test_batches_shared_by_threads_give_the_same(three_threads: list[int]) -> No
     first, second = (gradients(found, loss(trainable_prediction(found, graph))) for _ in range(2))
     for name, gradient in first.items():
         assert gradient is None or torch.equal(gradient, second[name]), name
-
-
-@pytest.mark.usefixtures("three_threads")
-def test_threads_of_others_are_left_as_they_are() -> None:
-    before = torch.get_num_threads()
-    assert before == 3
-    assert side_by_side([torch.get_num_threads] * 4) == [1] * 4
-    assert side_by_side([torch.is_grad_enabled] * 4) == [False] * 4
-    assert torch.get_num_threads() == before and torch.is_grad_enabled()
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(torch.get_num_threads).result() == before
 
 
 def test_a_second_reverse_pass_gives_the_same() -> None:

@@ -145,13 +145,13 @@ class TestWhereStressIs:
         ase.io.write(tmp_path / "x.traj", frames)
         dataset = read_dataset(tmp_path / "x.traj")
         assert [x.stress is None for x in dataset.labels] == [False, True, True, False, True]
-        assert "stress from the calculator (2 of 5 frames)" in dataset.found
+        assert "stress from the calculator (2 of 5 frames)" in dataset.label_source
         assert "stress labels left out in 3 frames (1, 2, 4): no direction is periodic" in dataset.notes[0]
 
     def test_no_stress_at_all_is_left(self, tmp_path: Path) -> None:
         ase.io.write(tmp_path / "x.traj", labelled(molecule("H2O"), energy=1.0, stress=np.ones(6)))
         dataset = read_dataset(tmp_path / "x.traj")
-        assert dataset.found.endswith("no stress") and "left out in frame 0: " in dataset.notes[0]
+        assert dataset.label_source.endswith("no stress") and "left out in frame 0: " in dataset.notes[0]
 
 
 class TestImplausibleStress:

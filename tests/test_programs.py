@@ -1,11 +1,6 @@
 """Splines, matrix products and programs: what the compiled evaluation is built of."""
 
-import os
-import time
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
-from threading import Event
 
 import numpy as np
 import pytest
@@ -17,14 +12,13 @@ from test_compiled_evaluation import TOLERANCE, graph_of
 from ase_nbody.algebra.tables import entries
 from ase_nbody.architectures import compiled as compiled_weights
 from ase_nbody.compiler.arrays import number_array
-from ase_nbody.compiler.cpu import compiled
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.matmul_code import matmul
 from ase_nbody.compiler.phases import BLOCK, Module
 from ase_nbody.compiler.programs import SHARES_PER_THREAD, Program, shares_of
 from ase_nbody.compiler.signature import WRITE, Signature, numbers
-from ase_nbody.compiler.team import Helper, helpers
 from ase_nbody.math.splines import Grid, basis_polynomials, evaluate, fitted_grid, interpolate
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import predict
@@ -157,73 +151,6 @@ def test_phases_reach_every_node_once_in_any_number_of_shares(nodes: int, thread
         program.run(addresses, {"double": np.array(bounds, dtype=np.int64)}, threads, Timings())
         assert torch.equal(out[:nodes], 2 * rows)
         assert bool((out[nodes] == -1).all())
-
-
-def assert_doubles(program: Program, threads: int) -> None:
-    rows = torch.rand(300, 4, dtype=torch.float64)
-    out = torch.zeros_like(rows)
-    bounds = {"double": np.arange(301, dtype=np.int64)}
-    program.run(program.addresses({"rows": rows, "out": out}), bounds, threads, Timings())
-    assert torch.equal(out, 2 * rows)
-
-
-def test_helpers_that_never_come_hold_up_nobody() -> None:
-    program, gate = doubling(), Event()
-    with helpers(2) as taken:
-        assert_asleep(taken)  # those awake from before would come
-        busy = [helper._thread.submit(gate.wait) for helper in taken]
-    try:
-        for _ in range(3):
-            assert_doubles(program, 3)
-        assert [helper.state for helper in taken] == [2, 2]  # called, and not there yet
-    finally:
-        gate.set()
-    for task in busy:
-        task.result()
-    assert_asleep(taken)  # those that come late find nothing to do
-    assert_doubles(program, 3)
-
-
-def assert_asleep(found: list[Helper]) -> None:
-    """They sleep a while after their last work."""
-    latest = time.monotonic() + 30
-    while any(helper.state for helper in found):
-        assert time.monotonic() < latest
-        time.sleep(0.01)
-
-
-def test_helpers_are_called_asleep_and_awake() -> None:
-    program = doubling()
-    with helpers(1) as taken:
-        pass
-    for pause in (0.0, 1e-4, 1e-3, 3e-3, 0.05):
-        for _ in range(20):
-            assert_doubles(program, 2)
-            time.sleep(pause)
-    assert_asleep(taken)
-
-
-def test_python_threads_have_helpers_of_their_own() -> None:
-    program = doubling()
-    with ThreadPoolExecutor(4) as pool:
-        for task in [pool.submit(assert_doubles, program, 3) for _ in range(200)]:
-            task.result()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_process_has_helpers_of_its_own() -> None:
-    program = doubling()
-    assert_doubles(program, 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
-        child = os.fork()
-    if child == 0:
-        try:
-            assert_doubles(program, 2)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_phases_count_their_multiplications_and_arrays() -> None:

@@ -86,7 +86,7 @@ def test_a_complete_family_of_a_users_prefix_goes_before_half_of_a_usual_one(tmp
         atoms.arrays["mp2_forces"] = forces
     write(tmp_path / "a.xyz", frames)
     dataset = read_dataset(tmp_path / "a.xyz")
-    assert "mp2_energy" in dataset.found and "mp2_forces" in dataset.found
+    assert "mp2_energy" in dataset.label_source and "mp2_forces" in dataset.label_source
     assert dataset.labels[1].energy == pytest.approx(frames[1].info["mp2_energy"])
 
 

@@ -331,7 +331,7 @@ def test_shapes_are_right_wherever_kernels_are_run(
     predict(found, graph, differentiable=True).forces.square().sum().backward()
     radial = {"hidden_layers", "hidden_gradients", "first_layer_gradients"}
     harmonics = {"harmonics", "harmonic_tangents", "harmonic_gradients"}
-    contraction = {"messages", "tangent_messages", "gradients", "tangent_gradients", "changes"}
+    contraction = {"messages", "tangent_messages", "gradients", "tangent_gradients", "gradient_tangents"}
     products = {
         "products",
         "product_tangents",

@@ -35,7 +35,7 @@ from ase_nbody.steps import (
     ScaleByElement,
     Step,
     StepWeights,
-    shape,
+    state_irreps,
 )
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.dual_perceptron import PerceptronLayers, sloped_polynomial
@@ -181,13 +181,13 @@ CUTOFF = 3.5
 SUMS = product_table((SCALAR,), VECTORS, VECTORS)
 SQUARES = product_table(VECTORS, VECTORS, VECTORS)
 SHAPES = {
-    "leaves": shape((SCALAR,), 4),
-    "sums": shape(VECTORS, 4),
-    "mixed": shape(VECTORS, 4),
-    "squares": shape(SQUARES.output_irreps, 4, SQUARES.output_multiplicities),
+    "leaves": state_irreps((SCALAR,), 4),
+    "sums": state_irreps(VECTORS, 4),
+    "mixed": state_irreps(VECTORS, 4),
+    "squares": state_irreps(SQUARES.output_irreps, 4, SQUARES.output_multiplicities),
     "gates": (Block(SCALAR, 4),),
-    "open": shape(VECTORS, 4),
-    "more": shape(VECTORS, 4),
+    "open": state_irreps(VECTORS, 4),
+    "more": state_irreps(VECTORS, 4),
 }
 BEGIN: list[Step] = [
     Embed("leaves", "embedding"),
@@ -270,7 +270,7 @@ def by_autograd(description: Description, weights: StepWeights, graph: Graph, ty
     positions = graph.positions.clone().requires_grad_()
     edges = active_edges(replace(graph, positions=positions), CUTOFF)
     harmonics, none = spherical_harmonics(edges.directions, 1), graph.positions.new_zeros(graph.n_atoms)
-    atoms = StepAtoms(description.shape_of, weights, types, edges.pairs, edges.distances, harmonics, none)
+    atoms = StepAtoms(description.irreps_of, weights, types, edges.pairs, edges.distances, harmonics, none)
     energies = forward(description, atoms)
     (d_positions,) = torch.autograd.grad(energies.sum(), positions, create_graph=True)
     return energies, d_positions

@@ -8,10 +8,10 @@ from nbody_networks import ALL, potential, rattled, structures
 from torch.nn import functional
 
 from ase_nbody.algebra import Irrep, natural_irreps, product_table
-from ase_nbody.compiler import cpu
 from ase_nbody.compiler.activations import activation
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.matmul_code import matmul_of_types
 from ase_nbody.compiler.signature import WRITE, Signature, numbers
 from ase_nbody.graph import Graph
@@ -31,7 +31,7 @@ from ase_nbody.steps import (
     Product,
     Readout,
     StepWeights,
-    shape,
+    state_irreps,
 )
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.contract import ContractElements
@@ -49,7 +49,7 @@ def energies(description: Description, weights: StepWeights, graph: Graph, cutof
     harmonics = spherical_harmonics(edges.directions, description.max_degree)
     none = graph.positions.new_zeros(graph.n_atoms)
     return forward(
-        description, StepAtoms(description.shape_of, weights, types, edges.pairs, edges.distances, harmonics, none)
+        description, StepAtoms(description.irreps_of, weights, types, edges.pairs, edges.distances, harmonics, none)
     )
 
 
@@ -76,7 +76,7 @@ def test_what_is_folded() -> None:
     description, _ = folded(network.description(), network.step_weights())
     assert isinstance(description.steps[0], ContractElements)
     assert description.steps[0].out == "factor0"  # its mixing is part of the radial weights
-    names = set(description.shape_of)
+    names = set(description.irreps_of)
     assert "leaves" not in names and "fragments0" not in names and "scaled0" not in names
     assert "states1" not in names  # of the last level only energies are wanted
     assert [step.source for step in description.steps if isinstance(step, Readout)] == [
@@ -99,10 +99,10 @@ def test_which_states_outlast_a_phase() -> None:
 
 TABLE = product_table((SCALAR,), natural_irreps(1), natural_irreps(1))
 SHAPES = (
-    ("leaves", shape((SCALAR,), 4)),
-    ("sums", shape(natural_irreps(1), 4)),
-    ("squares", shape((SCALAR,), 4, (2,))),
-    ("more", shape(natural_irreps(1), 4)),
+    ("leaves", state_irreps((SCALAR,), 4)),
+    ("sums", state_irreps(natural_irreps(1), 4)),
+    ("squares", state_irreps((SCALAR,), 4, (2,))),
+    ("more", state_irreps(natural_irreps(1), 4)),
 )
 SQUARE = product_table(natural_irreps(1), natural_irreps(1), (SCALAR,), symmetric=True)
 CONTRACT = Contract("leaves", "sums", TABLE, 4, "radial")
@@ -113,7 +113,9 @@ def described(*steps) -> Description:
 
 
 def test_descriptions_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="uses state 'sum', which has no shape; there are leaves, sums, squares, more"):
+    with pytest.raises(
+        ValueError, match="uses state 'sum', whose irreps are not given; there are leaves, sums, squares, more"
+    ):
         described(CONTRACT, Readout("sum", "readout")).check()
     with pytest.raises(ValueError, match="reads state 'sums' before any step makes it"):
         described(Readout("sums", "readout")).check()
@@ -152,7 +154,7 @@ def test_states_of_several_sources_of_which_one_stores() -> None:
 
 
 def compiled_kernel(w: Builder):
-    return cpu.compiled(w.text(), [w.name], len(w.signature.flat))[w.name]
+    return compiled(w.text(), [w.name], len(w.signature.flat))[w.name]
 
 
 @pytest.mark.parametrize("bits", [64, 32])

@@ -38,8 +38,8 @@ from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS, Prediction, 
 from ase_nbody.training.checkpoint import checkpoint_path
 from ase_nbody.training.display import Display
 from ase_nbody.training.history import history_path
-from ase_nbody.training.lessons import epoch_order
 from ase_nbody.training.loss import common_scale, loss
+from ase_nbody.training.objective import epoch_order
 from ase_nbody.training.prepare import training_origin
 from ase_nbody.training.run import train
 from ase_nbody.training.schedule import learning_rate_factor
@@ -104,7 +104,7 @@ def pair_batch() -> Graph:
         labels=read_labels(2),
         source="made",
         sha256="",
-        found="",
+        label_source="",
     )
     from ase_nbody.data import batch_samples
 

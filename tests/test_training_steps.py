@@ -22,9 +22,9 @@ from ase_nbody.training.budget import EpochBudget
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history_row import HistoryRow, history_row
-from ase_nbody.training.lessons import LabelledStructures, epoch_order
 from ase_nbody.training.loop import Task, update, validate, validation_due
 from ase_nbody.training.loss import VIRIAL_PER_ATOM, common_scale
+from ase_nbody.training.objective import LabelledStructures, epoch_order
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import TrainingState, initial_state, network_optimizers
@@ -56,7 +56,7 @@ def task_and_state(data: Path, **more: Any) -> tuple[Task, TrainingState]:
     prepared = samples(read_dataset(data), 6.0)
     task = Task(
         potential=Potential(own, {"Ar": 0.1}, 0.5),
-        lessons=LabelledStructures(
+        objective=LabelledStructures(
             PackedSamples(prepared),
             [batch_samples(prepared[:3]), batch_samples(prepared[3:])],
             common_scale({ENERGY: 10.0, FORCES: 1.0, STRESS: 0.1}, 0.5),
@@ -104,11 +104,11 @@ def test_seeds_and_passes_do_not_share_an_order() -> None:
 
 def test_validation_errors_by_hand(data: Path) -> None:
     task, state = task_and_state(data)
-    lessons = task.lessons
-    assert isinstance(lessons, LabelledStructures)
-    found = validation_errors(task.potential, lessons.validation, state.averaged)
+    objective = task.objective
+    assert isinstance(objective, LabelledStructures)
+    found = validation_errors(task.potential, objective.validation, state.averaged)
     energy, forces, virial = [], [], []
-    for sample in (lessons.samples.batch(torch.tensor([n])) for n in range(len(lessons.samples))):
+    for sample in (objective.samples.batch(torch.tensor([n])) for n in range(len(objective.samples))):
         prediction, n = predict(task.potential, sample.graph), sample.graph.n_atoms
         volume = torch.linalg.det(sample.graph.cell).abs().item()
         energy.append((prediction.energy - sample.targets.labels[ENERGY]).numpy() / n)
@@ -124,7 +124,7 @@ def test_validation_errors_by_hand(data: Path) -> None:
     validate(task, state, 4, rate, 0.5, Display(QUIET))
     row = state.history[-1]
     assert (row.training_loss, row.epoch, row.step, row.learning_rate, row.progress) == (2.0, 2.25, 9, rate, 0.5)
-    assert row.score == pytest.approx(score(found, task.lessons.weights))
+    assert row.score == pytest.approx(score(found, task.objective.weights))
     assert (state.counters.loss_sum, state.counters.loss_count) == (0.0, 0)
     assert task.files is not None
     with task.files.history.open() as file:

@@ -93,13 +93,13 @@ class Entry(NamedTuple):
 @cache
 def entries(table: ProductTable) -> tuple[Entry, ...]:
     """All non-zero coefficients, in the order of paths, first, output and second components."""
-    found = []
+    nonzero = []
     for number, path in enumerate(table.paths):
         dense = coefficients(table, path)
         for a, b, o in np.argwhere(dense):
             first, second = path.first_start + int(a), path.second_start + int(b)
-            found.append(Entry(number, first, second, path.outputs[o], float(dense[a, b, o])))
-    return tuple(sorted(found, key=lambda e: (e.path, e.a, e.o, e.b)))
+            nonzero.append(Entry(number, first, second, path.outputs[o], float(dense[a, b, o])))
+    return tuple(sorted(nonzero, key=lambda e: (e.path, e.a, e.o, e.b)))
 
 
 def coefficients(table: ProductTable, path: Path) -> NDArray[np.float64]:
@@ -126,18 +126,18 @@ def product_table(
     Raises:
         ValueError: no path leads to any of the irreps asked for.
     """
-    found = [
+    triples = [
         (result, i, j)
         for i, first in enumerate(first_irreps)
         for j, second in enumerate(second_irreps)
         for result in first.products(second)
         if result in output_irreps and not (symmetric and _vanishes_or_repeats(first, i, j, result))
     ]
-    if not found:
+    if not triples:
         raise ValueError(
             f"the product of {_text(first_irreps)} and {_text(second_irreps)} contains none of {_text(output_irreps)}"
         )
-    return _table(first_irreps, second_irreps, sorted(found, key=lambda f: (f[0].degree, -f[0].parity)))
+    return _table(first_irreps, second_irreps, sorted(triples, key=lambda f: (f[0].degree, -f[0].parity)))
 
 
 def _vanishes_or_repeats(first: Irrep, i: int, j: int, result: Irrep) -> bool:
@@ -149,13 +149,13 @@ def _text(irreps: Irreps) -> str:
     return "+".join(str(i) for i in irreps)
 
 
-def _table(first_irreps: Irreps, second_irreps: Irreps, found: list[tuple[Irrep, int, int]]) -> ProductTable:
-    results = list(dict.fromkeys(f[0] for f in found))
-    counts = [sum(f[0] == r for f in found) for r in results]
+def _table(first_irreps: Irreps, second_irreps: Irreps, triples: list[tuple[Irrep, int, int]]) -> ProductTable:
+    results = list(dict.fromkeys(f[0] for f in triples))
+    counts = [sum(f[0] == r for f in triples) for r in results]
     starts = np.cumsum([0, *(r.dimension * n for r, n in zip(results, counts, strict=True))])
     paths = []
     for result, count, start in zip(results, counts, starts, strict=False):
-        for number, (_, i, j) in enumerate(f for f in found if f[0] == result):
+        for number, (_, i, j) in enumerate(f for f in triples if f[0] == result):
             outputs = tuple(int(start) + m * count + number for m in range(result.dimension))
             paths.append(Path(i, j, result, dimension(first_irreps[:i]), dimension(second_irreps[:j]), outputs))
     return ProductTable(first_irreps, second_irreps, tuple(paths), tuple(results), tuple(counts))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ase_nbody.graph import Graph, sums_of_structures
 from ase_nbody.kernels.sums import receiver_sums, sender_sums
 from ase_nbody.nn.mixing import Mixing
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.timings import Timings
 
 
@@ -189,7 +189,7 @@ class Network(nn.Module, ABC):
         """
         return None
 
-    def read_out_shapes(self) -> list[Shape]:
+    def read_out_irreps(self) -> list[StateIrreps]:
         """Shapes of the states that energies are read out of, level by level; none where there are no such states."""
         return []
 
@@ -197,12 +197,12 @@ class Network(nn.Module, ABC):
         """These states of all atoms, as they are read out: blocks (N, 2l + 1, columns) of each."""
         raise NotImplementedError(f"{type(self).__name__} has no states that energies are read out of")
 
-    def readout_features(self, graph: Graph, moves: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Derivatives of each structure's energy by the linear readouts, (B, readouts), and their changes under moves.
+    def readout_features(self, graph: Graph, tangents: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Derivatives of each structure's energy by the linear readouts, (B, readouts), and their tangents.
 
         Args:
             graph: structures.
-            moves: changes of the vectors of the edges, (E, 3) each, angstrom; one more item comes for each.
+            tangents: of the vectors of the edges, (E, 3) each, angstrom; one more item comes for each.
         """
         raise NotImplementedError(f"{type(self).__name__} has no linear readouts")
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ase_nbody.architectures.stepped import SteppedNetwork
-from ase_nbody.compiler.cpu import vector_bytes
 from ase_nbody.compiler.kernel_settings import KernelSettings
+from ase_nbody.compiler.machine_code import vector_bytes
 from ase_nbody.compiler.programs import Program
 from ase_nbody.math.splines import Grid, fitted_grid, interpolate
 from ase_nbody.steps.folding import folded, folded_with_features

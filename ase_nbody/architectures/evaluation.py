@@ -19,6 +19,7 @@ from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.compiler.programs import Program
 from ase_nbody.graph import Graph
 from ase_nbody.steps.hand_out import FEATURES
+from ase_nbody.thread_count import thread_count
 from ase_nbody.timings import Timings
 
 _MANY_KINDS = 64
@@ -120,7 +121,7 @@ def _evaluated(
     program.check(given, "graph", counts)
     arrays = {**loaded.arrays, **instead, **given, **program.results(counts), **workspace.arrays(program, counts)}
     addresses = program.addresses(arrays)
-    threads = torch.get_num_threads()
+    threads = thread_count()
     program.run(addresses, program.shares(graph.edges.receiver_offsets, threads), threads, timings)
     strains = arrays["d_strains"].view(-1, 3, 3)
     d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)

@@ -30,7 +30,7 @@ from ase_nbody.steps import (
     Embed,
     Mix,
     Readout,
-    Shape,
+    StateIrreps,
     Step,
     StepWeights,
 )
@@ -87,10 +87,10 @@ class MaceNetwork(SteppedNetwork):
 
     def _described(self, *more: Step) -> Description:
         """The interaction and more steps."""
-        settings, shapes = self.settings, dict[str, Shape]()
-        steps = (*self._interaction(shapes), *more)
+        settings, irreps_of = self.settings, dict[str, StateIrreps]()
+        steps = (*self._interaction(irreps_of), *more)
         return Description(
-            shapes=tuple(shapes.items()),
+            states=tuple(irreps_of.items()),
             steps=steps,
             n_types=len(settings.elements),
             max_degree=settings.max_degree,
@@ -98,27 +98,27 @@ class MaceNetwork(SteppedNetwork):
             power=1 if settings.distance_transform == "none" else 2,
         )
 
-    def _interaction(self, shapes: dict[str, Shape]) -> Iterator[Step]:
-        """All steps but that which takes off the energies of isolated atoms; adds the shapes of states."""
+    def _interaction(self, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
+        """All steps but that which takes off the energies of isolated atoms; adds the irreps of states."""
         layers = self._layers()
-        shapes["leaves"] = layers[0].shapes.before
+        irreps_of["leaves"] = layers[0].shapes.before
         yield Embed("leaves", "embedding")
         if any(hasattr(layer, "density") for layer in layers):
-            shapes["ones"] = (Block(SCALAR, 1),)
+            irreps_of["ones"] = (Block(SCALAR, 1),)
             yield Embed("ones", "ones")
         below = "leaves"
         for number, layer in enumerate(layers):
-            yield from layer_steps(layer, number, below, shapes)
+            yield from layer_steps(layer, number, below, irreps_of)
             below = f"states{number}"
             if number < len(self.readouts):
                 yield Readout(below, f"energies{number}")
-        yield from self._last_readout(below, shapes)
+        yield from self._last_readout(below, irreps_of)
 
-    def _last_readout(self, source: str, shapes: dict[str, Shape]) -> Iterator[Step]:
+    def _last_readout(self, source: str, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
         functions, states = (ActivationFunction("silu", E3NN_SILU_GAIN),), source
         for name in ("inner", "middle")[: self.settings.readout_depth]:
             active = f"{name}_active"
-            shapes[name] = shapes[active] = (Block(SCALAR, self.settings.readout_width),)
+            irreps_of[name] = irreps_of[active] = (Block(SCALAR, self.settings.readout_width),)
             yield Mix(source, name, name)
             if name == "middle":
                 yield Embed(name, "middle_constants")

@@ -28,7 +28,7 @@ from ase_nbody.steps import (
     Divide,
     Mix,
     MixByElement,
-    Shape,
+    StateIrreps,
     Step,
     StepWeights,
 )
@@ -96,7 +96,9 @@ class MaceLayer(nn.Module):
         return torch.cat(made, dim=1).flatten(1).expand(len(self.settings.elements), -1)
 
 
-def _matrices(source: Shape, target: Shape, generator: torch.Generator, elements: int = 0) -> nn.ParameterDict:
+def _matrices(
+    source: StateIrreps, target: StateIrreps, generator: torch.Generator, elements: int = 0
+) -> nn.ParameterDict:
     """Matrices between the blocks of equal irrep, (rows, columns), or (elements, rows, columns)."""
     rows = {block.irrep: block.columns for block in source}
     made = {}
@@ -109,7 +111,7 @@ def _matrices(source: Shape, target: Shape, generator: torch.Generator, elements
     return nn.ParameterDict(made)
 
 
-def layer_steps(layer: MaceLayer, number: int, below: str, shapes: dict[str, Shape]) -> Iterator[Step]:
+def layer_steps(layer: MaceLayer, number: int, below: str, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
     """Messages, their mixing, the symmetric contraction, and what of the state below is added.
 
     The state "ones" is one number 1 of each atom, of which densities are sums.
@@ -118,15 +120,15 @@ def layer_steps(layer: MaceLayer, number: int, below: str, shapes: dict[str, Sha
     senders, messages, features, products, states = (
         f"{name}{number}" for name in ("senders", "messages", "features", "products", "states")
     )
-    shapes |= {senders: own.senders, messages: own.messages, features: own.features}
-    shapes |= {products: own.after, states: own.after}
+    irreps_of |= {senders: own.senders, messages: own.messages, features: own.features}
+    irreps_of |= {products: own.after, states: own.after}
     by_kind = layer.settings.by_pair
     yield Mix(below, senders, f"before{number}")
     yield Contract(senders, messages, own.product, own.edge_channels, f"radial{number}", by_kind=by_kind)
     if kind == "nonlinear":
-        yield from _nonlinear(layer, number, shapes)
+        yield from _nonlinear(layer, number, irreps_of)
     else:
-        yield from _linear(layer, number, shapes)
+        yield from _linear(layer, number, irreps_of)
     channels = own.features[0].columns
     yield ContractSymmetric(features, products, own.polynomials, channels, f"contraction{number}")
     yield Mix(products, states, f"products{number}")
@@ -136,42 +138,42 @@ def layer_steps(layer: MaceLayer, number: int, below: str, shapes: dict[str, Sha
         yield MixByElement(below, states, f"own{number}")
 
 
-def _linear(layer: MaceLayer, number: int, shapes: dict[str, Shape]) -> Iterator[Step]:
+def _linear(layer: MaceLayer, number: int, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
     """From messages to features; in the plain kinds mixed once more by element."""
     messages, mixed, features = f"messages{number}", f"mixed{number}", f"features{number}"
     is_plain, has_density = "residual" not in layer.kind, "density" in layer.kind
     states = [mixed] * (is_plain or has_density) + [f"divided{number}"] * (is_plain and has_density) + [features]
-    shapes |= dict.fromkeys(states, layer.shapes.features)
+    irreps_of |= dict.fromkeys(states, layer.shapes.features)
     yield Mix(messages, states[0], f"after{number}")
     if has_density:
-        yield _density(layer, number, shapes)
+        yield _density(layer, number, irreps_of)
         yield Divide(states[0], f"density{number}", states[1])
     if is_plain:
         yield MixByElement(states[-2], features, f"own{number}")
 
 
-def _nonlinear(layer: MaceLayer, number: int, shapes: dict[str, Shape]) -> Iterator[Step]:
+def _nonlinear(layer: MaceLayer, number: int, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
     """From messages to features through gates, with what neighbours see of the atom added before."""
     names = ("senders", "messages", "features", "density", "active")
     senders, messages, features, density, active = (f"{name}{number}" for name in names)
     targets = {"": layer.shapes.features} | ({"_gates": layer.shapes.gates} if layer.shapes.gates else {})
-    yield _density(layer, number, shapes)
-    for end, its_shape in targets.items():
+    yield _density(layer, number, irreps_of)
+    for end, irreps in targets.items():
         raw, mixed = f"raw{end}{number}", f"mixed{end}{number}"
-        shapes |= {raw: its_shape, mixed: its_shape}
+        irreps_of |= {raw: irreps, mixed: irreps}
         yield Mix(messages, raw, f"after{end}{number}")
         yield Divide(raw, density, mixed)
         yield Mix(senders, mixed, f"residual{end}{number}")
-    shapes[active] = layer.shapes.features
+    irreps_of[active] = layer.shapes.features
     silu, sigmoid = ActivationFunction("silu", E3NN_SILU_GAIN), ActivationFunction("sigmoid", E3NN_SIGMOID_GAIN)
     functions = (silu, *[sigmoid] * (len(layer.shapes.features) - 1))
     yield Activate(f"mixed{number}", f"mixed_gates{number}" if layer.shapes.gates else "", active, functions)
     yield Mix(active, features, f"turned{number}")
 
 
-def _density(layer: MaceLayer, number: int, shapes: dict[str, Shape]) -> Contract:
+def _density(layer: MaceLayer, number: int, irreps_of: dict[str, StateIrreps]) -> Contract:
     density = f"density{number}"
-    shapes["ones"] = shapes[density] = (Block(SCALAR, 1),)
+    irreps_of["ones"] = irreps_of[density] = (Block(SCALAR, 1),)
     table = product_table((SCALAR,), natural_irreps(layer.settings.max_degree), (SCALAR,))
     return Contract("ones", density, table, 1, density, by_kind=layer.settings.by_pair)
 

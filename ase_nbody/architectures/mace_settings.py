@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from ase_nbody.algebra import Irrep, ProductTable, natural_irreps, product_table
 from ase_nbody.algebra.polynomials import PolynomialTable
 from ase_nbody.architectures.base import NetworkSettings
-from ase_nbody.steps import Shape, shape
-from ase_nbody.steps.shapes import parse_shape
+from ase_nbody.steps import StateIrreps, state_irreps
+from ase_nbody.steps.state_irreps import parse_state_irreps
 
 SCALAR = Irrep(0, 1)
 
@@ -65,7 +65,7 @@ class MaceSettings(NetworkSettings):
             raise ValueError(f"edge_states must be one for each of {self.layers} layers, not {self.edge_states}")
         natural = natural_irreps(self.max_degree)
         for text in (self.states, *self.edge_states):
-            blocks = parse_shape(text)
+            blocks = parse_state_irreps(text)
             irreps = tuple(block.irrep for block in blocks)
             if irreps != natural[: len(irreps)] or len({block.columns for block in blocks}) > 1:
                 raise ValueError(
@@ -104,12 +104,12 @@ class LayerShapes(NamedTuple):
         polynomials: symmetric contraction.
     """
 
-    before: Shape
-    senders: Shape
-    messages: Shape
-    features: Shape
-    gates: Shape
-    after: Shape
+    before: StateIrreps
+    senders: StateIrreps
+    messages: StateIrreps
+    features: StateIrreps
+    gates: StateIrreps
+    after: StateIrreps
     product: ProductTable
     polynomials: PolynomialTable
 
@@ -121,19 +121,19 @@ class LayerShapes(NamedTuple):
 
 def layer_shapes(settings: MaceSettings, number: int) -> LayerShapes:
     """Shapes of a layer; the first one's states below, and the last one's above, are invariant."""
-    states = parse_shape(settings.states)
+    states = parse_state_irreps(settings.states)
     channels, natural = states[0].columns, natural_irreps(settings.max_degree)
     before = states if number else states[:1]
     after = states if number < settings.layers - 1 else states[:1]
-    senders = parse_shape(settings.edge_states[number]) if settings.edge_states else before
+    senders = parse_state_irreps(settings.edge_states[number]) if settings.edge_states else before
     product = product_table(tuple(block.irrep for block in senders), natural, natural)
     is_gated = settings.interaction_of(number) == "nonlinear" and len(natural) > 1
     return LayerShapes(
         before=before,
         senders=senders,
-        messages=shape(product.output_irreps, senders[0].columns, product.output_multiplicities),
-        features=shape(natural, channels),
-        gates=shape((SCALAR,), channels, (len(natural) - 1,)) if is_gated else (),
+        messages=state_irreps(product.output_irreps, senders[0].columns, product.output_multiplicities),
+        features=state_irreps(natural, channels),
+        gates=state_irreps((SCALAR,), channels, (len(natural) - 1,)) if is_gated else (),
         after=after,
         product=product,
         polynomials=PolynomialTable(natural, tuple(block.irrep for block in after), settings.correlation),

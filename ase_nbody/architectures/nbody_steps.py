@@ -24,10 +24,10 @@ from ase_nbody.steps import (
     Product,
     Readout,
     ScaleByElement,
-    Shape,
+    StateIrreps,
     Step,
     StepWeights,
-    shape,
+    state_irreps,
 )
 from ase_nbody.steps.dual_learned import LearnedLayers
 from ase_nbody.steps.radial import RadialNetwork
@@ -36,17 +36,17 @@ from ase_nbody.steps.radial import RadialNetwork
 def describe(network: GatedNetwork) -> Description:
     """Steps of a network of learned radial functions over neighbourhoods."""
     settings = network.settings
-    shapes: dict[str, Shape] = {"leaves": shape(SCALARS, settings.channels)}
+    irreps_of: dict[str, StateIrreps] = {"leaves": state_irreps(SCALARS, settings.channels)}
     steps: list[Step] = [Embed("leaves", "embedding")]
     gates = gates_of(network)
     for number, gate in enumerate(gates):
         below = f"states{number - 1}" if number else "leaves"
-        shapes |= _shapes(gate, number, settings.channels)
+        irreps_of |= _irreps_of(gate, number, settings.channels)
         steps += _level(gate, number, below, is_last=number == len(gates) - 1)
-    return Description(tuple(shapes.items()), tuple(steps), len(settings.elements), settings.max_degree_edges)
+    return Description(tuple(irreps_of.items()), tuple(steps), len(settings.elements), settings.max_degree_edges)
 
 
-def _shapes(gate: Gate, number: int, channels: int) -> dict[str, Shape]:
+def _irreps_of(gate: Gate, number: int, channels: int) -> dict[str, StateIrreps]:
     """Of the states of one level."""
     messages, many_body = gate.aggregation.table, gate.many_body
     products = {"fragments": messages}
@@ -56,9 +56,9 @@ def _shapes(gate: Gate, number: int, channels: int) -> dict[str, Shape]:
     if many_body.body_order >= 4:
         products["triples"] = many_body.triples
         irreps["pair_factor"] = many_body.triples.first_irreps
-    made = {name: shape(t.output_irreps, channels, t.output_multiplicities) for name, t in products.items()}
-    made |= {name: shape(its_irreps, channels) for name, its_irreps in irreps.items()}
-    return {f"{name}{number}": its_shape for name, its_shape in made.items()}
+    made = {name: state_irreps(t.output_irreps, channels, t.output_multiplicities) for name, t in products.items()}
+    made |= {name: state_irreps(its_irreps, channels) for name, its_irreps in irreps.items()}
+    return {f"{name}{number}": its_irreps for name, its_irreps in made.items()}
 
 
 def _level(gate: Gate, number: int, below: str, *, is_last: bool) -> Iterator[Step]:

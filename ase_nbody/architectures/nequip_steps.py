@@ -24,10 +24,10 @@ from ase_nbody.steps import (
     Mix,
     MixByElement,
     Readout,
-    Shape,
+    StateIrreps,
     Step,
     StepWeights,
-    shape,
+    state_irreps,
 )
 from ase_nbody.steps.dual_perceptron import PerceptronLayers, sloped_polynomial
 from ase_nbody.steps.radial import RadialNetwork
@@ -45,28 +45,28 @@ def describe(settings: NequipSettings, parts: NequipParts) -> Description:
     """Steps of a network that `has_steps`."""
     layers, scales = parts.layers, parts.neighbour_scales
     by_kind = _differ(scales)
-    shapes: dict[str, Shape] = {"leaves": shape(SCALARS, layers[0].shape.channels)}
+    irreps_of: dict[str, StateIrreps] = {"leaves": state_irreps(SCALARS, layers[0].shape.channels)}
     steps: list[Step] = [Embed("leaves", "embedding")]
     for number, layer in enumerate(layers):
         below = f"states{number - 1}" if number else "leaves"
-        shapes |= _shapes(layer, number)
+        irreps_of |= _irreps_of(layer, number)
         steps += _layer(layer, number, below, by_kind=by_kind)
-    steps += _readout(settings, parts, f"states{len(layers) - 1}", shapes)
-    return Description(tuple(shapes.items()), tuple(steps), len(settings.elements), settings.max_degree)
+    steps += _readout(settings, parts, f"states{len(layers) - 1}", irreps_of)
+    return Description(tuple(irreps_of.items()), tuple(steps), len(settings.elements), settings.max_degree)
 
 
-def _shapes(layer: NequipInteraction, number: int) -> dict[str, Shape]:
+def _irreps_of(layer: NequipInteraction, number: int) -> dict[str, StateIrreps]:
     """Of the states of one layer."""
     sizes, table = layer.shape, layer.table
     made = {
-        "senders": shape(sizes.irreps, sizes.channels),
-        "messages": shape(table.output_irreps, sizes.channels, table.output_multiplicities),
-        "mixed": shape(sizes.irreps_out, sizes.channels_out),
-        "states": shape(sizes.irreps_out, sizes.channels_out),
+        "senders": state_irreps(sizes.irreps, sizes.channels),
+        "messages": state_irreps(table.output_irreps, sizes.channels, table.output_multiplicities),
+        "mixed": state_irreps(sizes.irreps_out, sizes.channels_out),
+        "states": state_irreps(sizes.irreps_out, sizes.channels_out),
     }
     if sizes.gated:
         made["gates"] = (Block(_SCALAR, len(sizes.gated) * sizes.channels_out),)
-    return {f"{name}{number}": its_shape for name, its_shape in made.items()}
+    return {f"{name}{number}": its_irreps for name, its_irreps in made.items()}
 
 
 def _layer(layer: NequipInteraction, number: int, below: str, *, by_kind: bool) -> Iterator[Step]:
@@ -91,13 +91,15 @@ def gate_functions(irreps: Irreps) -> tuple[ActivationFunction, ...]:
     return tuple(tanh if irrep.degree == 0 and irrep.parity < 0 else silu for irrep in irreps)
 
 
-def _readout(settings: NequipSettings, parts: NequipParts, source: str, shapes: dict[str, Shape]) -> Iterator[Step]:
-    """Hidden layers and energies; adds the shapes of the layers."""
+def _readout(
+    settings: NequipSettings, parts: NequipParts, source: str, irreps_of: dict[str, StateIrreps]
+) -> Iterator[Step]:
+    """Hidden layers and energies; adds the irreps of the layers."""
     activation, states = settings.readout_activation, source
     *hidden, _ = parts.readout.weights
     for number, weight in enumerate(hidden):
         inner, active = f"inner{number}", f"active{number}"
-        shapes[inner] = shapes[active] = (Block(_SCALAR, weight.shape[1]),)
+        irreps_of[inner] = irreps_of[active] = (Block(_SCALAR, weight.shape[1]),)
         yield Mix(source, inner, f"readout{number}")
         assert activation != "gelu"
         yield Activate(inner, "", active, (ActivationFunction(activation, 1.0),))

@@ -29,11 +29,11 @@ from ase_nbody.math.radial import smooth_envelope
 from ase_nbody.nn.active_edges import active_edges
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import E3NN_SILU_GAIN
-from ase_nbody.steps import Description, Embed, Readout, Shape, Step, StepWeights
+from ase_nbody.steps import Description, Embed, Readout, StateIrreps, Step, StepWeights
 from ase_nbody.steps.dual_perceptron import PerceptronLayers, SlopedEnvelope, sloped_polynomial
 from ase_nbody.steps.forward import atomic_energies, isolated_energies
 from ase_nbody.steps.readout import Shift
-from ase_nbody.steps.shapes import parse_shape
+from ase_nbody.steps.state_irreps import parse_state_irreps
 from ase_nbody.steps.weights import Hidden
 from ase_nbody.timings import Timings
 
@@ -57,17 +57,17 @@ class SevenNetNetwork(SteppedNetwork):
     def __init__(self, settings: SevenNetSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: SevenNetSettings = settings
-        elements, shapes = len(settings.elements), [parse_shape(text) for text in settings.states]
+        elements, irreps = len(settings.elements), [parse_state_irreps(text) for text in settings.states]
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         self.register_buffer("energy_scales", torch.ones(elements, dtype=torch.float32))
-        embedding = torch.randn(elements, shapes[0][0].columns, generator=generator, dtype=torch.float32)
+        embedding = torch.randn(elements, irreps[0][0].columns, generator=generator, dtype=torch.float32)
         self.embedding = nn.Parameter(embedding)
         orders = torch.arange(1, settings.bessel_functions + 1, dtype=torch.float32)
         self.roots = nn.Parameter(orders * (math.pi / settings.cutoff))
-        self.layers = nn.ModuleList(SevenNetLayer(settings, pair, generator) for pair in pairwise(shapes))
+        self.layers = nn.ModuleList(SevenNetLayer(settings, pair, generator) for pair in pairwise(irreps))
         factor = torch.tensor(settings.average_neighbours**-0.5, dtype=torch.float32)
         self.register_buffer("message_factors", factor.repeat(len(self.layers)))
-        self.readout = random_matrix(shapes[-1][0].columns, 1, generator)
+        self.readout = random_matrix(irreps[-1][0].columns, 1, generator)
         self._evaluation = CompiledEvaluation()
 
     def forward(self, graph: Graph) -> Tensor:
@@ -83,19 +83,19 @@ class SevenNetNetwork(SteppedNetwork):
 
     def _described(self, *more: Step) -> Description:
         """The interaction and more steps."""
-        settings, shapes = self.settings, dict[str, Shape]()
-        steps = (*self._interaction(shapes), *more)
+        settings, irreps_of = self.settings, dict[str, StateIrreps]()
+        steps = (*self._interaction(irreps_of), *more)
         breaks = (settings.envelope_start or 0.0,) if settings.envelope == "xplor" else ()
         n_types = len(settings.elements)
-        return Description(tuple(shapes.items()), steps, n_types, settings.max_degree, breaks, SINGLE_TABLES)
+        return Description(tuple(irreps_of.items()), steps, n_types, settings.max_degree, breaks, SINGLE_TABLES)
 
-    def _interaction(self, shapes: dict[str, Shape]) -> Iterator[Step]:
-        """All steps but that which takes off the energies of isolated atoms; adds the shapes of states."""
-        shapes["leaves"] = parse_shape(self.settings.states[0])
+    def _interaction(self, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
+        """All steps but that which takes off the energies of isolated atoms; adds the irreps of states."""
+        irreps_of["leaves"] = parse_state_irreps(self.settings.states[0])
         yield Embed("leaves", "embedding")
         below = "leaves"
         for number, layer in enumerate(self._layers()):
-            yield from layer_steps(layer, number, below, shapes, biases=self.settings.biases)
+            yield from layer_steps(layer, number, below, irreps_of, biases=self.settings.biases)
             below = f"states{number}"
         yield Readout(below, "energies")
 

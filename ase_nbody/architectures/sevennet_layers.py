@@ -17,10 +17,10 @@ from ase_nbody.architectures.nequip_steps import gate_functions
 from ase_nbody.architectures.stepped import radial
 from ase_nbody.nn.mixing import random_matrix
 from ase_nbody.nn.nequip_layers import SCALARS
-from ase_nbody.steps import Activate, Block, Contract, Embed, Mix, Shape, Step, StepWeights
+from ase_nbody.steps import Activate, Block, Contract, Embed, Mix, StateIrreps, Step, StepWeights
 from ase_nbody.steps.dual_perceptron import PerceptronLayers
 from ase_nbody.steps.radial import RadialNetwork
-from ase_nbody.steps.shapes import parse_shape
+from ase_nbody.steps.state_irreps import parse_state_irreps
 from ase_nbody.steps.weights import Hidden
 
 _SCALAR = SCALARS[0]
@@ -54,11 +54,11 @@ class SevenNetSettings(NetworkSettings):
     @classmethod
     def _readable(cls, states: tuple[str, ...]) -> tuple[str, ...]:
         for text in states:
-            irreps = [block.irrep for block in parse_shape(text)]
+            irreps = [block.irrep for block in parse_state_irreps(text)]
             if irreps[0] != _SCALAR or len(set(irreps)) < len(irreps):
                 raise ValueError(f"states must begin with 0e and name each irrep once, as '64x0e+32x1o', not {text!r}")
         for text in (states[0], states[-1]):
-            if len(parse_shape(text)) > 1:
+            if len(parse_state_irreps(text)) > 1:
                 raise ValueError(f"the first and the last states are invariant, as '64x0e', not {text!r}")
         return states
 
@@ -73,18 +73,20 @@ class SevenNetLayer(nn.Module):
 
     Args:
         settings: of the network.
-        shapes: of the states before and after it.
+        irreps: of the states before and after it.
         generator: source of the initial weights, of variance 1 / rows.
     """
 
-    def __init__(self, settings: SevenNetSettings, shapes: tuple[Shape, Shape], generator: torch.Generator) -> None:
+    def __init__(
+        self, settings: SevenNetSettings, irreps: tuple[StateIrreps, StateIrreps], generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.shape, self.shape_out = shapes
-        gated = [block for block in self.shape_out if block.irrep.degree > 0]
-        self.gates: Shape = (Block(_SCALAR, sum(block.columns for block in gated)),) if gated else ()
-        wanted = tuple(block.irrep for block in self.shape_out)
+        self.irreps, self.irreps_out = irreps
+        gated = [block for block in self.irreps_out if block.irrep.degree > 0]
+        self.gates: StateIrreps = (Block(_SCALAR, sum(block.columns for block in gated)),) if gated else ()
+        wanted = tuple(block.irrep for block in self.irreps_out)
         harmonics = _harmonics(settings)
-        self.sources = tuple(block for block in self.shape if _leads_to(block.irrep, harmonics, wanted))
+        self.sources = tuple(block for block in self.irreps if _leads_to(block.irrep, harmonics, wanted))
         self.tables: dict[Irrep, ProductTable] = {
             block.irrep: product_table((block.irrep,), harmonics, wanted) for block in self.sources
         }
@@ -102,16 +104,16 @@ class SevenNetLayer(nn.Module):
                 self.after[f"{block.irrep}_{irrep}"] = random_matrix(
                     paths * block.columns, self.width(irrep), generator
                 )
-        own = {b.irrep: b.columns for b in self.shape if b.irrep in wanted}
+        own = {b.irrep: b.columns for b in self.irreps if b.irrep in wanted}
         self.own = nn.ParameterDict({str(i): random_matrix(n, self.width(i), generator) for i, n in own.items()})
         self.has_biases = settings.biases
         if settings.biases:
-            self.before_bias = nn.Parameter(torch.zeros(self.shape[0].columns, dtype=torch.float32))
+            self.before_bias = nn.Parameter(torch.zeros(self.irreps[0].columns, dtype=torch.float32))
             self.after_bias = nn.Parameter(torch.zeros(self.width(_SCALAR), dtype=torch.float32))
 
     def width(self, irrep: Irrep) -> int:
         """Columns of an irrep after the layer, those of the gates behind the even scalars."""
-        columns = next(block.columns for block in self.shape_out if block.irrep == irrep)
+        columns = next(block.columns for block in self.irreps_out if block.irrep == irrep)
         return columns + sum(block.columns for block in self.gates) * (irrep == _SCALAR)
 
 
@@ -121,24 +123,24 @@ def _leads_to(irrep: Irrep, harmonics: Irreps, wanted: Irreps) -> bool:
 
 
 def layer_steps(
-    layer: SevenNetLayer, number: int, below: str, shapes: dict[str, Shape], *, biases: bool
+    layer: SevenNetLayer, number: int, below: str, irreps_of: dict[str, StateIrreps], *, biases: bool
 ) -> Iterator[Step]:
     """One layer: a contraction for each irrep of the states, since they have different channels."""
     mixed, states, gates = f"mixed{number}", f"states{number}", f"gates{number}" if layer.gates else ""
-    shapes[mixed] = shapes[states] = layer.shape_out
+    irreps_of[mixed] = irreps_of[states] = layer.irreps_out
     if gates:
-        shapes[gates] = layer.gates
+        irreps_of[gates] = layer.gates
     targets = {"after": mixed, "after_gates": gates} if gates else {"after": mixed}
     sources = {block: (f"senders{number}_{block.irrep}", f"messages{number}_{block.irrep}") for block in layer.sources}
     for block, (senders, _) in sources.items():
-        shapes[senders] = (block,)
+        irreps_of[senders] = (block,)
         yield Mix(below, senders, f"before{number}")
         if biases and block.irrep == _SCALAR:
             yield Embed(senders, f"before_bias{number}")
     for block, (senders, messages) in sources.items():
         table, columns = layer.tables[block.irrep], block.columns
         paths = zip(table.output_irreps, table.output_multiplicities, strict=True)
-        shapes[messages] = tuple(Block(irrep, columns * count) for irrep, count in paths)
+        irreps_of[messages] = tuple(Block(irrep, columns * count) for irrep, count in paths)
         yield Contract(senders, messages, table, columns, f"radial{number}_{block.irrep}", by_kind=False)
     for block, (_, messages) in sources.items():
         for name, target in targets.items():
@@ -148,7 +150,7 @@ def layer_steps(
         yield Mix(below, target, f"{name.replace('after', 'own')}{number}")
         if biases:
             yield Embed(target, f"{name}_bias{number}")
-    yield Activate(mixed, gates, states, gate_functions(tuple(block.irrep for block in layer.shape_out)))
+    yield Activate(mixed, gates, states, gate_functions(tuple(block.irrep for block in layer.irreps_out)))
 
 
 def layer_weights(
@@ -159,7 +161,7 @@ def layer_weights(
     `hidden` and `layers` are its hidden layers, and `factor` multiplies its messages.
     """
     n_types = round(len(weights.kind_of_pair) ** 0.5)
-    scalars = layer.shape_out[0].columns
+    scalars = layer.irreps_out[0].columns
     for block in layer.sources:
         irrep = str(block.irrep)
         last: Tensor = layer.last[irrep]

@@ -15,7 +15,7 @@ from ase_nbody.steps.features import atom_features, energy_steps, readout_featur
 from ase_nbody.steps.memory import SpareArenas
 from ase_nbody.steps.radial import RadialNetwork
 from ase_nbody.steps.readout import EnergyStep
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.training import TrainedSteps, trainable_energies
 from ase_nbody.steps.weights import Hidden, Radial, StepWeights
 
@@ -52,10 +52,10 @@ class SteppedNetwork(Network):
             return None
         return Gradients(*trainable_energies(self._with_weights(description), graph))
 
-    def read_out_shapes(self) -> list[Shape]:
+    def read_out_irreps(self) -> list[StateIrreps]:
         """Shapes of the states of the steps that make energies."""
         description = self.description()
-        return [] if description is None else [description.shape_of[step.state] for step in _readouts(description)]
+        return [] if description is None else [description.irreps_of[step.state] for step in _readouts(description)]
 
     def read_out_states(self, graph: Graph) -> list[tuple[Tensor, ...]]:
         """The states of these steps."""
@@ -84,14 +84,14 @@ class SteppedNetwork(Network):
             features = next(atom_features(self._with_weights(description), graph))
             return torch.cat([one.scalars for one in features], dim=1)
 
-    def readout_features(self, graph: Graph, moves: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Derivatives by the linear readouts and their changes."""
+    def readout_features(self, graph: Graph, tangents: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Derivatives by the linear readouts and their tangents."""
         description, readouts = self.description(), self.linear_readouts()
         if description is None or not readouts:
-            return super().readout_features(graph, moves)
+            return super().readout_features(graph, tangents)
         with torch.enable_grad():
             steps = self._with_weights(description)
-        return readout_features(steps, readouts, graph, moves)
+        return readout_features(steps, readouts, graph, tangents)
 
     def _with_weights(self, description: Description) -> TrainedSteps:
         return TrainedSteps(description, self.step_weights(), self.type_of_number, self.settings.cutoff, self._memory)

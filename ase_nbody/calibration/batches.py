@@ -16,8 +16,8 @@ ATOMS_AT_ONCE = 500
 
 def graphs(potential: Potential, dataset: Dataset) -> Iterator[Graph]:
     """Graphs of all structures in their order, side by side, on a potential's device and in its dtype."""
-    whole = samples(dataset, potential.cutoff, dtype=potential.dtype, device=potential.device)
-    for batch in batches_of_samples(whole, ATOMS_AT_ONCE):
+    packed = samples(dataset, potential.cutoff, dtype=potential.dtype, device=potential.device)
+    for batch in batches_of_samples(packed, ATOMS_AT_ONCE):
         yield batch.graph
 
 

@@ -99,8 +99,8 @@ def posterior_of_others(potential: Potential, dataset: Dataset) -> ReadoutPoster
         raise CalibrationError(f"{len(usable)} structure(s), isolated atoms aside; uncertainties need at least two")
     some = spread(usable, ATOMS)
     numbers = np.arange(len(some))
-    parts = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
-    folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in parts]
+    chosen = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
+    folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in chosen]
     order = [number for _, held_out in folds for number in held_out]
     return posterior_in_turn(potential, some, folds, evaluate(potential, some.subset(order))[1])
 

@@ -51,5 +51,5 @@ def uncertainty_plot(of: Deviations, directory: str | Path) -> Path:
 
 def _binned(size: Floats, errors: Floats) -> tuple[Floats, Floats]:
     """Root mean squares of parts of equal number, in the order of the standard deviations."""
-    parts = np.array_split(np.argsort(size), min(_BINS, len(size)))
-    return tuple(np.array([np.sqrt(np.mean(values[part] ** 2)) for part in parts]) for values in (size, errors))  # type: ignore[return-value]
+    bins = np.array_split(np.argsort(size), min(_BINS, len(size)))
+    return tuple(np.array([np.sqrt(np.mean(values[chosen] ** 2)) for chosen in bins]) for values in (size, errors))  # type: ignore[return-value]

@@ -22,7 +22,7 @@ from ase_nbody.calibration.judged import standard_deviations
 from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.graph import Graph
 from ase_nbody.model_records import UncertaintyRecord
-from ase_nbody.potential import Potential, copied_potential, moves_of_seen, seen_by_network
+from ase_nbody.potential import Potential, copied_potential, seen_by_network, tangents_of_seen
 from ase_nbody.predictions import FORCES
 from ase_nbody.readout_posterior import ReadoutPosterior
 
@@ -110,35 +110,35 @@ def derivatives(potential: Potential, dataset: Dataset) -> Derivatives:
     own = exact_copy(potential)
     largest = max(len(atoms) for atoms in dataset.structures)
     n_readouts = sum(readout.numel() for readout in own.network.linear_readouts())
-    n_moves = min(-(-ROWS_PER_READOUT * n_readouts // len(dataset)), 3 * largest)
+    n_directions = min(-(-ROWS_PER_READOUT * n_readouts // len(dataset)), 3 * largest)
     generator = torch.Generator().manual_seed(0)
-    parts = list(_of_batches(own, dataset, n_moves, generator))
+    batches = list(_of_batches(own, dataset, n_directions, generator))
     n_atoms = np.array([len(atoms) for atoms in dataset.structures])
-    energies, forces = (np.concatenate(several) for several in zip(*parts, strict=True))
+    energies, forces = (np.concatenate(several) for several in zip(*batches, strict=True))
     return Derivatives(energies / n_atoms[:, None], forces, n_atoms)
 
 
 def _of_batches(
-    potential: Potential, dataset: Dataset, n_moves: int, generator: torch.Generator
+    potential: Potential, dataset: Dataset, n_directions: int, generator: torch.Generator
 ) -> Iterator[tuple[Floats, Floats]]:
     """Derivatives of energies and of forces along random directions, batch by batch."""
     for graph in graphs(potential, dataset):
-        moves = [_random_move(graph, generator) for _ in range(n_moves)]
-        seen, seen_moves = seen_by_network(potential, graph), moves_of_seen(potential, graph, moves)
-        energies, *along = potential.network.readout_features(seen, seen_moves)
+        tangents = [_random_tangent(graph, generator) for _ in range(n_directions)]
+        seen, seen_tangents = seen_by_network(potential, graph), tangents_of_seen(potential, graph, tangents)
+        energies, *along = potential.network.readout_features(seen, seen_tangents)
         scale = potential.energy_scale
         yield scale * energies.numpy(), scale * torch.stack(along, dim=1).numpy()
 
 
-def _random_move(graph: Graph, generator: torch.Generator) -> torch.Tensor:
-    """Changes of the vectors of all edges where every atom moves at random, (E, 3)."""
+def _random_tangent(graph: Graph, generator: torch.Generator) -> torch.Tensor:
+    """Tangents of the vectors of all edges where every atom moves at random, (E, 3)."""
     displacements = torch.randn(graph.n_atoms, 3, generator=generator, dtype=graph.positions.dtype)
     return displacements[graph.edges.senders] - displacements[graph.edges.receivers]
 
 
 def _root(potential: Potential, learnt: Derivatives, energy_noise: float, noise: float) -> Floats:
-    n_moves, n_readouts = learnt.forces.shape[1:]
-    forces = learnt.forces.reshape(-1, n_readouts) / (noise * np.sqrt(n_moves))
+    n_directions, n_readouts = learnt.forces.shape[1:]
+    forces = learnt.forces.reshape(-1, n_readouts) / (noise * np.sqrt(n_directions))
     return root_of_covariance(potential, np.concatenate([learnt.energies / energy_noise, forces]))
 
 

@@ -1,44 +1,35 @@
 """The cpu back end: kernels written out as LLVM code, compiled on first use, split over threads by whole nodes.
 
-llvmlite, the compiler under numba, turns each kernel into machine code in well under a second, so nothing is cached on
-disk.
 Loops over the same tables in numba (commit 5486b8f) were slower: their inner loops over channels are short, and numba
 must assume that arrays overlap.
 
-Kernels release the GIL and are run by a thread pool of ours: it may be called from several Python threads, survives a
-fork, and its results do not depend on the number of threads.
+Kernels release the GIL and are run by `thread_pool`; their results do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
-from typing import Any
 
-import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
 from ase_nbody.algebra.tables import ProductTable
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.signature import Signature
+from ase_nbody.compiler.thread_pool import run_ranges
 from ase_nbody.compiler.values import ScalarPointer
 from ase_nbody.edges import EdgeList
+from ase_nbody.thread_count import threads_worth
 
 Code = Callable[[ProductTable, KernelSettings], Builder]
 Arguments = Mapping[str, Tensor | list[Tensor]]
 
 SMALLEST_SHARE = 1_000_000
 """Multiply-adds per thread below which another thread costs more than it gives: waking one takes about 30 us."""
-
-_compiling = Lock()
-_engines: list[Any] = []  # own the machine code for as long as the process lives
 
 
 def run(
@@ -51,7 +42,7 @@ def run(
     *,
     blocked: bool = False,
 ) -> None:
-    """Run a kernel over nodes, in as many threads as torch uses where the work is worth it.
+    """Run a kernel over nodes, in as many threads as there may be where the work is worth it.
 
     Args:
         code: function of `cpu_code` that writes the kernel.
@@ -67,17 +58,8 @@ def run(
         ValueError: an argument is missing, superfluous, not contiguous or of another dtype.
     """
     kernel = _compiled(code, table, like.dtype, like.shape[2], blocked)
-    pointers = kernel.addresses(arguments)
-    threads = min(torch.get_num_threads(), int(work / SMALLEST_SHARE) or 1, max(nodes.end - nodes.begin, 1))
-    if threads == 1:
-        kernel.function(nodes.begin, nodes.end, *pointers)
-        return
-    bounds = nodes.shares(threads)
-    pool = thread_pool(threads - 1)
-    others = [pool.submit(kernel.function, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
-    kernel.function(bounds[0], bounds[1], *pointers)
-    for other in others:
-        other.result()
+    bounds = nodes.shares(threads_worth(work, SMALLEST_SHARE, nodes.end - nodes.begin))
+    run_ranges(kernel.function, bounds, kernel.addresses(arguments))
 
 
 @dataclass(frozen=True)
@@ -96,7 +78,7 @@ class Nodes:
 
     def shares(self, count: int) -> list[int]:
         """Bounds of `count` ranges of about equal work."""
-        if self.offsets is None:
+        if self.offsets is None or count == 1:
             return [self.begin + (self.end - self.begin) * i // count for i in range(count + 1)]
         first, last = int(self.offsets[self.begin]), int(self.offsets[self.end])
         wanted = torch.tensor([first + (last - first) * i // count for i in range(1, count)])
@@ -114,17 +96,6 @@ def senders(edges: EdgeList) -> tuple[Nodes, dict[str, Tensor]]:
     """The same of senders, and `operands.SENDING`."""
     lists = {"offsets": edges.sender_offsets, "order": edges.sender_order, "receivers": edges.receivers}
     return Nodes(0, edges.n_senders, edges.sender_offsets), lists
-
-
-def thread_pool(workers: int) -> ThreadPoolExecutor:
-    """Our threads, of this process."""
-    return _pool(os.getpid(), workers)
-
-
-@cache
-def _pool(process: int, workers: int) -> ThreadPoolExecutor:
-    """One pool per process: a forked child does not inherit its parent's threads."""
-    return ThreadPoolExecutor(workers, thread_name_prefix=f"ase_nbody-{process}")
 
 
 @dataclass(frozen=True)
@@ -196,24 +167,3 @@ def _compiled(code: Code, table: ProductTable, dtype: torch.dtype, channels: int
     functions = compiled(w.text(), [w.name], len(w.signature.flat))
     dtypes = [dtype if kind.pointer is ScalarPointer else torch.int64 for _, _, kind in w.signature.flat]
     return Kernel(w.name, w.signature, dtypes, functions[w.name])
-
-
-def compiled(text: str, names: Sequence[str], n_pointers: int) -> dict[str, Callable[..., None]]:
-    """Machine code of some functions of an LLVM module, all of the arguments begin, end and so many pointers."""
-    with _compiling:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-        )
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), target)
-        engine.finalize_object()
-        _engines.append(engine)
-    signature = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * n_pointers)
-    return {name: signature(engine.get_function_address(name)) for name in names}
-
-
-def vector_bytes() -> int:
-    """Width of this machine's vector registers."""
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Life(NamedTuple):
+class LiveRange(NamedTuple):
     """When an array is needed, and how much memory it takes.
 
     Attributes:
@@ -19,25 +19,25 @@ class Life(NamedTuple):
     last: int
     length: int
 
-    def meets(self, other: Life) -> bool:
+    def overlaps(self, other: LiveRange) -> bool:
         """Whether both are needed in one phase."""
         return self.first <= other.last and other.first <= self.last
 
 
-def hosts(lives: Mapping[str, Life]) -> dict[str, str]:
+def hosts(ranges: Mapping[str, LiveRange]) -> dict[str, str]:
     """For each array the one whose memory it takes: itself, or a longer one that no phase between needs.
 
     Args:
-        lives: of arrays with equal numbers of rows, by their names.
+        ranges: of arrays with equal numbers of rows, by their names.
 
     Examples:
-        >>> hosts({"a": Life(0, 1, 8), "b": Life(1, 2, 4), "c": Life(2, 3, 6)})
+        >>> hosts({"a": LiveRange(0, 1, 8), "b": LiveRange(1, 2, 4), "c": LiveRange(2, 3, 6)})
         {'a': 'a', 'c': 'a', 'b': 'b'}
     """
-    guests: dict[str, list[Life]] = {}
+    guests: dict[str, list[LiveRange]] = {}
     taken: dict[str, str] = {}
-    for name, life in sorted(lives.items(), key=lambda item: -item[1].length):
-        free = (host for host, others in guests.items() if not any(life.meets(other) for other in others))
+    for name, own in sorted(ranges.items(), key=lambda item: -item[1].length):
+        free = (host for host, others in guests.items() if not any(own.overlaps(other) for other in others))
         host = taken[name] = next(free, name)
-        guests.setdefault(host, []).append(life)
+        guests.setdefault(host, []).append(own)
     return taken

@@ -11,10 +11,12 @@ import llvmlite.binding as llvm
 import torch
 from torch import Tensor
 
-from ase_nbody.compiler.cpu import compiled, thread_pool
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.llvm_writer import Builder
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.signature import ADD, WRITE, Signature, numbers
+from ase_nbody.compiler.thread_pool import run_ranges
+from ase_nbody.thread_count import thread_count
 
 VECTOR_BYTES = 64
 
@@ -58,7 +60,7 @@ def measured_machine(dtype: torch.dtype, seconds: float) -> Machine:
     """
     share = seconds / (len(SUMS) + 1)
     rates = [_multiply_add_rate(dtype, sums, share) for sums in SUMS]
-    return Machine(torch.get_num_threads(), max(rates), _copy_rate(share))
+    return Machine(thread_count(), max(rates), _copy_rate(share))
 
 
 def processor() -> str:
@@ -88,11 +90,11 @@ def copy_past_caches(source: Tensor, target: Tensor) -> None:
         target: of the same shape; its memory begins at a multiple of 64 bytes, as torch's does.
     """
     kernel = _kernel(_streaming_copy, KernelSettings(8 * source.itemsize, source.shape[1]))
-    _run(kernel, len(source), torch.get_num_threads(), [source, target])
+    _run(kernel, len(source), thread_count(), [source, target])
 
 
 def _multiply_add_rate(dtype: torch.dtype, n_sums: int, seconds: float) -> float:
-    threads, width = torch.get_num_threads(), VECTOR_BYTES // dtype.itemsize
+    threads, width = thread_count(), VECTOR_BYTES // dtype.itemsize
     sums = torch.zeros(threads, n_sums, width, dtype=dtype)
     return _best_rate(threads * UNROLLED * REPEATS * width, lambda: add_repeatedly(sums, 0.5, 0.25), seconds)
 
@@ -123,12 +125,8 @@ def _kernel(code: Callable[[KernelSettings], str], settings: KernelSettings) -> 
 
 def _run(kernel: Callable[..., None], rows: int, threads: int, arrays: list[Tensor]) -> None:
     """Run a kernel over rows, in as many threads as given."""
-    pointers = [array.data_ptr() for array in arrays]
     bounds = [rows * i // threads for i in range(threads + 1)]
-    others = [thread_pool(threads - 1).submit(kernel, bounds[i], bounds[i + 1], *pointers) for i in range(1, threads)]
-    kernel(bounds[0], bounds[1], *pointers)
-    for other in others:
-        other.result()
+    run_ranges(kernel, bounds, [array.data_ptr() for array in arrays])
 
 
 def _repeated_multiply_adds(settings: KernelSettings) -> str:

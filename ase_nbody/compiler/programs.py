@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.compiler.cpu import compiled
-from ase_nbody.compiler.lifetimes import Life, hosts
+from ase_nbody.compiler.lifetimes import LiveRange, hosts
+from ase_nbody.compiler.machine_code import compiled
 from ase_nbody.compiler.phases import Module
 from ase_nbody.compiler.signature import Source
-from ase_nbody.compiler.team import helpers, own
 from ase_nbody.compiler.team_code import WHOLE, control
+from ase_nbody.compiler.thread_pool import borrowed_threads, own
 from ase_nbody.timings import Timings
 
 SMALLEST_SHARE = 500_000
@@ -68,7 +68,7 @@ class Program:
         }
         module.arrays.check()
         self.arrays = module.arrays
-        self.hosts = hosts(self._lives())
+        self.hosts = hosts(self._live_ranges())
         self._matrices = dict(module.matrices)
         self._scratch_size = module.scratch
         shared = {name: f"shared_{name}" for name in module.phases}
@@ -77,15 +77,15 @@ class Program:
         self._functions = {name: functions[function] for name, function in shared.items()}
         self._whole = ctypes.cast(functions[WHOLE], ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
-    def _lives(self) -> dict[str, Life]:
+    def _live_ranges(self) -> dict[str, LiveRange]:
         """Of the arrays of nodes in the workspace: a phase begins when all nodes have been through the one before."""
         used = [(name, number) for number, does in enumerate(self.phases.values()) for name in does.arrays]
-        lives = {}
+        ranges = {}
         for name, length in self.arrays.sizes({"nodes": 1}, "workspace").items():
             if self.dtype_of(name) is self.dtype:
                 numbers = [number for user, number in used if user == name]
-                lives[name] = Life(min(numbers), max(numbers), length)
-        return lives
+                ranges[name] = LiveRange(min(numbers), max(numbers), length)
+        return ranges
 
     def text(self, phase: str | None = None) -> str:
         """LLVM code of a phase and of the functions that it calls, or of all phases.
@@ -173,7 +173,7 @@ class Program:
         state = control(shares)
         size = self._scratch_size * self.dtype.itemsize
         count = min(threads, max(len(bounds) - 1 for bounds in shares.values())) - 1
-        with helpers(count) as others:
+        with borrowed_threads(count) as others:
             for other in others:  # nobody waits for them: when the last phase is finished, they have nothing to do
                 other.call(self._whole, addresses, size, state)
             pointers = addresses.ctypes.data, own.scratch.address(size), state.ctypes.data

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 WHOLE = "all_phases"
 _TURNS = 256  # of waiting before the processor is offered to others
-_PATIENCE = 4000  # such offers before a helper goes to sleep, about two milliseconds
+_PATIENCE = 4000  # such offers before a thread goes to sleep, about two milliseconds
 _PER_PHASE = 4  # numbers in `control`: shares taken, shares finished, shares, address of their bounds
 
 
@@ -27,12 +27,14 @@ def team(phases: Sequence[str]) -> str:
     They have the arguments begin and end, which are not used, arrays, scratch and what `control` makes.
     """
     names = [f"shared_{phase}" for phase in phases]
-    parts = [
+    functions = [
         _shared(name, phase, 1 + _PER_PHASE * number)
         for number, (name, phase) in enumerate(zip(names, phases, strict=True))
     ]
     calls = [f"  call void @{name}(i64 0, i64 0, ptr %arrays, ptr %scratch, ptr %control)" for name in names]
-    return "\n".join([_WAIT_A_TURN, *parts, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""])
+    return "\n".join(
+        [_WAIT_A_TURN, *functions, f"define void @{WHOLE}({_ARGUMENTS}) {{", *calls, "  ret void", "}", ""]
+    )
 
 
 def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -41,19 +43,19 @@ def control(shares: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
     Args:
         shares: bounds of the shares of each phase, in the order of the phases.
     """
-    found = np.concatenate([np.zeros(1 + _PER_PHASE * len(shares), dtype=np.int64), *shares.values()])
-    found[0] = yield_address()
-    begin = found.ctypes.data + found.itemsize * (1 + _PER_PHASE * len(shares))
+    numbers = np.concatenate([np.zeros(1 + _PER_PHASE * len(shares), dtype=np.int64), *shares.values()])
+    numbers[0] = yield_address()
+    begin = numbers.ctypes.data + numbers.itemsize * (1 + _PER_PHASE * len(shares))
     for number, bounds in enumerate(shares.values()):
-        found[1 + _PER_PHASE * number :][:_PER_PHASE] = 0, 0, len(bounds) - 1, begin
+        numbers[1 + _PER_PHASE * number :][:_PER_PHASE] = 0, 0, len(bounds) - 1, begin
         begin += bounds.nbytes
-    return found
+    return numbers
 
 
 _WAIT_A_TURN = f"""define internal void @wait_a_turn(i64 %turn, ptr %yield) {{
-  %part = urem i64 %turn, {_TURNS}
-  %tired = icmp eq i64 %part, 0
-  br i1 %tired, label %rest, label %out
+  %rest_of_turns = urem i64 %turn, {_TURNS}
+  %is_last = icmp eq i64 %rest_of_turns, 0
+  br i1 %is_last, label %rest, label %out
 rest:
   %ignored = call i32 %yield()
   br label %out
@@ -100,8 +102,8 @@ out:
 }}"""
 
 
-POST, ANSWER = 7, 6
-HELPER = f"""{_WAIT_A_TURN}
+POST, ANSWER, DISMISSED = 8, 6, 7
+STANDING_BY = f"""{_WAIT_A_TURN}
 define void @stand_by(i64 %a, i64 %b, ptr %post) {{
 entry:
   %yield_at = getelementptr i64, ptr %post, i64 1
@@ -110,6 +112,7 @@ entry:
   %arrays_at = getelementptr i64, ptr %post, i64 3
   %scratch_at = getelementptr i64, ptr %post, i64 4
   %control_at = getelementptr i64, ptr %post, i64 5
+  %dismissed_at = getelementptr i64, ptr %post, i64 {DISMISSED}
   br label %look
 look:
   %turn = phi i64 [ 0, %entry ], [ 0, %called ], [ %following, %again ], [ 0, %sleep ]
@@ -128,7 +131,10 @@ again:
   %following = add i64 %turn, 1
   call void @wait_a_turn(i64 %following, ptr %yield)
   %late = icmp sge i64 %following, {_TURNS * _PATIENCE}
-  br i1 %late, label %sleep, label %look
+  %dismissal = load atomic i64, ptr %dismissed_at seq_cst, align 8
+  %dismissed = icmp ne i64 %dismissal, 0
+  %leaves = or i1 %late, %dismissed
+  br i1 %leaves, label %sleep, label %look
 sleep:
   %pair = cmpxchg ptr %post, i64 1, i64 0 seq_cst seq_cst
   %asleep = extractvalue {{ i64, i1 }} %pair, 1
@@ -145,8 +151,9 @@ define void @offer(i64 %from, i64 %to, ptr %post) {{
   ret void
 }}
 """
-"""Functions stand_by and offer of a helper's post: its state (0 asleep, 1 waiting, 2 called), address of the yielding
-function, function to call, arrays, scratch, control, and whether the last offer changed the state."""
+"""Functions stand_by and offer of a thread's post: its state (0 asleep, 1 waiting, 2 called), address of the yielding
+function, function to call, arrays, scratch, control, whether the last offer changed the state, and whether the thread
+shall wait no longer."""
 
 
 @cache

@@ -91,7 +91,7 @@ def messages(plain: Sequence[Tensor], edges: EdgeList, table: ProductTable) -> T
 def tangent_messages(
     plain: Sequence[Tensor], tangents: Sequence[Tensor], edges: EdgeList, table: ProductTable
 ) -> Tensor:
-    """Change of dS/dG along tangents of states, harmonics and radial weights, all contiguous."""
+    """Tangents of dS/dG for tangents of states, harmonics and radial weights, all contiguous."""
     states = plain[0]
     summed = states.new_empty(edges.n_receivers, table.n_output, states.shape[2])
     tensors = [edges.receiver_offsets, edges.senders, *plain, *tangents, summed]
@@ -110,7 +110,7 @@ def gradients(
 def tangent_gradients(
     plain: Sequence[Tensor], upstream: Tensor, tangents: Sequence[Tensor], edges: EdgeList, table: ProductTable
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Change of `gradients` along tangents of states, harmonics and radial weights, all contiguous."""
+    """Tangents of `gradients` for tangents of states, harmonics and radial weights, all contiguous."""
     held = Held(first=3, second=1, harmonics=2)
     return _gradients(kernel_code.tangent_gradients, held, [*plain, upstream, *tangents], edges, table)
 
@@ -180,7 +180,7 @@ def product_gradients(factors: Sequence[Tensor], upstream: Tensor, table: Produc
 
 
 def product_tangents(factors: Sequence[Tensor], tangents: Sequence[Tensor], table: ProductTable) -> Tensor:
-    """Change of the node product along tangents of its factors, all contiguous."""
+    """Tangents of the node product for tangents of its factors, all contiguous."""
     product = factors[0].new_empty(factors[0].shape[0], table.n_output, factors[0].shape[2])
     _run_nodes(kernel_code.product_tangents, table, [*factors, *tangents, product])
     return product

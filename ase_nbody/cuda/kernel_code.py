@@ -51,7 +51,7 @@ def messages(table: ProductTable, part: Part, layout: Layout, weights: Weights =
 
 
 def tangent_messages(table: ProductTable, part: Part, layout: Layout) -> str:
-    """Change of `messages` along a tangent of states, harmonics and radial weights."""
+    """Tangents of `messages` for tangents of states, harmonics and radial weights."""
     w = Writer("tangent_messages", f"offsets senders {_PLAIN} radial {_TANGENTS} summed", layout)
     for a, couplings in _message_components(w, table, part, ("", "t_"), READ):
         w.line(f"wx = w * x{a}")
@@ -74,7 +74,7 @@ def gradients(table: ProductTable, part: Part, layout: Layout, weights: Weights 
 
 
 def tangent_gradients(table: ProductTable, part: Part, layout: Layout) -> str:
-    """Change of `gradients` along a tangent of states, harmonics and radial weights."""
+    """Tangents of `gradients` for tangents of states, harmonics and radial weights."""
     arrays = f"offsets senders {_PLAIN} radial upstream {_TANGENTS} {_GRADIENTS} d_radial"
     w = Writer("tangent_gradients", arrays, layout)
     for a, couplings in _gradient_components(w, table, part, ("", "t_"), READ):
@@ -129,7 +129,7 @@ def _gradient_components(
             w.begin("dw")
             yield from _couplings(table, path)
             _pull_harmonics(w, table, path)
-            weights.pull(w, path)
+            weights.accumulate_gradient(w, path)
         weights.store_gradient(w, part.first)
         _store_gradients(w, table, part)
 
@@ -204,7 +204,7 @@ def products(table: ProductTable, layout: Layout) -> str:
 
 
 def product_tangents(table: ProductTable, layout: Layout) -> str:
-    """Change of `products` along a tangent of both factors."""
+    """Tangents of `products` for tangents of both factors."""
     w = Writer("product_tangents", "first second t_first t_second product", layout)
     _load_factors(w, table, "")
     _load_factors(w, table, "t_")

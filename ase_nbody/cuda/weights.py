@@ -35,7 +35,7 @@ class Weights(ABC):
         """Find the place of the gradient of edge e."""
 
     @abstractmethod
-    def pull(self, w: Writer, path: int) -> None:
+    def accumulate_gradient(self, w: Writer, path: int) -> None:
         """Take the gradient dw by the weights of a path."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Read(Weights):
         """Find the row of edge e."""
         w.row("d_radial", "e", table.n_paths)
 
-    def pull(self, w: Writer, path: int) -> None:
+    def accumulate_gradient(self, w: Writer, path: int) -> None:
         """Write it."""
         w.store("dw", "d_radial", path)
 
@@ -106,7 +106,7 @@ class Splined(Weights):
         """Begin the gradient by t at zero."""
         w.zero("dt", "states")
 
-    def pull(self, w: Writer, path: int) -> None:
+    def accumulate_gradient(self, w: Writer, path: int) -> None:
         """Add that of a path."""
         w.add("dt", f"dw * ({self._sum('slope')})")
 

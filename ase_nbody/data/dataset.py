@@ -67,7 +67,7 @@ class Dataset:
         labels: labels of each structure.
         source: the file they come from; several, joined by ", ", after a merge.
         sha256: hash of that file, in hexadecimal; several, joined by ", ", after a merge.
-        found: one line for the user: which labels were found, where, in how many frames.
+        label_source: one line for the user: which labels were found, where, in how many frames.
         notes: sentences for the user on what should be looked at, such as labels that disagree.
         level_of_theory: of the labels, as all frames state it (`nbody label` writes it); None where they do not.
     """
@@ -76,7 +76,7 @@ class Dataset:
     labels: tuple[Labels, ...]
     source: str
     sha256: str
-    found: str
+    label_source: str
     notes: tuple[str, ...] = ()
     level_of_theory: str | None = None
 

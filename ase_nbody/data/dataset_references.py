@@ -128,8 +128,8 @@ def all_isolated_energies(dataset: Dataset) -> dict[str, float]:
     energies = isolated_atoms(single)
     if lacking := [e for e in single.elements if e not in energies]:
         raise ValueError(
-            f"{dataset.source}: isolated {', '.join(lacking)} without an energy ({dataset.found}); one key names the "
-            "energies of all isolated atoms, give another, or label these atoms"
+            f"{dataset.source}: isolated {', '.join(lacking)} without an energy ({dataset.label_source}); one key "
+            "names the energies of all isolated atoms, give another, or label these atoms"
         )
     return energies
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.data.families import Table
 from ase_nbody.data.formats import read_frames
-from ase_nbody.data.label_choice import choose_sources
+from ase_nbody.data.label_choice import Choice, choose_sources
 from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
 from ase_nbody.data.levels import stated_level
 from ase_nbody.data.plausibility import check_distances, check_size_of_labels, implausible_labels, numbered
@@ -40,7 +40,7 @@ def read_dataset(
     stress by -virial/volume. Of `energy` and `free_energy` in the calculator the one that the forces belong to is
     taken, which is the free energy. Stresses of structures without a periodic direction or a volume are left out. What
     terms of a potential predict beside these is read where it is asked for, under names of the same family that have
-    the property's, such as REF_dipole. What looks like labels and is not used is named in `Dataset.found`.
+    the property's, such as REF_dipole. What looks like labels and is not used is named in `Dataset.label_source`.
 
     Args:
         path: the file.
@@ -129,7 +129,7 @@ def _dataset(table: Table, notes: list[str], keys: Mapping[Property, str], sourc
         labels=labels,
         source=source,
         sha256=sha256,
-        found=_found(choice.sources, choice.unused, labels) + ("" if level is None else f"; level of theory {level}"),
+        label_source=_label_source(choice, labels) + ("" if level is None else f"; level of theory {level}"),
         notes=(*notes, *([] if words is None else [words])),
         level_of_theory=level,
     )
@@ -207,14 +207,12 @@ def _bare(atoms: Atoms) -> Atoms:
     return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
-def _found(
-    sources: Mapping[Property, LabelSource | None], unused: Sequence[LabelSource], labels: Sequence[Labels]
-) -> str:
-    words = [_found_property(kind, source, labels) for kind, source in sources.items()]
-    others = f"; not used: {', '.join(source.name for source in unused)}" if unused else ""
+def _label_source(choice: Choice, labels: Sequence[Labels]) -> str:
+    words = [_source_of_property(kind, source, labels) for kind, source in choice.sources.items()]
+    others = f"; not used: {', '.join(source.name for source in choice.unused)}" if choice.unused else ""
     return ", ".join(words) + others
 
 
-def _found_property(kind: Property, source: LabelSource | None, labels: Sequence[Labels]) -> str:
+def _source_of_property(kind: Property, source: LabelSource | None, labels: Sequence[Labels]) -> str:
     count = sum(kind in label.labelled for label in labels)
     return f"{kind.name} from {source} ({count} of {len(labels)} frames)" if source and count else f"no {kind.name}"

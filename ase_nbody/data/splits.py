@@ -61,7 +61,7 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         labels=tuple(label for d in datasets for label in d.labels),
         source=", ".join(d.source for d in datasets),
         sha256=", ".join(d.sha256 for d in datasets),
-        found=" | ".join(f"{Path(d.source).name}: {d.found}" for d in datasets),
+        label_source=" | ".join(f"{Path(d.source).name}: {d.label_source}" for d in datasets),
         notes=tuple(f"{Path(d.source).name}: {note}" for d in datasets for note in d.notes),
         level_of_theory=levels.pop() if len(levels) == 1 else None,
     )

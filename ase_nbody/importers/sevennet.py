@@ -18,7 +18,7 @@ from ase_nbody.architectures.sevennet import SevenNetNetwork
 from ase_nbody.architectures.sevennet_layers import SevenNetSettings
 from ase_nbody.importers.sevennet_weights import copy_weights
 from ase_nbody.potential import Potential
-from ase_nbody.steps.shapes import parse_shape
+from ase_nbody.steps.state_irreps import parse_state_irreps
 
 _OLD_WORDS = ("convolution", "self interaction 2", "self connection intro", "equivariant gate")
 
@@ -179,7 +179,7 @@ def _refuse_what_is_not_there(config: Mapping[str, Any]) -> None:
     basis = config["radial_basis"]["radial_basis_name"]
     if basis != "bessel":
         raise ValueError(f"the model has the radial basis {basis}; ase_nbody can take over bessel only")
-    widest = max(block.irrep.degree for text in _states(config) for block in parse_shape(text))
+    widest = max(block.irrep.degree for text in _states(config) for block in parse_state_irreps(text))
     if max(widest, _max_degree(config)) > 4:
         raise ValueError(f"the model has states or harmonics of degree {widest}; ase_nbody goes to 4")
 

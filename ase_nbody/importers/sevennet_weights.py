@@ -18,7 +18,7 @@ from ase_nbody.algebra.tables import coefficients
 from ase_nbody.architectures.sevennet import SevenNetNetwork
 from ase_nbody.architectures.sevennet_layers import SevenNetLayer
 from ase_nbody.math import spherical_harmonics
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 
 _SORTED_SINCE = (0, 11, 0)  # version of sevenn from which on the radial weights of paths are sorted by their irrep
 _SCALAR = Irrep(0, 1)
@@ -81,14 +81,14 @@ def _copy_layer(
     result_order = sorted(instructions, key=lambda one: _e3nn_order(one.irrep))
     in_order = result_order if version >= _SORTED_SINCE else instructions
     _copy_radial(layer, own, in_order, signs)
-    squares = [(block.irrep, block.columns, block.columns) for block in layer.shape]
+    squares = [(block.irrep, block.columns, block.columns) for block in layer.irreps]
     before, bias = _linear(own["self_interaction_1.linear.weight"], squares, modal)
     for irrep, matrix in before.items():
         layer.before[str(irrep)].copy_(matrix)
     if bias is not None:
         layer.before_bias.copy_(bias)
     _copy_after(layer, own["self_interaction_2.linear.weight"], result_order, modal)
-    connected = [(b.irrep, b.columns, layer.width(b.irrep)) for b in layer.shape if str(b.irrep) in layer.own]
+    connected = [(b.irrep, b.columns, layer.width(b.irrep)) for b in layer.irreps if str(b.irrep) in layer.own]
     matrices, _ = _linear(own["self_connection_intro.linear.weight"], connected, _Modal(None, 0))
     for irrep, matrix in matrices.items():
         layer.own[str(irrep)].copy_(matrix)
@@ -96,8 +96,8 @@ def _copy_layer(
 
 def _instructions(layer: SevenNetLayer) -> Iterator[Instruction]:
     """Paths in the order in which sevenn makes them."""
-    kept = {block.irrep.degree for block in layer.shape_out}
-    for first, block in enumerate(layer.shape):
+    kept = {block.irrep.degree for block in layer.irreps_out}
+    for first, block in enumerate(layer.irreps):
         harmonics = layer.tables[block.irrep].second_irreps
         for second, harmonic in enumerate(harmonics):
             for irrep in block.irrep.products(harmonic):
@@ -120,7 +120,7 @@ def _copy_radial(
         parameter.copy_(matrix)
     columns = torch.split(matrices[-1], [one.channels for one in instructions], dim=1)
     by_path = {one[:3]: column for one, column in zip(instructions, columns, strict=True)}
-    for first, block in enumerate(layer.shape):
+    for first, block in enumerate(layer.irreps):
         table, parts = layer.tables[block.irrep], []
         for path in table.paths:
             degree = table.second_irreps[path.second].degree
@@ -196,7 +196,7 @@ def _copy_after(layer: SevenNetLayer, flat: Tensor, instructions: list[Instructi
     """Mixing of messages: rows of an irrep are ordered by instruction."""
     irreps = sorted({one.irrep for one in instructions}, key=_e3nn_order)
     rows = {irrep: sum(one.channels for one in instructions if one.irrep == irrep) for irrep in irreps}
-    wanted = [block.irrep for block in layer.shape_out]
+    wanted = [block.irrep for block in layer.irreps_out]
     blocks = [(irrep, rows[irrep], layer.width(irrep)) for irrep in irreps if irrep in wanted]
     matrices, bias = _linear(flat, blocks, modal)
     if bias is not None:
@@ -204,7 +204,7 @@ def _copy_after(layer: SevenNetLayer, flat: Tensor, instructions: list[Instructi
     for irrep, matrix in matrices.items():
         ones = [one for one in instructions if one.irrep == irrep]
         parts = dict(zip([one[:2] for one in ones], torch.split(matrix, [one.channels for one in ones]), strict=True))
-        for first, block in enumerate(layer.shape):
+        for first, block in enumerate(layer.irreps):
             paths = [path for path in layer.tables[block.irrep].paths if path.irrep == irrep]
             if paths:
                 joined = torch.cat([parts[first, path.second] for path in paths])
@@ -216,7 +216,7 @@ def _copy_readout(
 ) -> float:
     """The two linear layers of the readout as one; the constant of the modality."""
     hidden = tensors["reduce_hidden_to_energy.linear.weight"].double()
-    last: Shape = network.layers[-1].shape_out  # type: ignore[assignment]
+    last: StateIrreps = network.layers[-1].irreps_out  # type: ignore[assignment]
     if not config.get("use_modal_output_block"):
         modal = _Modal(None, 0)
     flat = tensors["reduce_input_to_hidden.linear.weight"].double()

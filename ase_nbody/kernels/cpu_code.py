@@ -130,7 +130,7 @@ def messages(table: ProductTable, settings: KernelSettings, *, shared: bool = Fa
 
 
 def tangent_messages(table: ProductTable, settings: KernelSettings, *, shared: bool = False) -> Builder:
-    """Change of `messages` along a tangent of states, harmonics and radial weights."""
+    """Tangents of `messages` for tangents of states, harmonics and radial weights."""
     edges = EdgeTable(table)
     has = Operands(table, settings, shared=shared)
     signature = Signature(has.receiving(), has.edges(), has.edges("t_"), has.output("summed", "receivers", WRITE))
@@ -208,7 +208,7 @@ def gradients(table: ProductTable, settings: KernelSettings, *, shared: bool = F
 
 
 def tangent_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
-    """Change of `gradients` along a tangent of states, harmonics and radial weights."""
+    """Tangents of `gradients` for tangents of states, harmonics and radial weights."""
     edges = EdgeTable(table)
     has = Operands(table, settings)
     given = [*has.edges(), *has.output("upstream", "receivers"), *has.edges("t_")]

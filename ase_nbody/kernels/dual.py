@@ -2,8 +2,9 @@
 
 For losses on forces: with tangents along which forces are weighted, one reverse pass through values and tangents gives
 what differentiating twice would. A dual state is one array per irrep, (2, N (2l+1), paths C), of values and tangents.
-A gradient has the same shape: changes (by the values), then pulls (by the tangents), which need no tangents. So a
-loss that depends on pulls is evaluated in between: values, pulls, then tangents and changes.
+A gradient has the same shape. That by the tangents are the cotangents, which need no tangents; that by the values,
+which comes first, are the tangents of the cotangents. So a loss that depends on cotangents, such as one on forces, is
+evaluated in between: values, cotangents, then tangents, and tangents of the cotangents.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from ase_nbody.kernels import dual_code, product_code
 
 Components = Sequence[tuple[int, int]]  # of each irrep: dimension 2l+1, and paths
 VALUES, TANGENTS = 0, 1
-CHANGES, PULLS = 0, 1
+COTANGENT_TANGENTS, COTANGENTS = 0, 1
 
 
 class DualArray:
-    """Values and tangents of one irrep, or changes and pulls, as one array and apart.
+    """Values and tangents of one irrep, or tangents of cotangents and cotangents, as one array and apart.
 
     Args:
         both: (2, rows, columns).
@@ -39,7 +40,7 @@ class DualArray:
 
 
 class Dual:
-    """Values and tangents, or changes and pulls.
+    """Values and tangents, or tangents of cotangents and cotangents.
 
     Args:
         arrays: of each irrep.
@@ -128,7 +129,7 @@ class Contraction:
         self.summed = batch.output(table)
         self.d_states = states.like()
 
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         """Make values or tangents of `summed`."""
         if part == VALUES:
             self._receive(dual_code.shared_messages, {**self._values(), "summed": self.summed.parts[VALUES]}, 1.0)
@@ -136,25 +137,25 @@ class Contraction:
             arguments = {**self._values(), **self._tangents(), "summed": self.summed.parts[TANGENTS]}
             self._receive(dual_code.shared_tangent_messages, arguments, 3.0)
 
-    def pull(self, upstream: Dual, d_radial: Tensor) -> Tensor:
-        """Make the pulls of `d_states` and radial weights from those of `summed`; pulls of the harmonics, (E, M).
+    def vjp(self, upstream: Dual, d_radial: Tensor) -> Tensor:
+        """Make the cotangents of `d_states` and radial weights from those of `summed`; those of the harmonics, (E, M).
 
         Args:
             upstream: gradients by `summed`.
             d_radial: where those by radial weights are written, (E, paths C).
         """
         d_harmonics = torch.empty_like(self.harmonics.parts[VALUES][0])
-        arguments = {**self._values(), "upstream": upstream.parts[PULLS]}
-        results = {"d_states": self.d_states.parts[PULLS], "d_radial": [d_radial]}
+        arguments = {**self._values(), "upstream": upstream.parts[COTANGENTS]}
+        results = {"d_states": self.d_states.parts[COTANGENTS], "d_radial": [d_radial]}
         self._send(dual_code.shared_gradients, {**arguments, **results, "d_harmonics": d_harmonics}, 2.0)
         return d_harmonics
 
-    def change(self, upstream: Dual, d_radial: Tensor) -> None:
-        """Make the changes of `d_states` and of the radial weights from changes and pulls of `summed`, likewise."""
-        values = {**self._values(), "upstream": upstream.parts[PULLS]}
-        tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
-        results = {"d_states": self.d_states.parts[CHANGES], "d_radial": [d_radial]}
-        self._send(dual_code.changes, {**values, **tangents, **results}, 4.0)
+    def vjp_tangents(self, upstream: Dual, d_radial: Tensor) -> None:
+        """Make the tangents of these cotangents, but for the harmonics, likewise."""
+        values = {**self._values(), "upstream": upstream.parts[COTANGENTS]}
+        tangents = {**self._tangents(), "t_upstream": upstream.parts[COTANGENT_TANGENTS]}
+        results = {"d_states": self.d_states.parts[COTANGENT_TANGENTS], "d_radial": [d_radial]}
+        self._send(dual_code.gradient_tangents, {**values, **tangents, **results}, 4.0)
 
     def _values(self) -> dict[str, Tensor | list[Tensor]]:
         states, harmonics = self.states.parts[VALUES], self.harmonics.parts[VALUES]
@@ -193,7 +194,7 @@ class NodeProduct:
         self.first, self.second = first, second
         self.product = batch.output(table)
 
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         """Make values or tangents of `product`."""
         if part == VALUES:
             self._run(product_code.products, {**self._values(), "product": self.product.parts[VALUES]}, 1.0)
@@ -202,13 +203,13 @@ class NodeProduct:
             self._run(product_code.product_tangents, arguments, 2.0)
 
     def add_gradients(self, part: int, upstream: Dual, d_first: list[Tensor], d_second: list[Tensor]) -> None:
-        """Add to pulls or changes of the factors, perhaps the same, what comes from those of `product`."""
+        """Add to cotangents, or their tangents, of the factors, perhaps the same, from those of `product`."""
         results = {"d_first": d_first, "d_second": d_second}
-        arguments = {**self._values(), "upstream": upstream.parts[PULLS], **results}
-        if part == PULLS:
+        arguments = {**self._values(), "upstream": upstream.parts[COTANGENTS], **results}
+        if part == COTANGENTS:
             self._run(dual_code.added_product_gradients, arguments, 2.0)
         else:
-            tangents = {**self._tangents(), "t_upstream": upstream.parts[CHANGES]}
+            tangents = {**self._tangents(), "t_upstream": upstream.parts[COTANGENT_TANGENTS]}
             self._run(dual_code.added_product_gradient_tangents, {**arguments, **tangents}, 4.0)
 
     def _values(self) -> dict[str, list[Tensor]]:

@@ -1,7 +1,7 @@
 """The cpu back end's kernels for gradients of tangents: what one reverse pass through values and tangents needs.
 
-A scalar depends on a state x and on its tangent t_x. Its gradient by t_x, the pull, does not depend on tangents; its
-gradient by x, the change, is the change of the pull along them.
+A scalar depends on a state x and on its tangent t_x. Its gradient by t_x, the cotangent, does not depend on tangents;
+its gradient by x is the tangent of the cotangent.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def shared_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     return gradients(table, settings, shared=True)
 
 
-def changes(table: ProductTable, settings: KernelSettings) -> Builder:
-    """Change of dS/dpsi and dS/dR along a tangent of all four arguments, for the edges of each sender, likewise."""
+def gradient_tangents(table: ProductTable, settings: KernelSettings) -> Builder:
+    """Tangents of dS/dpsi and dS/dR for tangents of all four arguments, for the edges of each sender, likewise."""
     edges = EdgeTable(table)
     has = Operands(table, settings, shared=True)
     given = [*has.edges(), *has.output("upstream", "receivers")]
     given += [*has.edges("t_"), *has.output("t_upstream", "receivers")]
     results = [*has.first("d_states", "senders", WRITE), *has.radial("d_radial", WRITE)]
-    w = Builder("changes", settings, Signature(has.sending(), given, results))
+    w = Builder("gradient_tangents", settings, Signature(has.sending(), given, results))
     slots, t_slots = (w.scratch(len(edges.terms), Scalar) for _ in range(2))
     with w.loop(w.begin, w.end) as s:
         state, t_state, d_state = (w.rows(r, s) for r in ("states", "t_states", "d_states"))
@@ -81,11 +81,11 @@ def changes(table: ProductTable, settings: KernelSettings) -> Builder:
                     d_weight: Vector | None = None
                     for a, pairs in groups.items():
                         pulled = pull_back(w, slots, pairs, cotangents)
-                        changed = w.add(
+                        t_pulled = w.add(
                             pull_back(w, slots, pairs, t_cotangents), pull_back(w, t_slots, pairs, cotangents)
                         )
-                        d_values[a] = w.fused(changed, weight, w.fused(pulled, t_weight, d_values[a]))
-                        d_weight = w.fused(changed, values[a], w.fused(pulled, t_values[a], d_weight))
+                        d_values[a] = w.fused(t_pulled, weight, w.fused(pulled, t_weight, d_values[a]))
+                        d_weight = w.fused(t_pulled, values[a], w.fused(pulled, t_values[a], d_weight))
                     assert d_weight is not None
                     w.store(d_weight, w.at(d_radial, path, k))
                 add_to_rows(w, d_state, d_values, k)
@@ -102,7 +102,7 @@ def added_product_gradients(table: ProductTable, settings: KernelSettings) -> Bu
 
 
 def added_product_gradient_tangents(table: ProductTable, settings: KernelSettings) -> Builder:
-    """Change of the gradients of `products` along a tangent of factors and upstream gradient, added likewise."""
+    """Tangents of the gradients of `products` for tangents of factors and upstream gradient, added likewise."""
     has = Operands(table, settings)
     values = [*factor_arguments(table, settings), *has.output("upstream", "nodes")]
     tangents = [*factor_arguments(table, settings, "t_"), *has.output("t_upstream", "nodes")]
@@ -115,9 +115,9 @@ def added_product_gradient_tangents(table: ProductTable, settings: KernelSetting
             left, right = load_factors(w, factors, k)
             t_left, t_right = load_factors(w, t_factors, k)
             d_left, d_right = no_sums(table)
-            for a, b, (pulled, changed) in pulled_pairs(w, table, upstreams, k):
-                d_left[a] = w.fused(changed, right[b], w.fused(pulled, t_right[b], d_left[a]))
-                d_right[b] = w.fused(changed, left[a], w.fused(pulled, t_left[a], d_right[b]))
+            for a, b, (pulled, t_pulled) in pulled_pairs(w, table, upstreams, k):
+                d_left[a] = w.fused(t_pulled, right[b], w.fused(pulled, t_right[b], d_left[a]))
+                d_right[b] = w.fused(t_pulled, left[a], w.fused(pulled, t_left[a], d_right[b]))
             add_to_rows(w, d_factors[0], d_left, k)
             add_to_rows(w, d_factors[1], d_right, k)
     return w

@@ -21,7 +21,7 @@ from ase_nbody.kernels.gate_code import (
 
 
 def gate_tangents(name: str, settings: KernelSettings, shape: GatedShape, functions: Functions) -> Builder:
-    """Change of `gate_code.gates` along a tangent of state and gates, for nodes begin..end."""
+    """Tangents of `gate_code.gates` for tangents of state and gates, for nodes begin..end."""
     places = places_of(shape)
     given = [*state_arguments("rows", places), *gate_arguments("gates", places)]
     given += [*state_arguments("t_rows", places), *gate_arguments("t_gates", places)]
@@ -32,17 +32,17 @@ def gate_tangents(name: str, settings: KernelSettings, shape: GatedShape, functi
             with vectors_of_columns(w, place) as k:
                 x, t_x = (w.load(_argument(w, n, place, k, prefix)) for prefix in ("", "t_"))
                 value, slope = (w.multiply(v, w.vector(gain)) for v in activation(w, function, x))
-                change = w.multiply(slope, t_x)
+                t_value = w.multiply(slope, t_x)
                 for row, t_row, target in component_pointers(w, place, k, rows, t_rows, out):
-                    made = change
+                    t_out = t_value
                     if place.gate is not None:
-                        made = w.fused(w.load(t_row), value, w.multiply(w.load(row), change))
-                    w.store(made, target)
+                        t_out = w.fused(w.load(t_row), value, w.multiply(w.load(row), t_value))
+                    w.store(t_out, target)
     return w
 
 
-def gate_changes(name: str, settings: KernelSettings, shape: GatedShape, functions: Functions) -> Builder:
-    """Change of `gate_code.gate_gradients` along a tangent of state, gates and upstream gradient."""
+def gate_gradient_tangents(name: str, settings: KernelSettings, shape: GatedShape, functions: Functions) -> Builder:
+    """Tangents of `gate_code.gate_gradients` for tangents of state, gates and upstream gradient."""
     places = places_of(shape)
     given = [*state_arguments("rows", places), *gate_arguments("gates", places), *state_arguments("upstream", places)]
     given += [*state_arguments("t_rows", places), *gate_arguments("t_gates", places)]
@@ -56,13 +56,13 @@ def gate_changes(name: str, settings: KernelSettings, shape: GatedShape, functio
                 value, slope = (w.multiply(v, w.vector(gain)) for v in activation(w, function, x))
                 curved = w.multiply(w.multiply(curvature(w, function, x), w.vector(gain)), t_x)
                 if place.gate is not None:
-                    _gated_changes(w, n, place, k, (value, slope, curved, w.multiply(slope, t_x)))
+                    _gated_gradient_tangents(w, n, place, k, (value, slope, curved, w.multiply(slope, t_x)))
                     continue
-                pull, change = (
+                upstream, t_upstream = (
                     w.load(w.offset(w.rows(a, n).pointers[place.number], k)) for a in ("upstream", "t_upstream")
                 )
                 target = w.offset(w.rows("d_rows", n).pointers[place.number], k)
-                w.store(w.fused(change, slope, w.multiply(pull, curved)), target)
+                w.store(w.fused(t_upstream, slope, w.multiply(upstream, curved)), target)
     return w
 
 
@@ -73,19 +73,19 @@ def _argument(w: Builder, n: Index, place: Place, k: Index, prefix: str) -> Scal
     return w.offset(w.offset(w.rows(f"{prefix}gates", n).pointers[0], place.gate), k)
 
 
-def _gated_changes(
+def _gated_gradient_tangents(
     w: Builder, n: Index, place: Place, k: Index, function: tuple[Vector, Vector, Vector, Vector]
 ) -> None:
-    """Of a block with gates, whose function has a value, a slope, and changes of slope and value along the tangent."""
+    """Of a block with gates, whose function has a value, a slope, and tangents of slope and value."""
     value, slope, t_slope, t_value = function
     names = "rows", "t_rows", "upstream", "t_upstream", "d_rows"
     pointers = [w.rows(a, n).pointers[place.number] for a in names]
-    by_slope: Vector | None = None
-    by_change: Vector | None = None
+    cotangent: Vector | None = None  # of the function's value
+    t_cotangent: Vector | None = None
     for *given, target in component_pointers(w, place, k, *pointers):
-        row, t_row, pull, change = (w.load(pointer) for pointer in given)
-        w.store(w.fused(change, value, w.multiply(pull, t_value)), target)
-        by_slope = w.fused(change, row, w.fused(pull, t_row, by_slope))
-        by_change = w.fused(pull, row, by_change)
-    assert by_slope is not None and by_change is not None
-    w.store(w.fused(by_slope, slope, w.multiply(by_change, t_slope)), _argument(w, n, place, k, "d_"))
+        row, t_row, upstream, t_upstream = (w.load(pointer) for pointer in given)
+        w.store(w.fused(t_upstream, value, w.multiply(upstream, t_value)), target)
+        t_cotangent = w.fused(t_upstream, row, w.fused(upstream, t_row, t_cotangent))
+        cotangent = w.fused(upstream, row, cotangent)
+    assert cotangent is not None and t_cotangent is not None
+    w.store(w.fused(t_cotangent, slope, w.multiply(cotangent, t_slope)), _argument(w, n, place, k, "d_"))

@@ -14,7 +14,7 @@ from ase_nbody.compiler.activations import ActivationName
 from ase_nbody.compiler.kernel_settings import KernelSettings
 from ase_nbody.compiler.llvm_writer import Builder
 from ase_nbody.kernels import dual_gate_code, gate_code
-from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
+from ase_nbody.kernels.dual import COTANGENT_TANGENTS, COTANGENTS, TANGENTS, VALUES, Dual
 from ase_nbody.kernels.gate_code import GatedBlock
 
 _SCALAR = (Irrep(0, 1),)
@@ -34,32 +34,32 @@ class DualGates:
         functions: name and factor of each.
         rows: state, (2, n (2l + 1), columns) for each block.
         gates: (2, n, columns of all gated blocks); None where no block has gates.
-        made: where to write the results.
+        out: where to write the results.
     """
 
-    def __init__(self, blocks: _Blocks, functions: _Functions, rows: Dual, gates: Dual | None, made: Dual) -> None:
+    def __init__(self, blocks: _Blocks, functions: _Functions, rows: Dual, gates: Dual | None, out: Dual) -> None:
         self._key = blocks, functions
-        self.rows, self.gates, self.made = rows, gates, made
+        self.rows, self.gates, self.out = rows, gates, out
         self.d_rows, self.d_gates = rows.like(), None if gates is None else gates.like()
 
-    def fill(self, part: int) -> None:
-        """Make values or tangents of `made`."""
+    def forward(self, part: int) -> None:
+        """Make values or tangents of `out`."""
         if part == VALUES:
-            self._run(gate_code.gates, {**self._given(""), "out": self.made.parts[VALUES]})
+            self._run(gate_code.gates, {**self._given(""), "out": self.out.parts[VALUES]})
         else:
             given = {**self._given(""), **self._given("t_")}
-            self._run(dual_gate_code.gate_tangents, {**given, "out": self.made.parts[TANGENTS]})
+            self._run(dual_gate_code.gate_tangents, {**given, "out": self.out.parts[TANGENTS]})
 
-    def back(self, part: int, upstream: Dual) -> None:
-        """Make pulls or changes of `d_rows` and `d_gates` from those of `made`."""
-        given = {**self._given(""), "upstream": upstream.parts[PULLS], "d_rows": self.d_rows.parts[part]}
+    def backward(self, part: int, upstream: Dual) -> None:
+        """Make cotangents, or their tangents, of `d_rows` and `d_gates` from those of `out`."""
+        given = {**self._given(""), "upstream": upstream.parts[COTANGENTS], "d_rows": self.d_rows.parts[part]}
         if self.d_gates is not None:
             given["d_gates"] = self.d_gates.parts[part]
-        if part == PULLS:
+        if part == COTANGENTS:
             self._run(gate_code.gate_gradients, given)
         else:
-            tangents = {**self._given("t_"), "t_upstream": upstream.parts[CHANGES]}
-            self._run(dual_gate_code.gate_changes, {**given, **tangents})
+            tangents = {**self._given("t_"), "t_upstream": upstream.parts[COTANGENT_TANGENTS]}
+            self._run(dual_gate_code.gate_gradient_tangents, {**given, **tangents})
 
     def _given(self, prefix: str) -> dict[str, list[Tensor]]:
         part = TANGENTS if prefix else VALUES

@@ -46,9 +46,9 @@ def contract(
             device.
     """
     expected = [(edges.n_senders, table.n_first), (edges.n_edges, table.n_second), (edges.n_edges, table.n_paths)]
-    found = [tuple(t.shape[:2]) for t in (states, harmonics, radial)]
-    if found != expected or states.shape[2] != radial.shape[2]:
-        raise ValueError(f"states, harmonics and radial have shapes {found}, the edges and the table need {expected}")
+    given = [tuple(t.shape[:2]) for t in (states, harmonics, radial)]
+    if given != expected or states.shape[2] != radial.shape[2]:
+        raise ValueError(f"states, harmonics and radial have shapes {given}, the edges and the table need {expected}")
     _check_dtypes(states, harmonics, radial)
     if chosen(backend, states) == "reference":
         return reference.contract(states, harmonics, radial, edges, table)
@@ -153,12 +153,12 @@ class _Gradients(Function):
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
-        changes = _Tangents.apply(*ctx.saved_tensors, *tangents, ctx.edges, ctx.table)  # type: ignore[no-untyped-call]
-        return (*changes, None, None)
+        results = _Tangents.apply(*ctx.saved_tensors, *tangents, ctx.edges, ctx.table)  # type: ignore[no-untyped-call]
+        return (*results, None, None)
 
 
 class _Tangents(Function):
-    """Change of dS/dpsi, dS/dY, dS/dR and dS/dG along a tangent of psi, Y and R at fixed G."""
+    """Tangents of dS/dpsi, dS/dY, dS/dR and dS/dG for tangents of psi, Y and R at fixed G."""
 
     @staticmethod
     def forward(
@@ -263,7 +263,7 @@ class _ProductGradients(Function):
 
 
 class _ProductTangents(Function):
-    """Change of the node product along a tangent of its factors."""
+    """Tangents of the node product for tangents of its factors."""
 
     @staticmethod
     def forward(

@@ -26,7 +26,7 @@ def products(table: ProductTable, settings: KernelSettings) -> Builder:
 
 
 def product_tangents(table: ProductTable, settings: KernelSettings) -> Builder:
-    """Change of `products` along a tangent of both factors."""
+    """Tangents of `products` for tangents of both factors."""
     tangents, result = (
         factor_arguments(table, settings, "t_"),
         Operands(table, settings).output("product", "nodes", WRITE),

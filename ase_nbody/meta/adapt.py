@@ -97,7 +97,7 @@ def adapt(
         rows=tuple(rows),
         chosen=best,
         reason=reason,
-        n_held_out=(sum(len(fold.held_out) for fold in search.parts), len(search.parts)),
+        n_held_out=(sum(len(fold.held_out) for fold in search.folds), len(search.folds)),
         steps=fit.steps.taken,
         seconds=search.time.spent(),
         new_elements=search.new_elements,
@@ -110,7 +110,7 @@ class _Search:
 
     start: Potential
     structures: Structures
-    parts: Sequence[Fold]
+    folds: Sequence[Fold]
     candidates: Sequence[AdaptationMethod]
     settings: AdaptationSettings
     say: Callable[[str], None]
@@ -134,8 +134,8 @@ class _Search:
         own = replace(copied(widened.potential), repulsion=None, posteriors=(), surroundings=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
-        parts = folds(len(structures.dataset), settings)
-        search = cls(own, structures, parts, chosen, settings, say, clock, widened.nearest)
+        in_turn = folds(len(structures.dataset), settings)
+        search = cls(own, structures, in_turn, chosen, settings, say, clock, widened.nearest)
         return search.with_closed_form()
 
     def with_closed_form(self) -> _Search:
@@ -198,7 +198,7 @@ class _Search:
 
     def calibrated(self, fit: Fit, best: Row) -> Referenced:
         """What was fitted, with uncertainties by the held-out errors of its candidate, where there can be any."""
-        found, folds = fit.referenced.potential, [(fold.learnt, fold.held_out) for fold in self.parts]
+        found, folds = fit.referenced.potential, [(fold.learnt, fold.held_out) for fold in self.folds]
         if no_readouts(found) or np.isnan(best.evaluation.of(FORCES).labels).all():
             return fit.referenced
         dataset = self.structures.dataset
@@ -210,11 +210,11 @@ class _Search:
     def rows(self, several: Iterable[AdaptationMethod], seconds: float) -> list[Row]:
         """A row for each candidate, with a time for its steps; those that diverge have none."""
         rows = []
-        budget = budget_of_folds(seconds, len(self.parts), self.settings)
+        budget = budget_of_folds(seconds, len(self.folds), self.settings)
         for candidate in several:
             try:
                 row = held_out_errors(
-                    candidate, self.start, self.structures, self.parts, budget, self.settings, self.time.now
+                    candidate, self.start, self.structures, self.folds, budget, self.settings, self.time.now
                 )
             except TrainingDivergedError:
                 self.say(f"{candidate.words}: diverged, and is left out")

@@ -107,7 +107,7 @@ class Readouts(AdaptationMethod):
     def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
         own = copied(task.start)
         weights = loss_weights(task.settings, task.start.energy_scale)
-        with_readouts(own.network, cross_validated(design(task.structures.linear, weights)).change)
+        with_readouts(own.network, cross_validated(design(task.structures.linear, weights)).update)
         return own, Steps()
 
 

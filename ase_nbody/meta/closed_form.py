@@ -39,15 +39,15 @@ def with_linear_errors(structures: Structures, start: Potential, limit: float, n
     exact = replace(start, network=copied(start).network.double())
     prepared = samples(structures.dataset, start.cutoff)
     begun = before = now()
-    made: list[StructureErrors] = []
+    errors: list[StructureErrors] = []
     blocks = 0
     for block in blocks_of_errors(exact, prepared):
-        made += block
+        errors += block
         blocks += 1
         after = now()
         spent = after - begun
-        needed = spent + (after - before) * (len(prepared) - len(made)) / len(block)
+        needed = spent + (after - before) * (len(prepared) - len(errors)) / len(block)
         if spent > limit or (blocks > 1 and needed > limit):
             raise SlowClosedFormError(needed, limit)
         before = after
-    return replace(structures, linear=made)
+    return replace(structures, linear=errors)

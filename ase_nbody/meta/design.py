@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ase_nbody.data import Sample, batch_samples
 from ase_nbody.graph import Graph, edge_vectors, stress_is_defined
-from ase_nbody.potential import Potential, moves_of_seen, seen_by_network, trainable_prediction
+from ase_nbody.potential import Potential, seen_by_network, tangents_of_seen, trainable_prediction
 from ase_nbody.predictions import ENERGY, FORCES, LABELLED, STRESS, Property
 from ase_nbody.training.loss import Errors, LossWeights, errors
 
@@ -152,16 +152,16 @@ def _by_readouts(potential: Potential, graph: Graph, strains: Sequence[Tensor]) 
     """
     n_atoms = torch.bincount(graph.structure, minlength=graph.n_structures)  # (B,)
     displacements = _displacements(graph)
-    moves = [*(d.move for d in displacements), *(edge_vectors(graph) @ strain for strain in strains)]
-    seen, seen_moves = seen_by_network(potential, graph), moves_of_seen(potential, graph, moves)
-    values, *tangents = potential.network.readout_features(seen, seen_moves)  # (B, K) each
+    tangents = [*(d.tangent for d in displacements), *(edge_vectors(graph) @ strain for strain in strains)]
+    seen, seen_tangents = seen_by_network(potential, graph), tangents_of_seen(potential, graph, tangents)
+    values, *slopes = potential.network.readout_features(seen, seen_tangents)  # (B, K) each
     scale, n_readouts = potential.energy_scale, values.shape[1]
     forces = values.new_zeros(graph.n_atoms, 3, n_readouts)
-    for displacement, tangent in zip(displacements, tangents, strict=False):
-        forces[displacement.atoms, displacement.axis] = -scale * tangent[displacement.structures]
+    for displacement, slope in zip(displacements, slopes, strict=False):
+        forces[displacement.atoms, displacement.axis] = -scale * slope[displacement.structures]
     virial = values.new_zeros(graph.n_structures, 9, n_readouts)
-    for component, tangent in enumerate(tangents[len(displacements) :]):
-        virial[:, component] = scale * tangent / n_atoms[:, None]
+    for component, slope in enumerate(slopes[len(displacements) :]):
+        virial[:, component] = scale * slope / n_atoms[:, None]
     virials = virial.view(graph.n_structures, 3, 3, n_readouts)
     return {ENERGY: scale * values / n_atoms[:, None], FORCES: forces, STRESS: virials}
 
@@ -188,13 +188,13 @@ class _Displacement:
         atoms: numbers of these atoms in the batch.
         structures: their structures.
         axis: 0, 1 or 2.
-        move: change of the vectors of the edges, (E, 3), angstrom.
+        tangent: of the vectors of the edges, (E, 3), angstrom.
     """
 
     atoms: Tensor
     structures: Tensor
     axis: int
-    move: Tensor
+    tangent: Tensor
 
 
 def _displacements(graph: Graph) -> list[_Displacement]:
@@ -207,9 +207,9 @@ def _displacements(graph: Graph) -> list[_Displacement]:
         moved[first[structures] + number] = 1.0
         along = moved[graph.edges.senders] - moved[graph.edges.receivers]  # (E,)
         for axis in range(3):
-            move = along.new_zeros(len(along), 3)
-            move[:, axis] = along
-            displacements.append(_Displacement(first[structures] + number, structures, axis, move))
+            tangent = along.new_zeros(len(along), 3)
+            tangent[:, axis] = along
+            displacements.append(_Displacement(first[structures] + number, structures, axis, tangent))
     return displacements
 
 

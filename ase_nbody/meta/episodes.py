@@ -16,13 +16,13 @@ from torch.nn import Parameter
 
 from ase_nbody.architectures.theory import at_level
 from ase_nbody.data import Dataset, PackedSamples, Sample, samples
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.inner_rates import InnerRates
 from ase_nbody.meta.meta_settings import InnerSettings
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.predictions import Prediction
-from ase_nbody.training.lessons import Lessons, epoch_order
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.loss import Errors, LossWeights, errors, loss
+from ase_nbody.training.objective import Objective, epoch_order
 from ase_nbody.training.validation import ValidationErrors, exchanged, mean_errors
 
 Gradients = list[tuple[Parameter, Tensor]]
@@ -69,12 +69,12 @@ def systems(dataset: Dataset, cutoff: float, dtype: torch.dtype, device: torch.d
 
 
 @dataclass(frozen=True)
-class Episodes(Lessons):
-    """Systems to learn to adapt to; each is a lesson, with other structures in every pass.
+class Episodes(Objective):
+    """Systems to learn to adapt to; each is an example, with other structures in every pass.
 
     Attributes:
         learnt: systems that are learnt.
-        judged: systems after whose adaptation errors are taken.
+        validation: systems after whose adaptation errors are taken.
         weights: of the loss.
         inner: what an adaptation is.
         names: parameters that it changes.
@@ -82,7 +82,7 @@ class Episodes(Lessons):
     """
 
     learnt: Systems
-    judged: Systems
+    validation: Systems
     weights: LossWeights
     inner: InnerSettings
     names: tuple[str, ...]
@@ -108,9 +108,9 @@ class Episodes(Lessons):
 
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors:
         """Of the query structures of systems that are not learnt, after the adaptation to their support."""
-        with torch_threads(1), exchanged(potential.network, parameters):
-            found = [self._errors_after(potential, n) for n in range(len(self.judged.members))]
-        return mean_errors(found)
+        with using_threads(1), exchanged(potential.network, parameters):
+            errors = [self._errors_after(potential, n) for n in range(len(self.validation.members))]
+        return mean_errors(errors)
 
     def own_parameters(self) -> dict[str, Parameter]:
         """Logarithms of the rates of the inner loop, where they are learnt."""
@@ -119,7 +119,7 @@ class Episodes(Lessons):
         return {f"log_rate_{group}": logarithm for group, logarithm in self.rates.logarithms.items()}
 
     def _errors_after(self, potential: Potential, system: int) -> Errors:
-        support, query = self._episode(self.judged, system, epoch=0)
+        support, query = self._episode(self.validation, system, epoch=0)
         with at_level(potential.network, support.level), self._adapted(potential, support):
             return errors(predict(potential, query.graph), query.targets, query.graph)
 
@@ -136,17 +136,17 @@ class Episodes(Lessons):
         if self.inner.method == "maml":
             return self._second_order(potential, support, query)
         own = dict(potential.network.named_parameters())
-        with self._adapted(potential, support) as changes:
+        with self._adapted(potential, support) as updates:
             value = _loss(trainable_prediction(potential, query.graph), query, self.weights)
             if self.inner.method == "reptile":
                 path = self.inner.rate * self.inner.steps
-                return value.item(), [(own[name], -change / path) for name, change in changes.items()]
+                return value.item(), [(own[name], -update / path) for name, update in updates.items()]
             names = [*self.names, *self._shared(own)]
-            found = torch.autograd.grad(value, [own[name] for name in names], materialize_grads=True)
-        by_name = dict(zip(names, found, strict=True))
+            by_parameters = torch.autograd.grad(value, [own[name] for name in names], materialize_grads=True)
+        by_name = dict(zip(names, by_parameters, strict=True))
         gradients: Gradients = [(own[name], gradient) for name, gradient in by_name.items()]
         if self.inner.learned_rates:
-            of_rates = self.rates.first_order_gradients(changes, by_name)
+            of_rates = self.rates.first_order_gradients(updates, by_name)
             gradients += [(self.rates.logarithms[group], gradient) for group, gradient in of_rates.items()]
         return value.item(), gradients
 
@@ -194,10 +194,10 @@ def adapted(
     with exchanged(network, dict(network.named_parameters())):
         for _ in range(inner.steps):
             value = _loss(trainable_prediction(potential, support.graph), support, weights)
-            changes = _changes(value, parameters, rates, inner)
+            updates = _updates(value, parameters, rates, inner)
             with torch.no_grad():
                 for name, parameter in parameters.items():
-                    parameter.add_(changes[name])
+                    parameter.add_(updates[name])
         yield {name: parameter.detach() - before[name] for name, parameter in parameters.items()}
 
 
@@ -208,12 +208,12 @@ def adapted_values(
     values: dict[str, Tensor] = {name: potential.network.get_parameter(name) for name in rates}
     for _ in range(inner.steps):
         now = _loss(predict(potential, support.graph, values, differentiable=True), support, weights)
-        changes = _changes(now, values, rates, inner, differentiable=True)
-        values = {name: value + changes[name] for name, value in values.items()}
+        updates = _updates(now, values, rates, inner, differentiable=True)
+        values = {name: value + updates[name] for name, value in values.items()}
     return values
 
 
-def _changes(
+def _updates(
     value: Tensor,
     parameters: Mapping[str, Tensor],
     rates: Mapping[str, Tensor],
@@ -222,10 +222,12 @@ def _changes(
     differentiable: bool = False,
 ) -> dict[str, Tensor]:
     """One step of gradient descent. Where nothing depends on a parameter, as in the last level, it is zero."""
-    found = torch.autograd.grad(value, list(parameters.values()), create_graph=differentiable, materialize_grads=True)
-    norm = torch.stack([g.square().sum() for g in found]).sum().sqrt()
+    gradients = torch.autograd.grad(
+        value, list(parameters.values()), create_graph=differentiable, materialize_grads=True
+    )
+    norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
     shrunk = inner.clip / norm.clamp(min=inner.clip)
-    return {name: -rates[name] * shrunk * g for name, g in zip(parameters, found, strict=True)}
+    return {name: -rates[name] * shrunk * g for name, g in zip(parameters, gradients, strict=True)}
 
 
 def _loss(prediction: Prediction, sample: Sample, weights: LossWeights) -> Tensor:

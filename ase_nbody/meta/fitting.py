@@ -18,9 +18,9 @@ from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.display import Display
-from ase_nbody.training.lessons import LabelledStructures
 from ase_nbody.training.loop import Task, fit
 from ase_nbody.training.loss import loss_weights
+from ase_nbody.training.objective import LabelledStructures
 from ase_nbody.training.state import TrainingState
 from ase_nbody.training.validation import assign
 
@@ -120,12 +120,12 @@ def stepped(
     network = potential.network
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     state = TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
-    lessons = LabelledStructures(
+    objective = LabelledStructures(
         samples=PackedSamples(structures.samples),
         validation=[] if held_out is None else held_out.batches(),
         weights=loss_weights(settings, potential.energy_scale),
     )
-    task = Task(potential, lessons, budget, settings, from_start=True)
+    task = Task(potential, objective, budget, settings, from_start=True)
     clock, display = Clock(started=now(), now=now), Display(Console(quiet=True))
     fit(task, state, clock, Fabric(accelerator="cpu", devices=1), display, StopRequest())
     assign(network, state.averaged if held_out is None else state.best)

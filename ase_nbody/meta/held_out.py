@@ -69,15 +69,15 @@ def folds(n_structures: int, settings: AdaptationSettings) -> list[Fold]:
     size = max(1, round(settings.hold_out * n_structures))
     order = torch.randperm(n_structures, generator=torch.Generator().manual_seed(settings.seed)).tolist()
     number = min(settings.number_of_folds(n_structures), n_structures // size)
-    parts = [order[n * size : (n + 1) * size] for n in range(number)]
-    return [Fold(tuple(sorted(set(order) - set(part))), tuple(sorted(part))) for part in parts]
+    held_out = [order[n * size : (n + 1) * size] for n in range(number)]
+    return [Fold(tuple(sorted(set(order) - set(numbers))), tuple(sorted(numbers))) for numbers in held_out]
 
 
 def held_out_errors(
     candidate: AdaptationMethod,
     start: Potential,
     structures: Structures,
-    parts: Sequence[Fold],
+    folds: Sequence[Fold],
     budget: Budget,
     settings: AdaptationSettings,
     now: Callable[[], float] = time.monotonic,
@@ -88,7 +88,7 @@ def held_out_errors(
         candidate: what is fitted.
         start: that is adapted.
         structures: all of them.
-        parts: folds.
+        folds: what each learns and holds out.
         budget: of each fold.
         settings: of the adaptation.
         now: tells the time, seconds.
@@ -98,7 +98,7 @@ def held_out_errors(
     """
     begun = now()
     evaluations, scores, steps, compared = [], [], [], True
-    for fold in parts:
+    for fold in folds:
         out = structures.subset(fold.held_out)
         fit = candidate.fitted(AdaptationTask(start, structures.subset(fold.learnt), out, budget, settings, now))
         potential = fit.referenced.potential

@@ -38,20 +38,20 @@ class InnerRates:
         return self.logarithms[self.groups[name]].exp()
 
     def first_order_gradients(
-        self, changes: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+        self, updates: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Gradients by the logarithms where those of the steps count as constants.
 
-        A change is then minus the rate times what the steps add up to, and its derivative by the logarithm is itself.
+        An update is then minus the rate times what the steps add up to, and its derivative by the logarithm is itself.
 
         Args:
-            changes: of each parameter by the inner loop.
+            updates: of each parameter by the inner loop.
             gradients: of the loss by each parameter where the inner loop ended.
         """
-        found = {group: torch.zeros_like(logarithm) for group, logarithm in self.logarithms.items()}
-        for name, change in changes.items():
-            found[self.groups[name]] += (gradients[name] * change).sum().detach()
-        return found
+        of_logarithms = {group: torch.zeros_like(logarithm) for group, logarithm in self.logarithms.items()}
+        for name, update in updates.items():
+            of_logarithms[self.groups[name]] += (gradients[name] * update).sum().detach()
+        return of_logarithms
 
 
 def inner_rates(network: Network, names: Sequence[str], rate: float, *, by_group: bool) -> InnerRates:

@@ -14,8 +14,8 @@ from ase_nbody.meta.inner_rates import inner_rates
 from ase_nbody.meta.meta_settings import MetaTrainingSettings
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
-from ase_nbody.training.lessons import epoch_order
 from ase_nbody.training.loss import loss_weights
+from ase_nbody.training.objective import epoch_order
 from ase_nbody.training.run import train
 from ase_nbody.training.training_data import DTYPES, TrainingData
 
@@ -49,7 +49,7 @@ def meta_train(
         ValueError: as `train`; or too few systems, or parameters that the architecture does not have.
         FileExistsError, OSError, TrainingStoppedError: as `train`.
     """
-    return train(settings, command=command, console=console, stop=stop, teach=partial(episodes, settings))
+    return train(settings, command=command, console=console, stop=stop, objective_of=partial(episodes, settings))
 
 
 def episodes(

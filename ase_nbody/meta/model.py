@@ -68,8 +68,8 @@ def adapted_model(
     """
     own = adaptation.referenced.potential
     own.network.requires_grad_(False)
-    found = statistics(data, own.reference_energies, own.network.settings.cutoff)
-    potential = replace(own, repulsion=Repulsion(repulsion_onsets(own, _closest(found, origin))))
+    of_data = statistics(data, own.reference_energies, own.network.settings.cutoff)
+    potential = replace(own, repulsion=Repulsion(repulsion_onsets(own, _closest(of_data, origin))))
     files = DataFile(name=Path(data.source).name, sha256=data.sha256, role="train", n_structures=len(data))
     information = model_information(
         potential,
@@ -79,10 +79,10 @@ def adapted_model(
         licence=origin.licence,
         purpose=f"structures like the {len(data)} of {files.name}, which it was adapted to",
         not_for="structures unlike those: that its start knew them proves nothing here",
-        label_source=data.found,
+        label_source=data.label_source,
         data=(files,),
         errors=_held_out(adaptation),
-        envelope=envelope_of(found),
+        envelope=envelope_of(of_data),
         training=_record(adaptation, origin, data, command),
     )
     return potential, information
@@ -94,9 +94,9 @@ def _held_out(adaptation: Adaptation) -> dict[str, dict[str, Any]]:
     return {name: row.report.to_json_dict() for name, row in rows.items()}
 
 
-def _closest(found: Statistics, origin: StartModel) -> dict[str, float]:
+def _closest(of_data: Statistics, origin: StartModel) -> dict[str, float]:
     """Closest distances of the structures and of the start's data, angstrom, by pair."""
-    ours = found.closest_distances
+    ours = of_data.closest_distances
     starts = {} if origin.information is None else origin.information.envelope.closest_distances
     return {pair: min(d[pair] for d in (ours, starts) if pair in d) for pair in sorted({*ours, *starts})}
 

@@ -51,9 +51,9 @@ def with_reference_energies(potential: Potential, dataset: Dataset, samples: Seq
         else replace(label, energy=label.energy - total + sum(before[s] for s in atoms.symbols))
         for atoms, label, total in zip(dataset.structures, dataset.labels, totals, strict=True)
     ]
-    found = reference_energies(replace(dataset, labels=tuple(labels)), dataset.elements, proportions=before)
+    fitted = reference_energies(replace(dataset, labels=tuple(labels)), dataset.elements, proportions=before)
     kept = [e for e in potential.elements if e not in dataset.elements]
-    source = found.source + (f"; {', '.join(kept)}: kept from the start" if kept else "")
+    source = fitted.source + (f"; {', '.join(kept)}: kept from the start" if kept else "")
     return Referenced(
-        replace(potential, reference_energies={**before, **found.energies}), source, (*found.undetermined, *kept)
+        replace(potential, reference_energies={**before, **fitted.energies}), source, (*fitted.undetermined, *kept)
     )

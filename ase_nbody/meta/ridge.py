@@ -22,12 +22,12 @@ class Ridge:
     """A solution.
 
     Attributes:
-        change: readouts - start, (readouts,).
+        update: readouts - start, (readouts,).
         strength: of the penalty, per squared distance to the start.
         held_out: loss of structures that were left out, over the start's.
     """
 
-    change: Floats
+    update: Floats
     strength: float
     held_out: float
 
@@ -48,20 +48,20 @@ def cross_validated(design: Design) -> Ridge:
         out = np.isin(design.structure, structures[number::n_folds])
         a, r = design.matrix[out], design.residual[out]
         for n, strength in enumerate(strengths):
-            change = _solved(gram - a.T @ a, right - a.T @ r, strength)
-            losses[n] += np.square(r + a @ change).sum()
+            update = _solved(gram - a.T @ a, right - a.T @ r, strength)
+            losses[n] += np.square(r + a @ update).sum()
     best = int(losses.argmin())
     start = float(np.square(design.residual).sum())
     return Ridge(solve(design, strengths[best]), float(strengths[best]), float(losses[best]) / start if start else 1.0)
 
 
-def with_readouts(network: Network, change: Floats) -> None:
+def with_readouts(network: Network, update: Floats) -> None:
     """Add a solution to the linear readouts of a network, in place."""
     readouts = network.linear_readouts()
-    parts = torch.split(torch.from_numpy(change), [p.numel() for p in readouts])
+    updates = torch.split(torch.from_numpy(update), [p.numel() for p in readouts])
     with torch.no_grad():
-        for readout, part in zip(readouts, parts, strict=True):
-            readout.add_(part.view_as(readout).to(readout))
+        for readout, change in zip(readouts, updates, strict=True):
+            readout.add_(change.view_as(readout).to(readout))
 
 
 def _solved(gram: Floats, right: Floats, strength: float) -> Floats:

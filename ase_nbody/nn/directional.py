@@ -147,13 +147,13 @@ class DirectionalInteraction(nn.Module):
         angular = self.angular2(self.angular1(edges.angular)).unsqueeze(1)  # (T, 1, W)
         ones = angular.new_ones(len(angular), 1)
         summed = contract(states, ones, angular, edges.triplets, self.table).squeeze(1)  # 2, (E, W)
-        made = functional.silu(self.own(messages)) + functional.silu(self.up(summed * self.scale))  # 3
+        out = functional.silu(self.own(messages)) + functional.silu(self.up(summed * self.scale))  # 3
         for layer in self.before:
-            made = layer(made)
-        made = functional.silu(self.last(made)) + messages  # 4
+            out = layer(out)
+        out = functional.silu(self.last(out)) + messages  # 4
         for layer in self.after:
-            made = layer(made)
-        return made
+            out = layer(out)
+        return out
 
 
 class DirectionalReadout(nn.Module):
@@ -184,7 +184,7 @@ class DirectionalReadout(nn.Module):
         return self._after_sum(summed * self.scale) - self._after_sum(summed.new_zeros(1, summed.shape[1]))
 
     def _after_sum(self, summed: Tensor) -> Tensor:
-        made = self.up(summed)
+        hidden = self.up(summed)
         for layer in self.layers:
-            made = functional.silu(layer(made))
-        return self.last(made).squeeze(1)  # type: ignore[no-any-return]
+            hidden = functional.silu(layer(hidden))
+        return self.last(hidden).squeeze(1)  # type: ignore[no-any-return]

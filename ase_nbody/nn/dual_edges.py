@@ -26,14 +26,14 @@ class DualDirections:
         self.harmonics = Dual.of([vectors.new_empty(2, len(vectors), (max_degree + 1) ** 2)])
         self._run(harmonics(max_degree), harmonics=self.harmonics.parts[VALUES][0], distances=self.distances)
 
-    def pull(self, d_harmonics: Tensor, d_distances: Tensor) -> Tensor:
+    def vjp(self, d_harmonics: Tensor, d_distances: Tensor) -> Tensor:
         """Pulls of the vectors, (E, 3), from those of harmonics, (E, M), and distances, (E,)."""
         d_vectors = torch.empty_like(self.vectors)
         given = {"d_harmonics": d_harmonics, "d_distances": d_distances}
         self._run(harmonic_gradients(self.max_degree), **given, d_vectors=d_vectors)
         return d_vectors
 
-    def move(self, t_vectors: Tensor) -> Tensor:
+    def jvp(self, t_vectors: Tensor) -> Tensor:
         """Make the tangents of the harmonics from those of the vectors, (E, 3); those of the distances, (E,)."""
         t_distances = torch.empty_like(self.distances)
         results = {"t_harmonics": self.harmonics.parts[TANGENTS][0], "t_distances": t_distances}

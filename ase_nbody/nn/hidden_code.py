@@ -60,20 +60,20 @@ def hidden_layers(n_bessel: int) -> Code:
 def hidden_gradients(table: ProductTable, settings: KernelSettings) -> Builder:
     """Kernel: gradients by the inputs of both layers.
 
-    They come from the changes of the hidden layer, and from its pulls, which times the tangent of the distance are the
-    gradients by its slopes. The matrix of the second layer comes transposed.
+    They come from the cotangents of the hidden layer and their tangents. Cotangents times the tangent of the distance
+    are the gradients by its slopes. The matrix of the second layer comes transposed.
     """
     width = settings.channels
-    layers = numbers("changes pulls inputs d_inputs inner d_inner", "edges", width)
+    layers = numbers("t_cotangents cotangents inputs d_inputs inner d_inner", "edges", width)
     results = numbers("to_inner d_to_inner to_inputs d_to_inputs", "edges", width, WRITE)
     given = [*numbers("envelope d_envelope t_distances", "edges"), *layers, *numbers("second", "matrix rows", width)]
     w = Builder("hidden_gradients", settings, Signature(given, results))
     with w.loop(w.begin, w.end) as e:
         envelope, d_envelope, tangent = _by_edge(w, e, ("envelope", "d_envelope", "t_distances"))
-        changes, pulls = _load(w, e, ("changes", "pulls"))
-        by_slope = [w.multiply(p, tangent) for p in pulls]
+        t_cotangents, cotangents = _load(w, e, ("t_cotangents", "cotangents"))
+        by_slope = [w.multiply(p, tangent) for p in cotangents]
         upstream = (
-            [w.fused(c, envelope, w.multiply(q, d_envelope)) for c, q in zip(changes, by_slope, strict=True)],
+            [w.fused(c, envelope, w.multiply(q, d_envelope)) for c, q in zip(t_cotangents, by_slope, strict=True)],
             [w.multiply(q, envelope) for q in by_slope],
         )
         upstream = _silu_gradients(w, _load(w, e, ("inner", "d_inner")), upstream)

@@ -106,16 +106,16 @@ class GatedNonlinearity(nn.Module):
             (N, M, C).
         """
         opened = functional.silu(gates) * E3NN_SILU_GAIN
-        made, number = [], 0
+        blocks, number = [], 0
         for irrep, block in zip(self.irreps, torch.split(states, self.sizes, dim=1), strict=True):
             if irrep.degree > 0:
-                made.append(block * opened[:, number : number + 1])
+                blocks.append(block * opened[:, number : number + 1])
                 number += 1
             elif irrep.parity > 0:
-                made.append(functional.silu(block) * E3NN_SILU_GAIN)
+                blocks.append(functional.silu(block) * E3NN_SILU_GAIN)
             else:
-                made.append(torch.tanh(block) * E3NN_TANH_GAIN)
-        return torch.cat(made, dim=1)
+                blocks.append(torch.tanh(block) * E3NN_TANH_GAIN)
+        return torch.cat(blocks, dim=1)
 
 
 class NequipInteraction(nn.Module):
@@ -155,14 +155,14 @@ class NequipInteraction(nn.Module):
         senders = self.before(states) * atoms.scales[:, None, None]  # 1
         radial = self.radial(edges.basis).view(len(edges.basis), self.table.n_paths, self.shape.channels)
         messages = contract(senders, edges.harmonics, radial, edges.pairs, self.table)  # 2
-        made = self.after(messages)  # 3
-        gates = self._no_gates(made) if self.after_gates is None else self.after_gates(messages)
+        mixed = self.after(messages)  # 3
+        gates = self._no_gates(mixed) if self.after_gates is None else self.after_gates(messages)
         if self.own is not None:  # 4
-            made = made + self.own(states, atoms.embedding, atoms.groups)
+            mixed = mixed + self.own(states, atoms.embedding, atoms.groups)
         if self.own_gates is not None:
             gates = gates + self.own_gates(states, atoms.embedding, atoms.groups)
-        opened: Tensor = self.gate(made, gates.view(len(made), len(self.shape.gated), self.shape.channels_out))  # 5
+        opened: Tensor = self.gate(mixed, gates.view(len(mixed), len(self.shape.gated), self.shape.channels_out))  # 5
         return opened
 
-    def _no_gates(self, made: Tensor) -> Tensor:
-        return made.new_zeros(len(made), 0)
+    def _no_gates(self, mixed: Tensor) -> Tensor:
+        return mixed.new_zeros(len(mixed), 0)

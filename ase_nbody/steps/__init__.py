@@ -9,7 +9,7 @@ from ase_nbody.steps.elements import Embed, ScaleByElement
 from ase_nbody.steps.mix import Mix, MixByElement
 from ase_nbody.steps.product import Product
 from ase_nbody.steps.readout import Readout
-from ase_nbody.steps.shapes import Block, Shape, shape
+from ase_nbody.steps.state_irreps import Block, StateIrreps, state_irreps
 from ase_nbody.steps.weights import Radial, StepWeights
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "Radial",
     "Readout",
     "ScaleByElement",
-    "Shape",
+    "StateIrreps",
     "Step",
     "StepWeights",
-    "shape",
+    "state_irreps",
 ]

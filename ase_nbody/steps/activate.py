@@ -18,7 +18,7 @@ from ase_nbody.kernels.dual_gates import DualGates
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import DualAtoms, DualStep, add_offered
-from ase_nbody.steps.radial import Found
+from ase_nbody.steps.radial import ParameterGradients
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -44,7 +44,7 @@ class Activate(Step):
     Attributes:
         source: state.
         gates: state of one invariant block, the gates of all blocks of higher degree; "" where there is none.
-        out: state of the source's shape, of which this is the only source.
+        out: state of the source's irreps, of which this is the only source.
         functions: of each block of the source.
     """
 
@@ -69,11 +69,11 @@ class Activate(Step):
         for number, (block, (name, gain)) in enumerate(zip(atoms.values[self.source], self.functions, strict=True)):
             columns = block.shape[2]
             if block.shape[1] == 1:
-                made = _FUNCTIONS[name](block) * gain
+                out = _FUNCTIONS[name](block) * gain
             else:
                 gates = atoms.values[self.gates][0][:, :, first : first + columns]
-                made, first = block * _FUNCTIONS[name](gates) * gain, first + columns
-            atoms.add(self.out, number, made)
+                out, first = block * _FUNCTIONS[name](gates) * gain, first + columns
+            atoms.add(self.out, number, out)
 
     @override
     def dual(self, atoms: DualAtoms) -> DualStep:
@@ -81,7 +81,7 @@ class Activate(Step):
 
     @override
     def up(self, w: StepWriter) -> None:
-        blocks = w.shape(self.source)
+        blocks = w.irreps(self.source)
         function = w.function(
             "gates", (blocks, self.functions), lambda n: gate_code.gates(n, w.settings(1), blocks, self.functions)
         )
@@ -92,7 +92,7 @@ class Activate(Step):
 
     @override
     def down(self, w: StepWriter) -> None:
-        blocks = w.shape(self.source)
+        blocks = w.irreps(self.source)
         key = (blocks, self.functions)
         function = w.function(
             "gate_gradients", key, lambda n: gate_code.gate_gradients(n, w.settings(1), blocks, self.functions)
@@ -117,27 +117,27 @@ class _DualActivate(DualStep):
         self.step, self.atoms = step, atoms
         rows = atoms.states.complete(step.source)
         gates = atoms.states.complete(step.gates) if step.gates else None
-        self.function = DualGates(atoms.states.shape_of[step.source], step.functions, rows, gates, rows.like())
-        self.made = atoms.states.offer(step.out, self.function.made)
+        self.function = DualGates(atoms.states.irreps_of[step.source], step.functions, rows, gates, rows.like())
+        self.offered = atoms.states.offer(step.out, self.function.out)
 
     @override
-    def fill(self, part: int) -> None:
-        self.function.fill(part)
-        add_offered(self.made, part)
+    def forward(self, part: int) -> None:
+        self.function.forward(part)
+        add_offered(self.offered, part)
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         gradients = self.atoms.gradients
         self.upstream = gradients.complete(self.step.out)
-        self.read = gradients.offer(self.step.source, self.function.d_rows)
+        self.d_offered = gradients.offer(self.step.source, self.function.d_rows)
         if self.function.d_gates is not None:
-            self.read += gradients.offer(self.step.gates, self.function.d_gates)
+            self.d_offered += gradients.offer(self.step.gates, self.function.d_gates)
 
     @override
-    def back(self, part: int) -> None:
-        self.function.back(part, self.upstream)
-        add_offered(self.read, part)
+    def backward(self, part: int) -> None:
+        self.function.backward(part, self.upstream)
+        add_offered(self.d_offered, part)
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         """None: it has no weights."""

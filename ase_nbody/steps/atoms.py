@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ase_nbody.edges import EdgeList
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.weights import StepWeights
 
 
@@ -18,7 +18,7 @@ class StepAtoms:
     """Atoms of a graph while steps are done.
 
     Attributes:
-        shape_of: shapes of states.
+        irreps_of: of states.
         weights: of the steps.
         types: numbers of the elements, (N,).
         pairs: edges within the cutoff.
@@ -30,7 +30,7 @@ class StepAtoms:
         breaks: see `Description`.
     """
 
-    shape_of: Mapping[str, Shape]
+    irreps_of: Mapping[str, StateIrreps]
     weights: StepWeights
     types: Tensor
     pairs: EdgeList
@@ -46,13 +46,13 @@ class StepAtoms:
         if name not in self.values:
             n_atoms = len(self.types)
             self.values[name] = [
-                value.new_zeros(n_atoms, block.irrep.dimension, block.columns) for block in self.shape_of[name]
+                value.new_zeros(n_atoms, block.irrep.dimension, block.columns) for block in self.irreps_of[name]
             ]
         self.values[name][number] = self.values[name][number] + value
 
     def add_all(self, name: str, components: Tensor) -> None:
         """Add to all blocks what a product made, (N, components of all paths, C)."""
-        blocks, first = self.shape_of[name], 0
+        blocks, first = self.irreps_of[name], 0
         channels = components.shape[2]
         for number, block in enumerate(blocks):
             count = block.length // channels

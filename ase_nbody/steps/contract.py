@@ -9,11 +9,11 @@ from typing_extensions import override
 
 from ase_nbody.algebra import ProductTable
 from ase_nbody.kernels import contract, edge_code
-from ase_nbody.kernels.dual import PULLS, TANGENTS, Contraction
+from ase_nbody.kernels.dual import COTANGENTS, TANGENTS, Contraction
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import RadialStep
 from ase_nbody.steps.dual import DualAtoms, DualStep, add_offered
-from ase_nbody.steps.radial import Found
+from ase_nbody.steps.radial import ParameterGradients
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -167,31 +167,32 @@ class _DualContract(DualStep):
         self.radial = atoms.radial(step.radial, by_kind=step.by_kind)
         states, harmonics = atoms.states.complete(step.source), atoms.directions.harmonics
         self.contraction = Contraction(atoms.batch(step.channels), step.table, states, harmonics, self.radial.rows)
-        self.made = atoms.states.offer(step.out, self.contraction.summed)
+        self.offered = atoms.states.offer(step.out, self.contraction.summed)
 
     @override
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         if part == TANGENTS:
-            self.radial.move()
-        self.contraction.fill(part)
-        add_offered(self.made, part)
+            self.radial.jvp()
+        self.contraction.forward(part)
+        add_offered(self.offered, part)
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         gradients = self.atoms.gradients
         self.upstream = gradients.complete(self.step.out)
-        self.d_states = gradients.offer(self.step.source, self.contraction.d_states)
+        self.d_offered = gradients.offer(self.step.source, self.contraction.d_states)
 
     @override
-    def back(self, part: int) -> None:
-        if part == PULLS:
-            self.atoms.d_harmonics = self.atoms.d_harmonics + self.contraction.pull(self.upstream, self.radial.pulls)
-            self.radial.pull()
+    def backward(self, part: int) -> None:
+        if part == COTANGENTS:
+            d_harmonics = self.contraction.vjp(self.upstream, self.radial.cotangents)
+            self.atoms.d_harmonics = self.atoms.d_harmonics + d_harmonics
+            self.radial.vjp()
         else:
-            self.changes = self.atoms.scratch(*self.radial.pulls.shape)
-            self.contraction.change(self.upstream, self.changes)
-        add_offered(self.d_states, part)
+            self.t_cotangents = self.atoms.scratch(*self.radial.cotangents.shape)
+            self.contraction.vjp_tangents(self.upstream, self.t_cotangents)
+        add_offered(self.d_offered, part)
 
     @override
-    def gradients(self, found: Found) -> None:
-        self.radial.gradients(self.changes, found)
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
+        self.radial.accumulate_gradients(self.t_cotangents, gradients)

@@ -57,16 +57,16 @@ class ContractSymmetric(Step):
         components = torch.cat(atoms.values[self.source], dim=1)  # (N, M, C)
         vectors = atoms.weights.vectors[self.weights].view(-1, len(terms(self.table)), self.channels)
         coefficients = vectors[atoms.types]  # (N, terms, C)
-        made = components.new_zeros(len(components), sum(r.dimension for r in self.table.results), self.channels)
+        out = components.new_zeros(len(components), sum(r.dimension for r in self.table.results), self.channels)
         for factors in self.table.orders:
             chosen = [n for n, term in enumerate(terms(self.table)) if len(term.monomial) == factors]
             if chosen:
                 products = self._products(components, factors, chosen)
                 outputs = torch.tensor([terms(self.table)[n].output for n in chosen], device=products.device)
-                made = made.index_add(1, outputs, products * coefficients[:, chosen])
+                out = out.index_add(1, outputs, products * coefficients[:, chosen])
         first = 0
         for number, result in enumerate(self.table.results):
-            atoms.add(self.out, number, made[:, first : first + result.dimension])
+            atoms.add(self.out, number, out[:, first : first + result.dimension])
             first += result.dimension
 
     def _products(self, components: Tensor, factors: int, chosen: list[int]) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.dual import DualAtoms, DualStep
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -80,7 +80,7 @@ class Description:
     """A network.
 
     Attributes:
-        shapes: of all states, by their names.
+        states: irreps of all states, by their names.
         steps: in their order.
         n_types: elements of the network.
         max_degree: highest degree of the harmonics of edges.
@@ -90,7 +90,7 @@ class Description:
         power: of the grid of radial tables, 2 for functions that change most at short distances.
     """
 
-    shapes: tuple[tuple[str, Shape], ...]
+    states: tuple[tuple[str, StateIrreps], ...]
     steps: tuple[Step, ...]
     n_types: int
     max_degree: int
@@ -99,9 +99,9 @@ class Description:
     power: Literal[1, 2] = 1
 
     @cached_property
-    def shape_of(self) -> Mapping[str, Shape]:
+    def irreps_of(self) -> Mapping[str, StateIrreps]:
         """Shapes by the names of states."""
-        return dict(self.shapes)
+        return dict(self.states)
 
     @cached_property
     def radial_by_kind(self) -> Mapping[str, bool]:
@@ -122,15 +122,16 @@ class Description:
         """Check the names of states, and that no value that the way back needs is changed after it was read.
 
         Raises:
-            ValueError: a state has no shape, is read before any step makes it, or is changed too late.
+            ValueError: the irreps of a state are not given, or it is read before any step makes it, or changed too
+                late.
         """
         made: set[str] = set()
         kept: dict[str, Step] = {}
         for step in self.steps:
             for name in (*step.reads, *[step.out] * bool(step.out)):
-                if name not in self.shape_of:
+                if name not in self.irreps_of:
                     raise ValueError(
-                        f"{step} uses state '{name}', which has no shape; there are {', '.join(self.shape_of)}"
+                        f"{step} uses state '{name}', whose irreps are not given; there are {', '.join(self.irreps_of)}"
                     )
             for name in step.reads:
                 if name not in made:
@@ -146,5 +147,5 @@ class Description:
         """With other steps, and only the states that they use."""
         steps = tuple(steps)
         used = {name for step in steps for name in (*step.reads, step.out)}
-        kept = tuple((name, its_shape) for name, its_shape in self.shapes if name in used)
-        return replace(self, shapes=kept, steps=steps)
+        kept = tuple((name, irreps) for name, irreps in self.states if name in used)
+        return replace(self, states=kept, steps=steps)

@@ -20,7 +20,7 @@ class Divide(Step):
     Attributes:
         source: state.
         density: state of one invariant and one column, not negative.
-        out: state of the source's shape, of which this is the only source.
+        out: state of the source's irreps, of which this is the only source.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Divide(Step):
         for name in self.reads:
             w.complete(name)
         w.begin(self.out)
-        for number, block in enumerate(w.shape(self.source)):
+        for number, block in enumerate(w.irreps(self.source)):
             settings, components = w.settings(block.columns), block.irrep.dimension
             write = partial(division_code.divided, settings=settings, components=components)
             function = w.function("divided", block, write)
@@ -59,7 +59,7 @@ class Divide(Step):
     def down(self, w: StepWriter) -> None:
         w.complete(f"d_{self.out}")
         w.complete(f"d_{self.density}")
-        for number, block in enumerate(w.shape(self.source)):
+        for number, block in enumerate(w.irreps(self.source)):
             add = not w.first_write(f"d_{self.source}", number)
             settings, components = w.settings(block.columns), block.irrep.dimension
             write = partial(division_code.divided_gradients, settings=settings, components=components, accumulate=add)

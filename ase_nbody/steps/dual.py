@@ -1,8 +1,8 @@
 """What steps work on when they are done with tangents, for gradients of losses on energies and forces.
 
 A block of a state is an array (2, N (2l + 1), columns) of values and tangents, and of its gradient one of the same
-shape of changes and pulls: see `kernels.dual`. Steps are done four times: values in their order, pulls from the end,
-tangents in their order, and changes from the end.
+shape, of cotangents and their tangents: see `kernels.dual`. Steps are done four times: values in their order,
+cotangents from the end, tangents in their order, and tangents of the cotangents from the end.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from ase_nbody.kernels.dual import Batch, Dual, DualArray
 from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.nn.element_mixing import ElementGroups, element_groups
 from ase_nbody.steps.memory import Arena
-from ase_nbody.steps.radial import Found, RadialEdges, RadialWeights, SharedHidden, shared_rows
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.radial import ParameterGradients, RadialEdges, RadialWeights, SharedHidden, shared_rows
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.weights import StepWeights
 
 
-class Target:
+class Accumulator:
     """A block that a step adds to, of which nothing has been read yet.
 
     Args:
-        made: of N (2l + 1) rows.
+        out: of N (2l + 1) rows.
         before: what is added to, the same array where it is added in place; None: nothing, so it is stored.
     """
 
-    def __init__(self, made: DualArray, before: DualArray | None) -> None:
-        self._made = made.parts
+    def __init__(self, out: DualArray, before: DualArray | None) -> None:
+        self._out = out.parts
         self._before = None if before is None else before.parts
 
     def add_product(self, part: int, rows: Tensor, matrix: Tensor) -> None:
         """Add rows @ matrix."""
         if self._before is None:
-            torch.mm(rows, matrix, out=self._made[part])
+            torch.mm(rows, matrix, out=self._out[part])
         else:
-            torch.addmm(self._before[part], rows, matrix, out=self._made[part])
+            torch.addmm(self._before[part], rows, matrix, out=self._out[part])
 
     def add(self, part: int, rows: Tensor) -> None:
         """Add rows."""
         if self._before is None:
-            self._made[part].copy_(rows)
+            self._out[part].copy_(rows)
         else:
-            torch.add(self._before[part], rows, out=self._made[part])
+            torch.add(self._before[part], rows, out=self._out[part])
 
     def begun(self, part: int) -> Tensor:
         """The array, for what adds to it in its own way."""
-        made = self._made[part]
+        out = self._out[part]
         if self._before is None:
-            made.zero_()
-        elif self._before is not self._made:
-            made.copy_(self._before[part])
-        return made
+            out.zero_()
+        elif self._before is not self._out:
+            out.copy_(self._before[part])
+        return out
 
 
 class DualStates:
@@ -68,13 +68,13 @@ class DualStates:
     What has been read is not changed any more: a step that adds to it makes another array.
 
     Args:
-        shape_of: shapes of states.
+        irreps_of: of states.
         n_atoms: N.
         like: a tensor of their dtype.
     """
 
-    def __init__(self, shape_of: Mapping[str, Shape], n_atoms: int, like: Tensor) -> None:
-        self.shape_of = shape_of
+    def __init__(self, irreps_of: Mapping[str, StateIrreps], n_atoms: int, like: Tensor) -> None:
+        self.irreps_of = irreps_of
         self._n_atoms, self._like = n_atoms, like
         self._blocks: dict[tuple[str, int], DualArray] = {}
         self._read: set[tuple[str, int]] = set()
@@ -84,22 +84,22 @@ class DualStates:
         self._read.add((name, number))
         return self._blocks.get((name, number))
 
-    def target(self, name: str, number: int) -> Target:
+    def accumulator(self, name: str, number: int) -> Accumulator:
         """A block to add to."""
         key = name, number
         before = self._blocks.get(key)
         if before is not None and key not in self._read:
-            return Target(before, before)
-        made = self._blocks[key] = self._empty(name, number)
+            return Accumulator(before, before)
+        block = self._blocks[key] = self._empty(name, number)
         self._read.discard(key)
-        return Target(made, before)
+        return Accumulator(block, before)
 
-    def offer(self, name: str, state: Dual) -> list[tuple[Target, DualArray]]:
+    def offer(self, name: str, state: Dual) -> list[tuple[Accumulator, DualArray]]:
         """Take arrays, filled in later, as blocks of a state; of blocks that are there already, what to add to them."""
         added = []
         for number, block in enumerate(state.arrays):
             if (name, number) in self._blocks:
-                added.append((self.target(name, number), block))
+                added.append((self.accumulator(name, number), block))
             else:
                 self._blocks[name, number] = block
                 self._read.discard((name, number))
@@ -107,7 +107,7 @@ class DualStates:
 
     def complete(self, name: str) -> Dual:
         """All blocks to read."""
-        return Dual([self.full(name, number) for number in range(len(self.shape_of[name]))])
+        return Dual([self.full(name, number) for number in range(len(self.irreps_of[name]))])
 
     def full(self, name: str, number: int) -> DualArray:
         """A block to read, zeros if nothing was made."""
@@ -118,7 +118,7 @@ class DualStates:
         return block
 
     def _empty(self, name: str, number: int) -> DualArray:
-        block = self.shape_of[name][number]
+        block = self.irreps_of[name][number]
         return DualArray(self._like.new_empty(2, self._n_atoms * block.irrep.dimension, block.columns))
 
 
@@ -135,10 +135,10 @@ class DualAtoms:
         directions: harmonics and distances of these.
         kinds: of these, (E,) int64.
         states: values and tangents.
-        gradients: changes and pulls.
+        gradients: tangents of cotangents, and cotangents.
         energies: (N,).
         d_energies: gradient by them of a scalar, (N,).
-        d_harmonics: pulls of the harmonics, (E, M).
+        d_harmonics: cotangents of the harmonics, (E, M).
         memory: for large arrays.
     """
 
@@ -194,26 +194,26 @@ class DualAtoms:
 
 
 class DualStep(ABC):
-    """A step of one batch with tangents. Made where the step's turn comes, before it is filled."""
+    """A step of one batch with tangents. Made where the step's turn comes, before its values."""
 
     @abstractmethod
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         """Make values or tangents of what it adds."""
 
     @abstractmethod
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         """Find the gradients by what it made, and begin those by what it reads; once, from the last step on."""
 
     @abstractmethod
-    def back(self, part: int) -> None:
-        """Add to pulls or changes of what it reads."""
+    def backward(self, part: int) -> None:
+        """Add to cotangents, or their tangents, of what it reads."""
 
     @abstractmethod
-    def gradients(self, found: Found) -> None:
-        """Put the gradients by its weights into `found`."""
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
+        """Add the gradients by its weights to `gradients`."""
 
 
-def add_offered(offered: Sequence[tuple[Target, DualArray]], part: int) -> None:
+def add_offered(offered: Sequence[tuple[Accumulator, DualArray]], part: int) -> None:
     """Add what `DualStates.offer` says."""
-    for target, block in offered:
-        target.add(part, block.parts[part])
+    for accumulator, block in offered:
+        accumulator.add(part, block.parts[part])

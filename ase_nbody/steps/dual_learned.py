@@ -73,7 +73,7 @@ class _LearnedPass(HiddenPass):
         self._radial, self._kinds = layers.radial, edges.kinds
         radial = self._radial
         key = "learned", radial.cutoff, radial.n_bessel, layers.envelope_power
-        self._basis = edges.once(key, lambda: _basis(layers, edges))
+        self._basis = edges.cached(key, lambda: _basis(layers, edges))
         n_edges, width = len(edges.kinds), len(radial.second_bias)
         self._envelope = {
             name: u * factors for name, u in zip(("envelope", "d_envelope"), self._basis.envelope, strict=True)
@@ -90,13 +90,13 @@ class _LearnedPass(HiddenPass):
         self._run(hidden_layers(radial.n_bessel), cpu.Nodes(0, n_edges), {**given, **parameters, **results})
 
     @override
-    def gradients(self, changes: Tensor, pulls: Tensor, t_distances: Tensor) -> list[Tensor]:
+    def gradients(self, t_cotangents: Tensor, cotangents: Tensor, t_distances: Tensor) -> list[Tensor]:
         radial, basis = self._radial, self._basis
         to_inner, to_inputs = torch.empty_like(self._inner), torch.empty_like(self._inputs)
-        upstream = {"t_distances": t_distances, "changes": changes, "pulls": pulls, **self._envelope}
+        upstream = {"t_cotangents": t_cotangents, "cotangents": cotangents, "t_distances": t_distances}
         layers = {**_pair("inputs", self._inputs), **_pair("inner", self._inner)}
         results = {**_pair("to_inner", to_inner), **_pair("to_inputs", to_inputs)}
-        given = {**upstream, **layers, "second": self._second.t().contiguous()}
+        given = {**upstream, **self._envelope, **layers, "second": self._second.t().contiguous()}
         self._run(hidden_gradients, cpu.Nodes(0, len(self._kinds)), {**given, **results})
         d_second = (self._layer.flatten(0, 1).t() @ to_inner.flatten(0, 1)) * SILU_GAIN
         d_first, d_bias = torch.empty_like(radial.first), torch.empty_like(radial.first_bias)

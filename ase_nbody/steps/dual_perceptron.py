@@ -9,11 +9,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.algebra import Irrep
-from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES, Dual
+from ase_nbody.kernels.dual import COTANGENT_TANGENTS, COTANGENTS, TANGENTS, VALUES, Dual
 from ase_nbody.kernels.dual_gates import DualGates
 from ase_nbody.math.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_nbody.steps.radial import HiddenLayers, HiddenPass, RadialEdges
-from ase_nbody.steps.shapes import Block
+from ase_nbody.steps.state_irreps import Block
 
 SlopedEnvelope = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From distances (E,), angstrom, to an envelope and its slope, (E,) each."""
@@ -73,11 +73,11 @@ class _Sines:
         rows = [values * self._envelope, slopes * self._envelope + values * self._slope]
         self.both = torch.stack(rows)  # (2, E, B)
 
-    def by_roots(self, changes: Tensor, pulls: Tensor) -> Tensor:
+    def by_roots(self, t_cotangents: Tensor, cotangents: Tensor) -> Tensor:
         """Gradients by the roots, (B,), from those by values and slopes, (E, B) each."""
         values = self._cosine * self._envelope
         slopes = self._cosine * self._slope - self._sine * self._roots * self._envelope
-        return (changes * values + pulls * slopes).sum(dim=0) * self._scale
+        return (t_cotangents * values + cotangents * slopes).sum(dim=0) * self._scale
 
 
 class _PerceptronPass(HiddenPass):
@@ -85,7 +85,7 @@ class _PerceptronPass(HiddenPass):
         self._layers, self._distances = layers, edges.distances
         self._factors = factors.unsqueeze(1) if factors.dim() else factors
         key = id(layers.roots), layers.envelope
-        self._sines = edges.once(key, lambda: _Sines(layers, edges.distances))
+        self._sines = edges.cached(key, lambda: _Sines(layers, edges.distances))
         both = self._sines.both
         self._inputs: list[Tensor] = []
         self._functions: list[DualGates] = []
@@ -94,11 +94,11 @@ class _PerceptronPass(HiddenPass):
             shape = 2, len(edges.distances), matrix.shape[1]
             rows = Dual.of([torch.mm(both.flatten(0, 1), matrix, out=edges.empty(2 * shape[1], shape[2])).view(shape)])
             block = Block(Irrep(0, 1), matrix.shape[1])
-            made = Dual.of([edges.empty(*shape)])
-            self._functions.append(DualGates((block,), (("silu", layers.gain),), rows, None, made))
+            out = Dual.of([edges.empty(*shape)])
+            self._functions.append(DualGates((block,), (("silu", layers.gain),), rows, None, out))
             for part in (VALUES, TANGENTS):
-                self._functions[-1].fill(part)
-            both = made.both[0]
+                self._functions[-1].forward(part)
+            both = out.both[0]
         self.rows = self._with_powers(both, edges)
 
     def _with_powers(self, both: Tensor, edges: RadialEdges) -> Tensor:
@@ -122,24 +122,25 @@ class _PerceptronPass(HiddenPass):
         return self._factors * r**number, self._factors * number * r ** (number - 1)
 
     @override
-    def gradients(self, changes: Tensor, pulls: Tensor, t_distances: Tensor) -> list[Tensor]:
-        width = changes.shape[1] // self._layers.powers
-        by_slopes = pulls * t_distances.unsqueeze(1)
-        upstream = changes.new_zeros(2, len(changes), width)
+    def gradients(self, t_cotangents: Tensor, cotangents: Tensor, t_distances: Tensor) -> list[Tensor]:
+        width = t_cotangents.shape[1] // self._layers.powers
+        by_slopes = cotangents * t_distances.unsqueeze(1)
+        upstream = t_cotangents.new_zeros(2, len(t_cotangents), width)
         for number in range(self._layers.powers):
             of_values, of_slopes = self._power(number)
             own = slice(number * width, (number + 1) * width)
-            upstream[CHANGES].addcmul_(changes[:, own], of_values).addcmul_(by_slopes[:, own], of_slopes)
-            upstream[PULLS].addcmul_(by_slopes[:, own], of_values)
+            by_values = upstream[COTANGENT_TANGENTS].addcmul_(t_cotangents[:, own], of_values)
+            by_values.addcmul_(by_slopes[:, own], of_slopes)
+            upstream[COTANGENTS].addcmul_(by_slopes[:, own], of_values)
         gradients: list[Tensor] = []
         layers = zip(self._layers.matrices, self._inputs, self._functions, strict=True)
         for matrix, inputs, function in reversed(list(layers)):
-            for part in (PULLS, CHANGES):
-                function.back(part, Dual.of([upstream]))
+            for part in (COTANGENTS, COTANGENT_TANGENTS):
+                function.backward(part, Dual.of([upstream]))
             d_rows = function.d_rows.both[0].flatten(0, 1)
             gradients.insert(0, inputs.flatten(0, 1).t() @ d_rows)
             if matrix is not self._layers.matrices[0] or self._layers.roots.requires_grad:
-                upstream = (d_rows @ matrix.t()).view(2, len(changes), len(matrix))
+                upstream = (d_rows @ matrix.t()).view(2, len(t_cotangents), len(matrix))
         if self._layers.roots.requires_grad:
             gradients.append(self._sines.by_roots(*upstream.unbind(0)))
         return gradients

@@ -9,12 +9,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from ase_nbody.kernels import node_code
-from ase_nbody.kernels.dual import CHANGES, VALUES, DualArray
+from ase_nbody.kernels.dual import COTANGENT_TANGENTS, VALUES, DualArray
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
-from ase_nbody.steps.dual import DualAtoms, DualStep, Target
+from ase_nbody.steps.dual import Accumulator, DualAtoms, DualStep
 from ase_nbody.steps.mix import Linear
-from ase_nbody.steps.radial import Found, add_gradient
+from ase_nbody.steps.radial import ParameterGradients, add_gradient
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -69,7 +69,7 @@ class ScaleByElement(Linear):
     @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
         types = w.phase.block_of("types")
-        for number, block in enumerate(w.shape(source)):
+        for number, block in enumerate(w.irreps(source)):
             if w.is_written(source, number):
                 vectors, add = w.vectors(self.weights), not w.first_write(out, number)
                 write = partial(
@@ -89,27 +89,27 @@ class _DualEmbed(DualStep):
     def __init__(self, step: Embed, atoms: DualAtoms) -> None:
         self.step, self.atoms = step, atoms
         self.vectors = atoms.weights.vectors[step.weights]
-        self.made = atoms.states.target(step.out, 0)
+        self.embedded = atoms.states.accumulator(step.out, 0)
 
     @override
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         if part == VALUES:
-            self.made.add_product(part, self.atoms.one_hot, self.vectors)
+            self.embedded.add_product(part, self.atoms.one_hot, self.vectors)
         else:
-            self.made.begun(part)
+            self.embedded.begun(part)
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         self.upstream = self.atoms.gradients.find(self.step.out, 0)
 
     @override
-    def back(self, part: int) -> None:
+    def backward(self, part: int) -> None:
         """Nothing: it reads no state."""
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         if self.upstream is not None:
-            add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.upstream.parts[CHANGES])
+            add_gradient(gradients, self.vectors, self.atoms.one_hot.t() @ self.upstream.parts[COTANGENT_TANGENTS])
 
 
 class _DualScale(DualStep):
@@ -119,36 +119,36 @@ class _DualScale(DualStep):
         self.step, self.atoms = step, atoms
         self.vectors = atoms.weights.vectors[step.weights]
         self.scales = (atoms.one_hot @ self.vectors).unsqueeze(1)  # (N, 1, C)
-        self.terms: list[tuple[int, DualArray, Target]] = []
-        self.turned: list[tuple[DualArray, DualArray, Target]] = []
-        for number in range(len(atoms.states.shape_of[step.source])):
+        self.terms: list[tuple[int, DualArray, Accumulator]] = []
+        self.active: list[tuple[DualArray, DualArray, Accumulator]] = []
+        for number in range(len(atoms.states.irreps_of[step.source])):
             rows = atoms.states.find(step.source, number)
             if rows is not None:
-                self.terms.append((number, rows, atoms.states.target(step.out, number)))
+                self.terms.append((number, rows, atoms.states.accumulator(step.out, number)))
 
     @override
-    def fill(self, part: int) -> None:
-        for _, rows, made in self.terms:
-            made.add(part, self._scaled(rows.parts[part]))
+    def forward(self, part: int) -> None:
+        for _, rows, scaled in self.terms:
+            scaled.add(part, self._scaled(rows.parts[part]))
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         for number, rows, _ in self.terms:
             upstream = self.atoms.gradients.find(self.step.out, number)
             if upstream is not None:
-                self.turned.append((rows, upstream, self.atoms.gradients.target(self.step.source, number)))
+                self.active.append((rows, upstream, self.atoms.gradients.accumulator(self.step.source, number)))
 
     @override
-    def back(self, part: int) -> None:
-        for _, upstream, d_rows in self.turned:
+    def backward(self, part: int) -> None:
+        for _, upstream, d_rows in self.active:
             d_rows.add(part, self._scaled(upstream.parts[part]))
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         n_atoms, _, columns = self.scales.shape
-        for rows, upstream, _ in self.turned:
+        for rows, upstream, _ in self.active:
             by_atom = (rows.both * upstream.both).view(2, n_atoms, -1, columns).sum(dim=(0, 2))  # (N, C)
-            add_gradient(found, self.vectors, self.atoms.one_hot.t() @ by_atom)
+            add_gradient(gradients, self.vectors, self.atoms.one_hot.t() @ by_atom)
 
     def _scaled(self, rows: Tensor) -> Tensor:
         return (rows.view(len(self.scales), -1, rows.shape[1]) * self.scales).view_as(rows)

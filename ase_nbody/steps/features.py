@@ -26,76 +26,76 @@ def energy_steps(description: Description) -> list[EnergyStep]:
     return [step for step in description.steps if isinstance(step, EnergyStep)]
 
 
-def atom_features(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor] = ()) -> Iterator[list[AtomFeatures]]:
-    """What each of `energy_steps` makes energies of, and the changes of that under moves.
+def atom_features(network: TrainedSteps, graph: Graph, tangents: Sequence[Tensor] = ()) -> Iterator[list[AtomFeatures]]:
+    """What each of `energy_steps` makes energies of, and the tangents of that.
 
     By passes with tangents on the CPU, where all steps have them, and else by autograd; the numbers are the same.
 
     Args:
         network: whose weights are not differentiated.
         graph: structures on its device.
-        moves: changes of the vectors of the edges by displacements or strains, (E, 3) each, angstrom.
+        tangents: of the vectors of the edges by displacements or strains, (E, 3) each, angstrom.
 
     Yields:
-        The features, then their change for each move; both last until the next is asked for. Scalars of atoms without
-        neighbours are zero where these have no energy by a `Shift`.
+        The features, then their tangents for each of `tangents`; both last until the next is asked for. Scalars of
+        atoms without neighbours are zero where these have no energy by a `Shift`.
     """
     has_tangents = network.description.has_tangents and graph.positions.device.type == "cpu"
-    features = (_by_tangents if has_tangents else _by_autograd)(network, graph, moves)
+    features = (_by_tangents if has_tangents else _by_autograd)(network, graph, tangents)
     values = next(features)
     yield _without_atoms_alone(values, energy_steps(network.description))
     yield from features
 
 
 def readout_features(
-    network: TrainedSteps, readouts: Sequence[Tensor], graph: Graph, moves: Sequence[Tensor]
+    network: TrainedSteps, readouts: Sequence[Tensor], graph: Graph, tangents: Sequence[Tensor]
 ) -> Iterator[Tensor]:
-    """Derivatives of each structure's energy by readouts, and the changes of these derivatives under moves.
+    """Derivatives of each structure's energy by readouts, and the tangents of these.
 
     Args:
         network: made of parameters by differentiable operations.
         readouts: parameters that the vectors of its `energy_steps` are linear in, and nothing else depends on.
         graph: structures.
-        moves: as `atom_features` takes them.
+        tangents: as `atom_features` takes them.
 
     Yields:
-        (B, numbers of all readouts): the derivatives, then their change for each move.
+        (B, numbers of all readouts): the derivatives, then their tangents for each of `tangents`.
     """
     vectors = [network.weights.vectors[step.weights] for step in energy_steps(network.description)]
     by_vectors = torch.cat([vectors_by_readouts(of_step, readouts) for of_step in vectors])  # (T C of all, readouts)
     types = network.type_of_number[graph.atomic_numbers]
     one_hot = functional.one_hot(types, network.description.n_types).to(graph.positions.dtype)  # (N, T)
-    for features in atom_features(network, graph, moves):
+    for features in atom_features(network, graph, tangents):
         rows = [(one_hot.unsqueeze(2) * one.scalars.unsqueeze(1)).flatten(1) for one in features]  # (N, T C)
         yield torch.cat([sums_of_structures(row, graph) for row in rows], dim=1) @ by_vectors
 
 
-def _by_tangents(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
+def _by_tangents(network: TrainedSteps, graph: Graph, tangents: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
     with torch.no_grad():
-        made = TrainingPass(network, graph)
-    steps = [step for step in made.steps if isinstance(step, DualEnergies)]
+        training_pass = TrainingPass(network, graph)
+    steps = [step for step in training_pass.steps if isinstance(step, DualEnergies)]
     yield [step.features(VALUES) for step in steps]
-    for move in moves:
+    for tangent in tangents:
         with torch.no_grad():
-            made.move(move)
+            training_pass.jvp(tangent)
         yield [step.features(TANGENTS) for step in steps]
 
 
-def _by_autograd(network: TrainedSteps, graph: Graph, moves: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
-    """Changes are derivatives of a pull times the move, by what the pull is weighted with: the pull is linear in it."""
-    vectors = edge_vectors(graph).detach().requires_grad_(len(moves) > 0)
-    with torch.set_grad_enabled(len(moves) > 0):
+def _by_autograd(network: TrainedSteps, graph: Graph, tangents: Sequence[Tensor]) -> Iterator[list[AtomFeatures]]:
+    """Tangents by two vector-Jacobian products: that of the vectors is linear in the cotangents of the features."""
+    vectors = edge_vectors(graph).detach().requires_grad_(len(tangents) > 0)
+    with torch.set_grad_enabled(len(tangents) > 0):
         features = _forward(network, replace(graph, vectors=vectors))
         nothing = 0.0 * vectors.sum()  # so that what does not depend on vectors has derivatives too
         parts = [part + nothing for one in features for part in _parts(one)]
     yield _of_parts(features, [part.detach() for part in parts])
-    if not moves:
+    if not tangents:
         return
     with torch.enable_grad():
-        weights = [torch.zeros_like(part, requires_grad=True) for part in parts]
-        (pull,) = torch.autograd.grad(parts, vectors, weights, create_graph=True)
-    for move in moves:
-        yield _of_parts(features, torch.autograd.grad(pull, weights, move, retain_graph=True))
+        cotangents = [torch.zeros_like(part, requires_grad=True) for part in parts]
+        (d_vectors,) = torch.autograd.grad(parts, vectors, cotangents, create_graph=True)
+    for tangent in tangents:
+        yield _of_parts(features, torch.autograd.grad(d_vectors, cotangents, tangent, retain_graph=True))
 
 
 def _forward(network: TrainedSteps, graph: Graph) -> list[AtomFeatures]:

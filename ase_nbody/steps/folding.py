@@ -18,7 +18,7 @@ from ase_nbody.steps.elements import Embed, ScaleByElement
 from ase_nbody.steps.hand_out import HandOut
 from ase_nbody.steps.mix import Linear, Mix
 from ase_nbody.steps.readout import EnergyStep, Readout
-from ase_nbody.steps.shapes import Block, shape
+from ase_nbody.steps.state_irreps import Block, state_irreps
 from ase_nbody.steps.weights import Radial, StepWeights
 
 SCALAR = Irrep(0, 1)
@@ -66,12 +66,14 @@ def fold_elements(description: Description, weights: StepWeights) -> Network:
 
 def _element_states(description: Description) -> set[str]:
     """States all of whose sources are vectors by element."""
-    found = {step.out for step in description.steps if step.out}
+    by_element = {step.out for step in description.steps if step.out}
     while True:
-        others = {step.out for step in description.steps if step.out in found and not _stays_by_element(step, found)}
+        others = {
+            step.out for step in description.steps if step.out in by_element and not _stays_by_element(step, by_element)
+        }
         if not others:
-            return found
-        found -= others
+            return by_element
+        by_element -= others
 
 
 def _stays_by_element(step: Step, elements: set[str]) -> bool:
@@ -123,8 +125,8 @@ def fold_messages(description: Description, weights: StepWeights) -> Network:
         mix = readers[step.out][0] if len(readers[step.out]) == 1 else None
         if not isinstance(mix, Mix) or _writers(description, mix.out) != [mix]:
             continue
-        out = description.shape_of[mix.out]
-        if out != shape(step.table.output_irreps, out[0].columns):
+        out = description.irreps_of[mix.out]
+        if out != state_irreps(step.table.output_irreps, out[0].columns):
             continue
         new.radial[step.radial] = _with_mixing(step, mix, weights)
         steps[number] = ContractElements(mix.out, step.table, out[0].columns, step.radial)
@@ -147,20 +149,20 @@ def _with_mixing(step: ContractElements, mix: Mix, weights: StepWeights) -> Radi
 
 def hand_out(description: Description, weights: StepWeights) -> Network:
     """The scalars of each of `energy_steps` are handed out where its turn comes, side by side in their order."""
-    new, steps, shapes = _copied(weights), list[Step](), dict(description.shapes)
+    new, steps, irreps_of = _copied(weights), list[Step](), dict(description.states)
     total = sum(_columns(step, weights) for step in description.steps if isinstance(step, EnergyStep))
     first = 0
     for step in description.steps:
         if isinstance(step, EnergyStep):
             source = step.source if isinstance(step, Readout) else f"{step.weights}_ones"
-            if source not in shapes:  # of a shift, which is the same for all atoms with neighbours
+            if source not in irreps_of:  # of a shift, which is the same for all atoms with neighbours
                 new.vectors[source] = torch.ones_like(weights.vectors[step.weights])
-                shapes[source] = (Block(SCALAR, 1),)
+                irreps_of[source] = (Block(SCALAR, 1),)
                 steps.append(Embed(source, source))
             steps.append(HandOut(source, first, total))
             first += _columns(step, weights)
         steps.append(step)
-    return replace(description, shapes=tuple(shapes.items()), steps=tuple(steps)), new
+    return replace(description, states=tuple(irreps_of.items()), steps=tuple(steps)), new
 
 
 def _columns(step: EnergyStep, weights: StepWeights) -> int:
@@ -185,7 +187,7 @@ def fold_readouts(description: Description, weights: StepWeights) -> Network:
         made = []
         for mix in sources:
             assert isinstance(mix, Mix)
-            is_invariant = description.shape_of[mix.source][0].irrep == SCALAR
+            is_invariant = description.irreps_of[mix.source][0].irrep == SCALAR
             if is_invariant:
                 name = f"{mix.weights}_{step.weights}"
                 new.vectors[name] = weights.vectors[step.weights] @ weights.matrices[f"{mix.weights}_{SCALAR}"].T

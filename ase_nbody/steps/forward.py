@@ -42,7 +42,7 @@ def atoms_before(
     """Atoms of which no step is done; as `atomic_energies`."""
     distances, directions = vectors
     return StepAtoms(
-        shape_of=description.shape_of,
+        irreps_of=description.irreps_of,
         weights=weights,
         types=types,
         pairs=pairs,
@@ -67,5 +67,5 @@ def isolated_energies(
     chosen = range(description.n_types) if elements is None else sorted(elements)
     types = torch.tensor(chosen, dtype=torch.int64, device=like.device)
     pairs = edge_list(types[:0], types[:0], len(types), len(types))
-    found = atomic_energies(description, weights, types, pairs, (like.new_zeros(0), like.new_zeros(0, 3)))
-    return found.new_full((description.n_types,), torch.nan).index_copy(0, types, found)
+    energies = atomic_energies(description, weights, types, pairs, (like.new_zeros(0), like.new_zeros(0, 3)))
+    return energies.new_full((description.n_types,), torch.nan).index_copy(0, types, energies)

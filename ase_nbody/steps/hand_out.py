@@ -44,7 +44,7 @@ class HandOut(Step):
 
     @override
     def up(self, w: StepWriter) -> None:
-        length = w.shape(self.source)[0].length
+        length = w.irreps(self.source)[0].length
         write = partial(node_code.columns, settings=w.settings(length), first=self.first, total=self.total)
         function = w.function("columns", (length, self.first), write)
         rows = w.whole_blocks(self.source)[0]

@@ -19,13 +19,13 @@ from ase_nbody.kernels.dual import DualArray
 from ase_nbody.kernels.dual_gates import NO_PRODUCT
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
-from ase_nbody.steps.dual import DualAtoms, DualStep, Target
-from ase_nbody.steps.radial import Found, add_gradient
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.dual import Accumulator, DualAtoms, DualStep
+from ase_nbody.steps.radial import ParameterGradients, add_gradient
+from ase_nbody.steps.state_irreps import StateIrreps
 from ase_nbody.steps.writer import StepWriter
 
 
-def pairs_of_blocks(source: Shape, out: Shape) -> list[tuple[int, int]]:
+def pairs_of_blocks(source: StateIrreps, out: StateIrreps) -> list[tuple[int, int]]:
     """Numbers of the blocks of equal irrep."""
     number = {block.irrep: n for n, block in enumerate(out)}
     return [(n, number[block.irrep]) for n, block in enumerate(source) if block.irrep in number]
@@ -69,7 +69,7 @@ class Mix(Linear):
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
-        source, out = atoms.shape_of[self.source], atoms.shape_of[self.out]
+        source, out = atoms.irreps_of[self.source], atoms.irreps_of[self.out]
         for i, o in pairs_of_blocks(source, out):
             matrix = atoms.weights.matrices[f"{self.weights}_{source[i].irrep}"]
             atoms.add(self.out, o, atoms.values[self.source][i] @ matrix)
@@ -80,7 +80,7 @@ class Mix(Linear):
 
     @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
-        left, right = w.shape(source), w.shape(out)
+        left, right = w.irreps(source), w.irreps(out)
         for i, o in pairs_of_blocks(left, right):
             if w.is_written(source, i):
                 rows, inner, columns = left[i].irrep.dimension, left[i].columns, right[o].columns
@@ -96,7 +96,7 @@ class MixByElement(Linear):
 
     @override
     def forward(self, atoms: StepAtoms) -> None:
-        source, out = atoms.shape_of[self.source], atoms.shape_of[self.out]
+        source, out = atoms.irreps_of[self.source], atoms.irreps_of[self.out]
         for i, o in pairs_of_blocks(source, out):
             matrices = atoms.weights.matrices[f"{self.weights}_{source[i].irrep}"]
             atoms.add(self.out, o, torch.bmm(atoms.values[self.source][i], matrices[atoms.types]))
@@ -107,7 +107,7 @@ class MixByElement(Linear):
 
     @override
     def write(self, w: StepWriter, source: str, out: str, weights: str) -> None:
-        left, right = w.shape(source), w.shape(out)
+        left, right = w.irreps(source), w.irreps(out)
         types = w.phase.block_of("types")
         for i, o in pairs_of_blocks(left, right):
             if w.is_written(source, i):
@@ -126,14 +126,14 @@ class _Term:
         numbers: of the blocks of source and result.
         matrix: of this irrep.
         rows: block of the source, of N (2l + 1) rows.
-        made: where the result is added.
+        result: where it is added to.
     """
 
-    def __init__(self, numbers: tuple[int, int], matrix: Tensor, rows: DualArray, made: Target) -> None:
+    def __init__(self, numbers: tuple[int, int], matrix: Tensor, rows: DualArray, result: Accumulator) -> None:
         self.source, self.out = numbers
-        self.matrix, self.rows, self.made = matrix, rows, made
+        self.matrix, self.rows, self.result = matrix, rows, result
 
-    def begin_back(self, upstream: DualArray, d_rows: Target) -> None:
+    def begin_backward(self, upstream: DualArray, d_rows: Accumulator) -> None:
         """Note the gradients by the result, and where those by the source are added."""
         self.upstream, self.d_rows = upstream, d_rows
 
@@ -143,81 +143,81 @@ class _DualLinear(DualStep):
 
     def __init__(self, step: Linear, atoms: DualAtoms) -> None:
         self.step, self.atoms = step, atoms
-        source, out = (atoms.states.shape_of[name] for name in (step.source, step.out))
+        source, out = (atoms.states.irreps_of[name] for name in (step.source, step.out))
         pairs = pairs_of_blocks(source, out)
         self.matrices = [atoms.weights.matrices[f"{step.weights}_{source[i].irrep}"] for i, _ in pairs]
         self.terms: list[_Term] = []
-        self.turned: list[_Term] = []
+        self.active: list[_Term] = []
         for (i, o), matrix in zip(pairs, self.matrices, strict=True):
             rows = atoms.states.find(step.source, i)
             if rows is not None:
-                self.terms.append(_Term((i, o), matrix, rows, atoms.states.target(step.out, o)))
+                self.terms.append(_Term((i, o), matrix, rows, atoms.states.accumulator(step.out, o)))
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         for term in self.terms:
             upstream = self.atoms.gradients.find(self.step.out, term.out)
             if upstream is not None:
-                term.begin_back(upstream, self.atoms.gradients.target(self.step.source, term.source))
-                self.turned.append(term)
+                term.begin_backward(upstream, self.atoms.gradients.accumulator(self.step.source, term.source))
+                self.active.append(term)
 
-    def without_gradients(self, found: Found) -> None:
-        """Put zeros into `found` for the matrices that nothing depends on."""
-        turned = {id(term.matrix) for term in self.turned}
+    def zero_gradients(self, gradients: ParameterGradients) -> None:
+        """Add zeros for the matrices that nothing depends on."""
+        active = {id(term.matrix) for term in self.active}
         for matrix in self.matrices:
-            if id(matrix) not in turned:
-                add_gradient(found, matrix, torch.zeros_like(matrix))
+            if id(matrix) not in active:
+                add_gradient(gradients, matrix, torch.zeros_like(matrix))
 
 
 class _DualMix(_DualLinear):
     """With one matrix for all atoms."""
 
     @override
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         for term in self.terms:
-            term.made.add_product(part, term.rows.parts[part], term.matrix)
+            term.result.add_product(part, term.rows.parts[part], term.matrix)
 
     @override
-    def back(self, part: int) -> None:
-        for term in self.turned:
+    def backward(self, part: int) -> None:
+        for term in self.active:
             term.d_rows.add_product(part, term.upstream.parts[part], term.matrix.t())
 
     @override
-    def gradients(self, found: Found) -> None:
-        self.without_gradients(found)
-        for term in self.turned:
-            add_gradient(found, term.matrix, term.rows.both.flatten(0, 1).t() @ term.upstream.both.flatten(0, 1))
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
+        self.zero_gradients(gradients)
+        for term in self.active:
+            add_gradient(gradients, term.matrix, term.rows.both.flatten(0, 1).t() @ term.upstream.both.flatten(0, 1))
 
 
 class _DualMixByElement(_DualLinear):
     """With matrices of the atom's element."""
 
     @override
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         for term in self.terms:
-            self._multiply(term.rows.parts[part], term.matrix, term.made.begun(part))
+            self._multiply(term.rows.parts[part], term.matrix, term.result.begun(part))
 
     @override
-    def turn(self) -> None:
-        super().turn()
-        self._transposed = [term.matrix.transpose(1, 2).contiguous() for term in self.turned]
+    def begin_backward(self) -> None:
+        super().begin_backward()
+        self._transposed = [term.matrix.transpose(1, 2).contiguous() for term in self.active]
 
     @override
-    def back(self, part: int) -> None:
-        for term, matrices in zip(self.turned, self._transposed, strict=True):
+    def backward(self, part: int) -> None:
+        for term, matrices in zip(self.active, self._transposed, strict=True):
             self._multiply(term.upstream.parts[part], matrices, term.d_rows.begun(part))
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         groups = self.atoms.groups
-        self.without_gradients(found)
-        for term in self.turned:
+        self.zero_gradients(gradients)
+        for term in self.active:
             d_matrices = torch.zeros_like(term.matrix)
             rows, upstream = (self._by_element(both) for both in (term.rows.both, term.upstream.both))
             for number, (left, right) in enumerate(zip(rows, upstream, strict=True)):
                 if groups.counts[number]:
                     torch.mm(left.flatten(0, -2).t(), right.flatten(0, -2), out=d_matrices[number])
-            add_gradient(found, term.matrix, d_matrices)
+            add_gradient(gradients, term.matrix, d_matrices)
 
     def _by_element(self, both: Tensor) -> tuple[Tensor, ...]:
         """Rows of the atoms of each element, (atoms, 2, 2l + 1, columns)."""

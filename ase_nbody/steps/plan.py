@@ -10,7 +10,7 @@ from ase_nbody.steps.description import Description, Step
 
 
 def segments(steps: Sequence[Step]) -> list[list[Step]]:
-    """Steps in parts, within which no contraction reads what is made: it needs its neighbours' states finished.
+    """Steps in segments, within which no contraction reads what is made: it needs its neighbours' states finished.
 
     Raises:
         ValueError: the first step is not a contraction of elements' vectors: fold the description first.
@@ -18,15 +18,15 @@ def segments(steps: Sequence[Step]) -> list[list[Step]]:
     if not steps or not isinstance(steps[0], ContractElements):
         came = steps[0] if steps else "nothing"
         raise ValueError(f"a program begins with a contraction of elements, not with {came}")
-    parts: list[list[Step]] = [[]]
+    pieces: list[list[Step]] = [[]]
     made: set[str] = set()
     for step in steps:
         if isinstance(step, Contract) and step.source in made:
-            parts.append([])
+            pieces.append([])
             made = set()
-        parts[-1].append(step)
+        pieces[-1].append(step)
         made.add(step.out)
-    return parts
+    return pieces
 
 
 def kept_states(description: Description) -> frozenset[str]:
@@ -35,12 +35,12 @@ def kept_states(description: Description) -> frozenset[str]:
     The last segment goes up and down in one phase; the others have a phase each way, and contractions of states one
     more on their way back.
     """
-    parts = segments(description.steps)
+    pieces = segments(description.steps)
     uses: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
+    for number, segment in enumerate(pieces):
+        last = number == len(pieces) - 1
         up, down = ("up", number), ("up" if last else "down", number)
-        for step in part:
+        for step in segment:
             back = ("senders", number) if isinstance(step, Contract) else down
             for name in (*step.reads, *[step.out] * bool(step.out)):
                 uses[name].add(up)
@@ -50,6 +50,6 @@ def kept_states(description: Description) -> frozenset[str]:
     return frozenset(name for name, phases in uses.items() if len(phases) > 1)
 
 
-def later_sources(parts: Sequence[Sequence[Step]]) -> set[str]:
+def later_sources(pieces: Sequence[Sequence[Step]]) -> set[str]:
     """States that contractions of these segments read."""
-    return {step.source for part in parts for step in part if isinstance(step, Contract)}
+    return {step.source for segment in pieces for step in segment if isinstance(step, Contract)}

@@ -12,8 +12,8 @@ from ase_nbody.kernels import node_code, node_product
 from ase_nbody.kernels.dual import NodeProduct
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
-from ase_nbody.steps.dual import DualAtoms, DualStep, Target, add_offered
-from ase_nbody.steps.radial import Found
+from ase_nbody.steps.dual import Accumulator, DualAtoms, DualStep, add_offered
+from ase_nbody.steps.radial import ParameterGradients
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -96,27 +96,27 @@ class _DualProduct(DualStep):
         self.step, self.atoms = step, atoms
         first, second = (atoms.states.complete(name) for name in step.reads)
         self.product = NodeProduct(atoms.batch(step.channels), step.table, first, second)
-        self.made = atoms.states.offer(step.out, self.product.product)
+        self.offered = atoms.states.offer(step.out, self.product.product)
 
     @override
-    def fill(self, part: int) -> None:
-        self.product.fill(part)
-        add_offered(self.made, part)
+    def forward(self, part: int) -> None:
+        self.product.forward(part)
+        add_offered(self.offered, part)
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         self.upstream = self.atoms.gradients.complete(self.step.out)
-        self.targets = {name: self._targets(name) for name in dict.fromkeys(self.step.reads)}
+        self.d_factors = {name: self._d_factor(name) for name in dict.fromkeys(self.step.reads)}
 
     @override
-    def back(self, part: int) -> None:
-        begun = {name: [target.begun(part) for target in targets] for name, targets in self.targets.items()}
+    def backward(self, part: int) -> None:
+        begun = {name: [block.begun(part) for block in blocks] for name, blocks in self.d_factors.items()}
         self.product.add_gradients(part, self.upstream, begun[self.step.first], begun[self.step.second])
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         """None: it has no weights."""
 
-    def _targets(self, name: str) -> list[Target]:
+    def _d_factor(self, name: str) -> list[Accumulator]:
         gradients = self.atoms.gradients
-        return [gradients.target(name, number) for number in range(len(gradients.shape_of[name]))]
+        return [gradients.accumulator(name, number) for number in range(len(gradients.irreps_of[name]))]

@@ -43,31 +43,31 @@ def program(description: Description, settings: KernelSettings, grid: Grid) -> P
         grid: of the radial tables.
     """
     description.check()
-    parts, kept = segments(description.steps), kept_states(description)
+    pieces, kept = segments(description.steps), kept_states(description)
     steps = [s.numpy() for s in harmonic_steps(description.max_degree, torch.float64, torch.device("cpu"))]
     row = EdgeRow((description.max_degree + 1) ** 2, grid.degree)
     module = Module(settings, program_arrays(description, kept, row))
-    progress = Progress(description.shape_of, description.n_types, kept, grid)
-    for number, part in enumerate(parts):
-        is_last = part is parts[-1]
+    progress = Progress(description.irreps_of, description.n_types, kept, grid)
+    for number, segment in enumerate(pieces):
+        is_last = segment is pieces[-1]
         with module.phase(f"level_{number + 1}_up{'_and_down' if is_last else ''}") as phase:
             w = StepWriter(phase, progress)
             if number == 0:
                 _geometry(w, steps, shared=description.has_shared_tables)
-            for step in part:
+            for step in segment:
                 step.up(w)
-            for name in later_sources(parts[number + 1 :]) & {step.out for step in part}:
+            for name in later_sources(pieces[number + 1 :]) & {step.out for step in segment}:
                 w.complete(name)
             if is_last:
-                _down(w, part, steps)
-    for number in range(len(parts) - 1, 0, -1):
+                _down(w, segment, steps)
+    for number in range(len(pieces) - 1, 0, -1):
         with module.phase(f"level_{number + 1}_senders") as phase:
             w = StepWriter(phase, progress)
-            for step in reversed(parts[number]):
+            for step in reversed(pieces[number]):
                 if isinstance(step, Contract):
                     step.down_senders(w)
         with module.phase(f"level_{number}_down") as phase:
-            _down(StepWriter(phase, progress), parts[number - 1], steps)
+            _down(StepWriter(phase, progress), pieces[number - 1], steps)
     with module.phase("forces") as phase:
         _forces(phase)
     return Program(module)
@@ -81,11 +81,11 @@ def _geometry(w: StepWriter, steps: Sequence[NDArray[np.float64]], *, shared: bo
     w.call_on_nodes(function, **w.phase.wholes(*function.signature.arguments))
 
 
-def _down(w: StepWriter, part: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
+def _down(w: StepWriter, segment: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
     """The way back of one segment; of the first one to the vectors of edges."""
-    for step in reversed(part):
+    for step in reversed(segment):
         step.down(w)
-    if isinstance(part[0], ContractElements):
+    if isinstance(segment[0], ContractElements):
         function = w.function(
             "vector_gradients",
             0,
@@ -118,18 +118,18 @@ def program_arrays(description: Description, kept: frozenset[str], row: EdgeRow)
             length = step.table.n_paths * step.channels
             arrays.append(number_array(f"{step.radial}_table", "table rows", length, "weights"))
         elif isinstance(step, Readout | ScaleByElement):
-            lengths[step.weights] = description.shape_of[step.source][0].columns
+            lengths[step.weights] = description.irreps_of[step.source][0].columns
         elif isinstance(step, ContractSymmetric):
             lengths[step.weights] = step.length
         elif isinstance(step, Shift):
             lengths[step.weights] = 1
         elif isinstance(step, Embed):
-            lengths[step.weights] = description.shape_of[step.out][0].columns
+            lengths[step.weights] = description.irreps_of[step.out][0].columns
     totals = {step.total for step in description.steps if isinstance(step, HandOut)}
     arrays += [number_array(f"{name}_vectors", "types", length, "weights") for name, length in lengths.items()]
-    for name, shape in description.shapes:
+    for name, irreps in description.states:
         for state in (name, f"d_{name}"):
-            arrays += state_arrays(f"{state}_", [block.length for block in shape]) if state in kept else []
+            arrays += state_arrays(f"{state}_", [block.length for block in irreps]) if state in kept else []
     arrays += [number_array(FEATURES, "nodes", total, "sum") for total in totals]
     arrays += [number_array("energies", "nodes", 1, "sum"), number_array("d_positions", "nodes", 3, "result")]
     return [*arrays, number_array("d_strains", "nodes", 9, "result")]

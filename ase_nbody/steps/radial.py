@@ -14,16 +14,16 @@ from ase_nbody.edges import EdgeList
 from ase_nbody.kernels.dual import RadialRows
 from ase_nbody.steps.memory import Arena
 
-Found = dict[int, Tensor]
+ParameterGradients = dict[int, Tensor]
 """Gradients of a scalar by tensors, by the id of each."""
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def add_gradient(found: Found, tensor: Tensor, gradient: Tensor) -> None:
-    """Put a gradient by a tensor to those found before."""
-    before = found.get(id(tensor))
-    found[id(tensor)] = gradient if before is None else before + gradient
+def add_gradient(gradients: ParameterGradients, tensor: Tensor, gradient: Tensor) -> None:
+    """Add a gradient by a tensor to those that are there."""
+    before = gradients.get(id(tensor))
+    gradients[id(tensor)] = gradient if before is None else before + gradient
 
 
 @dataclass(frozen=True)
@@ -92,20 +92,20 @@ class RadialEdges:
         kinds: of edges, (R,) int64; zeros for radial functions that do not depend on it.
         shared: rows of all edges.
         memory: for large arrays.
-        made: what layers have made of these edges and share.
+        cache: what layers make of these edges once, and share.
     """
 
     distances: Tensor
     kinds: Tensor
     shared: SharedRows
     memory: Arena
-    made: dict[Hashable, object] = field(default_factory=dict)
+    cache: dict[Hashable, object] = field(default_factory=dict)
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+    def cached(self, key: Hashable, make: Callable[[], Result]) -> Result:
         """What `make` made for a key the first time."""
-        if key not in self.made:
-            self.made[key] = make()
-        return self.made[key]  # type: ignore[return-value]
+        if key not in self.cache:
+            self.cache[key] = make()
+        return self.cache[key]  # type: ignore[return-value]
 
     def empty(self, *shape: int) -> Tensor:
         """A large array, not filled in."""
@@ -122,12 +122,12 @@ class HiddenPass(ABC):
     rows: Tensor
 
     @abstractmethod
-    def gradients(self, changes: Tensor, pulls: Tensor, t_distances: Tensor) -> Sequence[Tensor]:
+    def gradients(self, t_cotangents: Tensor, cotangents: Tensor, t_distances: Tensor) -> Sequence[Tensor]:
         """Gradients by the parameters, in their order, of a scalar of values and tangents.
 
         Args:
-            changes: its gradient by the values, (R, H).
-            pulls: its gradient by the tangents, which are slopes times tangents of the distances, (R, H).
+            t_cotangents: its gradient by the values, (R, H).
+            cotangents: its gradient by the tangents, which are slopes times tangents of the distances, (R, H).
             t_distances: these tangents, (R,).
         """
 
@@ -181,30 +181,30 @@ class SharedHidden:
         self._passed = network.layers.on(edges, factors)
         self.values, self.tangents, self.slopes = self._passed.rows.unbind(0)
         self.d_distances = edges.distances.new_zeros(())
-        self._changes: Tensor | None = None
-        self._pulls: Tensor | None = None
+        self._t_cotangents: Tensor | None = None
+        self._cotangents: Tensor | None = None
 
-    def pull(self, pulls: Tensor) -> None:
-        """Add the pulls of the distances, (R,), that come from those of the layers, (R, H)."""
-        self.d_distances = self.d_distances + (pulls * self.slopes).sum(dim=1)
+    def vjp(self, cotangents: Tensor) -> None:
+        """Add the cotangents of the distances, (R,), that come from those of the layers, (R, H)."""
+        self.d_distances = self.d_distances + (cotangents * self.slopes).sum(dim=1)
 
-    def move(self, t_distances: Tensor) -> None:
+    def jvp(self, t_distances: Tensor) -> None:
         """Make the tangents from those of the distances, (R,)."""
         self._t_distances = t_distances
         torch.mul(self.slopes, t_distances.unsqueeze(1), out=self.tangents)
-        self._changes = self._pulls = None
+        self._t_cotangents = self._cotangents = None
 
-    def add(self, changes: Tensor, pulls: Tensor) -> None:
+    def add(self, t_cotangents: Tensor, cotangents: Tensor) -> None:
         """Add to the gradients by values and tangents, (R, H) each."""
-        self._changes = changes if self._changes is None else self._changes + changes
-        self._pulls = pulls if self._pulls is None else self._pulls + pulls
+        self._t_cotangents = t_cotangents if self._t_cotangents is None else self._t_cotangents + t_cotangents
+        self._cotangents = cotangents if self._cotangents is None else self._cotangents + cotangents
 
-    def gradients(self, found: Found) -> None:
-        """Put the gradients by the layers' parameters into `found`."""
-        assert self._changes is not None and self._pulls is not None
-        made = self._passed.gradients(self._changes, self._pulls, self._t_distances)
-        for parameter, gradient in zip(self.layers.parameters, made, strict=True):
-            add_gradient(found, parameter, gradient)
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
+        """Add the gradients by the layers' parameters to `gradients`."""
+        assert self._t_cotangents is not None and self._cotangents is not None
+        of_layers = self._passed.gradients(self._t_cotangents, self._cotangents, self._t_distances)
+        for parameter, gradient in zip(self.layers.parameters, of_layers, strict=True):
+            add_gradient(gradients, parameter, gradient)
 
 
 class RadialWeights:
@@ -216,7 +216,7 @@ class RadialWeights:
 
     Attributes:
         rows: values and tangents.
-        pulls: where a contraction puts them, in slots, (E, paths C).
+        cotangents: where a contraction puts them, in slots, (E, paths C).
     """
 
     def __init__(self, matrix: Tensor, hidden: SharedHidden) -> None:
@@ -224,29 +224,29 @@ class RadialWeights:
         edges, columns = hidden.edges, matrix.shape[1]
         self._shared = edges.shared
         values, tangents = (edges.empty(len(edges.distances), columns) for _ in range(2))
-        self.pulls = edges.empty(len(self._shared.rows), columns)
+        self.cotangents = edges.empty(len(self._shared.rows), columns)
         self.rows = RadialRows(values, tangents, self._shared.rows, self._shared.slots)
         torch.mm(hidden.values, matrix, out=values)
 
-    def pull(self) -> None:
-        """Hand the pulls to the hidden layers."""
-        self._by_weights = self._shared.summed(self.pulls)
+    def vjp(self) -> None:
+        """Hand the cotangents to the hidden layers."""
+        self._by_weights = self._shared.summed(self.cotangents)
         by_hidden = self.hidden.edges.empty(*self.hidden.values.shape)
         self._by_hidden = torch.mm(self._by_weights, self.matrix.t(), out=by_hidden)
-        self.hidden.pull(self._by_hidden)
+        self.hidden.vjp(self._by_hidden)
 
-    def move(self) -> None:
+    def jvp(self) -> None:
         """Make the tangents of the weights from those of the hidden layers."""
         torch.mm(self.hidden.tangents, self.matrix, out=self.rows.tangents)
 
-    def gradients(self, changes: Tensor, found: Found) -> None:
-        """Put the gradient by the matrix into `found`, and hand the rest to the hidden layers.
+    def accumulate_gradients(self, t_cotangents: Tensor, gradients: ParameterGradients) -> None:
+        """Add the gradient by the matrix to `gradients`, and hand the rest to the hidden layers.
 
         Args:
-            changes: in slots, (E, paths C).
-            found: gradients.
+            t_cotangents: in slots, (E, paths C).
+            gradients: of what came before.
         """
-        summed = self._shared.summed(changes)
+        summed = self._shared.summed(t_cotangents)
         gradient = self.hidden.values.t() @ summed
-        add_gradient(found, self.matrix, gradient.addmm_(self.hidden.tangents.t(), self._by_weights))
+        add_gradient(gradients, self.matrix, gradient.addmm_(self.hidden.tangents.t(), self._by_weights))
         self.hidden.add(summed @ self.matrix.t(), self._by_hidden)

@@ -11,11 +11,11 @@ from typing_extensions import override
 
 from ase_nbody.edges import EdgeList
 from ase_nbody.kernels import node_code
-from ase_nbody.kernels.dual import CHANGES, VALUES
+from ase_nbody.kernels.dual import COTANGENT_TANGENTS, VALUES
 from ase_nbody.steps.atoms import StepAtoms
 from ase_nbody.steps.description import Step
 from ase_nbody.steps.dual import DualAtoms, DualStep
-from ase_nbody.steps.radial import Found, add_gradient
+from ase_nbody.steps.radial import ParameterGradients, add_gradient
 from ase_nbody.steps.writer import StepWriter
 
 
@@ -91,7 +91,7 @@ class Readout(EnergyStep):
 
     @override
     def up(self, w: StepWriter) -> None:
-        length = w.shape(self.source)[0].length
+        length = w.irreps(self.source)[0].length
         settings = w.settings(length)
         function = w.function("dots", length, lambda n: node_code.dots(n, settings, length))
         vectors, types = w.vectors(self.weights), w.phase.block_of("types")
@@ -170,27 +170,27 @@ class _DualReadout(DualEnergies):
         return AtomFeatures(self.scalars[part], blocks)
 
     @override
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         if part == VALUES:
             self.atoms.energies = self.atoms.energies + (self.scalars[VALUES] * self.of_atoms).sum(dim=1)
 
     @override
-    def turn(self) -> None:
-        self.d_scalars = self.atoms.gradients.target(self.step.source, 0)
+    def begin_backward(self) -> None:
+        self.d_scalars = self.atoms.gradients.accumulator(self.step.source, 0)
 
     @override
-    def back(self, part: int) -> None:
-        if part == CHANGES:
+    def backward(self, part: int) -> None:
+        if part == COTANGENT_TANGENTS:
             self.d_energies = self.atoms.d_energies
             self.d_scalars.add(part, self.of_atoms * self.d_energies.unsqueeze(1))
         else:
             self.d_scalars.add(part, self.of_atoms)
 
     @override
-    def gradients(self, found: Found) -> None:
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
         values, tangents = self.scalars
         by_atom = torch.addcmul(tangents, values, self.d_energies.unsqueeze(1))
-        add_gradient(found, self.vectors, self.atoms.one_hot.t() @ by_atom)
+        add_gradient(gradients, self.vectors, self.atoms.one_hot.t() @ by_atom)
 
 
 class DualShift(DualEnergies):
@@ -207,23 +207,23 @@ class DualShift(DualEnergies):
         return AtomFeatures(ones if part == VALUES else torch.zeros_like(ones))
 
     @override
-    def fill(self, part: int) -> None:
+    def forward(self, part: int) -> None:
         if part == VALUES:
             shifted = self.atoms.energies + (self.atoms.one_hot @ self.vectors)[:, 0]
             self.atoms.energies = torch.where(self.has_neighbours, shifted, 0.0)
 
     @override
-    def turn(self) -> None:
+    def begin_backward(self) -> None:
         """Nothing: it does not depend on positions."""
 
     @override
-    def back(self, part: int) -> None:
-        if part == CHANGES:
+    def backward(self, part: int) -> None:
+        if part == COTANGENT_TANGENTS:
             self.atoms.d_energies = torch.where(self.has_neighbours, self.atoms.d_energies, 0.0)
 
     @override
-    def gradients(self, found: Found) -> None:
-        add_gradient(found, self.vectors, self.atoms.one_hot.t() @ self.atoms.d_energies.unsqueeze(1))
+    def accumulate_gradients(self, gradients: ParameterGradients) -> None:
+        add_gradient(gradients, self.vectors, self.atoms.one_hot.t() @ self.atoms.d_energies.unsqueeze(1))
 
 
 def have_neighbours(pairs: EdgeList, like: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Gradients of losses on energies and forces by the weights of steps: values, pulls, tangents, changes.
+"""Gradients of losses on energies and forces by the weights of steps: values, cotangents, tangents, and both.
 
 A loss on forces needs second derivatives along one direction only: the gradient of sum_e t_e . dE/dr_e, with t_e the
-gradient of the loss by dE/dr_e, is that of the change of E along tangents t_e of the edge vectors r_e (Pearlmutter
+gradient of the loss by dE/dr_e, is that of the tangent of E for tangents t_e of the edge vectors r_e (Pearlmutter
 1994, doi 10.1162/neco.1994.6.1.147). So a pass of tangents and a reverse pass through values and tangents replace
 autograd's differentiation of its own backward pass. The numbers are those of `forward` under autograd; a test holds the
 two together.
@@ -20,16 +20,17 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from ase_nbody.compiler.thread_pool import side_by_side
 from ase_nbody.edges import kept_edges
 from ase_nbody.graph import Graph, edge_vectors, split_graph
-from ase_nbody.kernels.dual import CHANGES, PULLS, TANGENTS, VALUES
-from ase_nbody.kernels.workers import side_by_side, torch_threads
+from ase_nbody.kernels.dual import COTANGENT_TANGENTS, COTANGENTS, TANGENTS, VALUES
 from ase_nbody.nn.dual_edges import DualDirections
 from ase_nbody.steps.description import Description
 from ase_nbody.steps.dual import DualAtoms, DualStates, DualStep
 from ase_nbody.steps.memory import SpareArenas
-from ase_nbody.steps.radial import Found
+from ase_nbody.steps.radial import ParameterGradients
 from ase_nbody.steps.weights import StepWeights
+from ase_nbody.thread_count import threads_worth, using_threads
 
 SMALLEST_SHARE = 1500
 """Edges per thread below which another thread gains nothing: a pass holds Python's lock for about 4 ms in all."""
@@ -75,7 +76,7 @@ class TrainingPass:
         directions = DualDirections(self._of_kept(self.vectors), description.max_degree)
         types, n_types = network.type_of_number[graph.atomic_numbers], description.n_types
         none = self.vectors.new_zeros(())
-        states, gradients = (DualStates(description.shape_of, graph.n_atoms, none) for _ in range(2))
+        states, gradients = (DualStates(description.irreps_of, graph.n_atoms, none) for _ in range(2))
         self.atoms = DualAtoms(
             weights=network.weights,
             types=types,
@@ -94,48 +95,48 @@ class TrainingPass:
         self.steps: list[DualStep] = []
         for step in description.steps:
             self.steps.append(step.dual(self.atoms))
-            self.steps[-1].fill(VALUES)
+            self.steps[-1].forward(VALUES)
 
-    def pull(self) -> Tensor:
+    def vector_gradients(self) -> Tensor:
         """Gradients of the summed energy by the edge vectors, (E, 3): once.
 
         What is due to the length of opposite vectors of one pair of atoms may stand at one of them.
         """
         for step in reversed(self.steps):
-            step.turn()
-            step.back(PULLS)
+            step.begin_backward()
+            step.backward(COTANGENTS)
         d_distances = torch.zeros_like(self.atoms.directions.distances)
         for hidden in self.atoms.hidden.values():
             d_distances.index_add_(0, hidden.edges.shared.first, hidden.d_distances)
-        d_kept = self.atoms.directions.pull(self.atoms.d_harmonics, d_distances)
+        d_kept = self.atoms.directions.vjp(self.atoms.d_harmonics, d_distances)
         if self._kept is None:
             return d_kept
         return torch.zeros_like(self.vectors).index_copy_(0, self._kept, d_kept)
 
-    def move(self, t_vectors: Tensor) -> None:
+    def jvp(self, t_vectors: Tensor) -> None:
         """Make the tangents of all states from those of the edge vectors, (E, 3), opposite for opposite vectors."""
-        t_distances = self.atoms.directions.move(self._of_kept(t_vectors))
+        t_distances = self.atoms.directions.jvp(self._of_kept(t_vectors))
         for hidden in self.atoms.hidden.values():
-            hidden.move(t_distances[hidden.edges.shared.first])
+            hidden.jvp(t_distances[hidden.edges.shared.first])
         for step in self.steps:
-            step.fill(TANGENTS)
+            step.forward(TANGENTS)
 
-    def gradients(self, d_energies: Tensor, t_vectors: Tensor) -> Found:
-        """Gradients by the weights of a scalar, after `pull`.
+    def gradients(self, d_energies: Tensor, t_vectors: Tensor) -> ParameterGradients:
+        """Gradients by the weights of a scalar, after `vector_gradients`.
 
         Args:
             d_energies: its gradient by the atomic energies, (N,).
-            t_vectors: its gradient by what `pull` gives, (E, 3).
+            t_vectors: its gradient by what `vector_gradients` gives, (E, 3).
         """
-        self.move(t_vectors)
+        self.jvp(t_vectors)
         self.atoms.d_energies = d_energies
-        found: Found = {}
+        gradients: ParameterGradients = {}
         for step in reversed(self.steps):
-            step.back(CHANGES)
-            step.gradients(found)
+            step.backward(COTANGENT_TANGENTS)
+            step.accumulate_gradients(gradients)
         for hidden in self.atoms.hidden.values():
-            hidden.gradients(found)
-        return found
+            hidden.accumulate_gradients(gradients)
+        return gradients
 
     def _of_kept(self, rows: Tensor) -> Tensor:
         return rows if self._kept is None else rows[self._kept]
@@ -150,18 +151,18 @@ def trainable_energies(network: TrainedSteps, graph: Graph) -> tuple[Tensor, Ten
         network: on the CPU.
         graph: structures in its dtype.
     """
-    made: tuple[Tensor, Tensor, Tensor] = _EnergiesOfSteps.apply(network, graph, *network.weights.tensors())  # type: ignore[no-untyped-call]
-    return made
+    energies: tuple[Tensor, Tensor, Tensor] = _EnergiesOfSteps.apply(network, graph, *network.weights.tensors())  # type: ignore[no-untyped-call]
+    return energies
 
 
 class _EnergiesOfSteps(Function):
     @staticmethod
     def forward(ctx: Any, network: TrainedSteps, graph: Graph, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        graphs = split_graph(graph, _shares(graph))
+        graphs = split_graph(graph, _share_count(graph))
         with _torch_threads(graph):
-            made = side_by_side([partial(_values, network, part) for part in graphs])
-        ctx.passes, ctx.graph, ctx.tensors = [one for one, _ in made], graph, network.weights.tensors()
-        d_vectors = torch.cat([by_vectors for _, by_vectors in made])
+            shares = side_by_side([partial(_values, network, share) for share in graphs])
+        ctx.passes, ctx.graph, ctx.tensors = [one for one, _ in shares], graph, network.weights.tensors()
+        d_vectors = torch.cat([by_vectors for _, by_vectors in shares])
         edges = graph.edges
         d_positions = torch.zeros_like(graph.positions).index_add_(0, edges.senders, d_vectors)
         d_positions.index_add_(0, edges.receivers, d_vectors, alpha=-1)
@@ -185,22 +186,22 @@ class _EnergiesOfSteps(Function):
             strict=True,
         )
         with _torch_threads(ctx.graph):
-            found = side_by_side([partial(one.gradients, by_energy, t) for one, by_energy, t in upstream])
-        for more in found[1:]:
-            torch._foreach_add_(list(found[0].values()), [more[tensor] for tensor in found[0]])
-        return (None, None, *(found[0].get(id(tensor)) for tensor in ctx.tensors))
+            gradients = side_by_side([partial(one.gradients, by_energy, t) for one, by_energy, t in upstream])
+        for more in gradients[1:]:
+            torch._foreach_add_(list(gradients[0].values()), [more[tensor] for tensor in gradients[0]])
+        return (None, None, *(gradients[0].get(id(tensor)) for tensor in ctx.tensors))
 
 
 def _values(network: TrainedSteps, graph: Graph) -> tuple[TrainingPass, Tensor]:
-    made = TrainingPass(network, graph)
-    return made, made.pull()
+    values = TrainingPass(network, graph)
+    return values, values.vector_gradients()
 
 
 def _torch_threads(graph: Graph) -> AbstractContextManager[None]:
     """One for torch where the batch is too small for more."""
-    return torch_threads(1) if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
+    return using_threads(1) if graph.edges.n_edges < 2 * SMALLEST_SHARE else nullcontext()
 
 
-def _shares(graph: Graph) -> int:
-    """Parts in which the batch is worth doing side by side."""
-    return min(torch.get_num_threads(), graph.n_structures, graph.edges.n_edges // SMALLEST_SHARE or 1)
+def _share_count(graph: Graph) -> int:
+    """How many shares of the batch are worth doing side by side."""
+    return threads_worth(graph.edges.n_edges, SMALLEST_SHARE, graph.n_structures)

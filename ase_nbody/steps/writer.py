@@ -12,7 +12,7 @@ from ase_nbody.compiler.phases import PhaseWriter, State
 from ase_nbody.compiler.values import Pointer, ScalarPointer
 from ase_nbody.kernels import node_code
 from ase_nbody.math.splines import Grid
-from ase_nbody.steps.shapes import Shape
+from ase_nbody.steps.state_irreps import StateIrreps
 
 
 @dataclass
@@ -20,14 +20,14 @@ class Progress:
     """What all phases of a program share.
 
     Attributes:
-        shapes: of states.
+        irreps_of: of states.
         n_types: elements of the network.
         kept: states and cotangents ("d_" before the name) in arrays of all atoms; others last for one phase.
         grid: of the radial tables.
         written: blocks of states that hold something.
     """
 
-    shapes: Mapping[str, Shape]
+    irreps_of: Mapping[str, StateIrreps]
     n_types: int
     kept: frozenset[str]
     grid: Grid
@@ -49,9 +49,9 @@ class StepWriter:
         self._progress = progress
         self._states: dict[str, State] = {}
 
-    def shape(self, name: str) -> Shape:
+    def irreps(self, name: str) -> StateIrreps:
         """Of a state or its cotangent."""
-        return self._progress.shapes[name.removeprefix("d_")]
+        return self._progress.irreps_of[name.removeprefix("d_")]
 
     def settings(self, channels: int) -> KernelSettings:
         """For kernels on so many channels."""
@@ -63,7 +63,7 @@ class StepWriter:
             if name in self._progress.kept:
                 self._states[name] = self.phase.state(f"{name}_")
             else:
-                self._states[name] = self.phase.temporary(name, [block.length for block in self.shape(name)])
+                self._states[name] = self.phase.temporary(name, [block.length for block in self.irreps(name)])
         return self._states[name].pointers
 
     def block(self, name: str, number: int) -> ScalarPointer:
@@ -93,7 +93,7 @@ class StepWriter:
         Raises:
             ValueError: one holds something.
         """
-        if not all([self.first_write(name, number) for number in range(len(self.shape(name)))]):
+        if not all([self.first_write(name, number) for number in range(len(self.irreps(name)))]):
             raise ValueError(f"{self.phase.name}: state '{name}' has several sources, of which one cannot add: mix it")
 
     def require(self, name: str) -> None:
@@ -102,15 +102,15 @@ class StepWriter:
         Raises:
             ValueError: one does not.
         """
-        empty = [str(b.irrep) for n, b in enumerate(self.shape(name)) if not self.is_written(name, n)]
+        empty = [str(b.irrep) for n, b in enumerate(self.irreps(name)) if not self.is_written(name, n)]
         if empty:
             raise ValueError(
-                f"{self.phase.name}: state '{name}' holds no {', '.join(empty)}: leave it out of its shape"
+                f"{self.phase.name}: state '{name}' holds no {', '.join(empty)}: leave it out of its irreps"
             )
 
     def complete(self, name: str) -> None:
         """Store zeros in the blocks that hold nothing."""
-        for number, block in enumerate(self.shape(name)):
+        for number, block in enumerate(self.irreps(name)):
             if self.first_write(name, number):
                 settings = self.settings(block.length)
                 function = self.function(
@@ -120,7 +120,7 @@ class StepWriter:
 
     def complete_or_begin(self, name: str) -> bool:
         """Make a state ready to be added to if any block holds something (True), or to be stored (False)."""
-        if any(self.is_written(name, number) for number in range(len(self.shape(name)))):
+        if any(self.is_written(name, number) for number in range(len(self.irreps(name)))):
             self.complete(name)
             return True
         self.begin(name)
@@ -144,7 +144,7 @@ class StepWriter:
 
     def add_rows_of_types(self, weights: str, name: str, number: int) -> None:
         """Add the vector of each atom's element to a block of a state."""
-        length = self.shape(name)[number].length
+        length = self.irreps(name)[number].length
         add = not self.first_write(name, number)
         settings = self.settings(length)
         function = self.function(

@@ -45,7 +45,7 @@ def finish(
     task: Task,
     files: TrainingFiles,
     state: TrainingState,
-    found: Statistics,
+    statistics: Statistics,
     command: str | None,
     display: Display,
 ) -> None:
@@ -57,7 +57,7 @@ def finish(
     """
     output = files.settings.output
     state.take_best()
-    envelope = _envelope(found, data.start)
+    envelope = _envelope(statistics, data.start)
     if files.settings.repulsion:
         onsets = repulsion_onsets(task.potential, envelope.closest_distances)
         task = replace(task, potential=replace(task.potential, repulsion=Repulsion(onsets)))
@@ -65,7 +65,7 @@ def finish(
     potential, more = with_uncertainties(task.potential, data, display)
     task, failures = replace(task, potential=potential), failures + more
     errors = {name: report.to_json_dict() for name, report in reports.items()}
-    training = _training_record(files.settings, data, state, found, command)
+    training = _training_record(files.settings, data, state, statistics, command)
     write_model(task, files, _information(task, files, data, errors, training, envelope), state.counters.step)
     write_beside(files.history, "history", display, lambda path: write_history(path, state.history))
     curve = learning_curve_path(output)
@@ -73,7 +73,7 @@ def finish(
     files.checkpoint.unlink(missing_ok=True)
     for name, report in reports.items():
         display.say(f"errors on {name} ({report.n_structures} structures): {error_words(report)}")
-    if "valid" in reports and (warning := learnt_nothing(reports["valid"], found)) is not None:
+    if "valid" in reports and (warning := learnt_nothing(reports["valid"], statistics)) is not None:
         display.warn(warning)
     display.say(f"model written to '{output}'")
     if failures:
@@ -139,12 +139,12 @@ def _reports(task: Task, data: TrainingData, display: Display) -> tuple[dict[str
         same = sum(key == name or key.startswith(f"{name} (") for key in sets)
         sets[f"{name} ({same + 1})" if same else name] = test
     reports, failures = {}, []
-    parts = {
-        f"{name} {level}".strip(): part
+    of_levels = {
+        f"{name} {level}".strip(): of_level
         for name, dataset in sets.items()
-        for level, part in by_level(dataset, data.levels).items()
+        for level, of_level in by_level(dataset, data.levels).items()
     }
-    for name, (number, dataset) in parts.items():
+    for name, (number, dataset) in of_levels.items():
         try:
             with at_level(task.potential.network, number):
                 reports[name], evaluation = evaluate(task.potential, dataset)
@@ -176,7 +176,7 @@ def _information(
         licence=settings.licence,
         purpose=settings.purpose,
         not_for=settings.not_for,
-        label_source=data.found,
+        label_source=data.label_source,
         data=data.files,
         errors=errors,
         envelope=envelope,
@@ -184,23 +184,23 @@ def _information(
     )
 
 
-def _envelope(found: Statistics, start: Start | None) -> Envelope:
+def _envelope(statistics: Statistics, start: Start | None) -> Envelope:
     """What the training data cover, with those of the start."""
-    own = envelope_of(found)
+    own = envelope_of(statistics)
     return own if start is None else own.merged(start.information.envelope)
 
 
-def envelope_of(found: Statistics) -> Envelope:
+def envelope_of(statistics: Statistics) -> Envelope:
     """What data of these statistics cover."""
     return Envelope(
-        closest_distances=found.closest_distances,
-        force_max=found.force_max,
-        energy_per_atom_range=found.energy_range_per_atom,
+        closest_distances=statistics.closest_distances,
+        force_max=statistics.force_max,
+        energy_per_atom_range=statistics.energy_range_per_atom,
     )
 
 
 def _training_record(
-    settings: TrainingSettings, data: TrainingData, state: TrainingState, found: Statistics, command: str | None
+    settings: TrainingSettings, data: TrainingData, state: TrainingState, statistics: Statistics, command: str | None
 ) -> dict[str, Any]:
     best = min(state.history, key=lambda row: row.score)
     return {
@@ -211,8 +211,8 @@ def _training_record(
         "epochs": state.counters.epoch,
         "steps": state.counters.step,
         "best_epoch": best.epoch,
-        "n_structures": found.n_structures,
-        "force_rms": found.force_rms,
+        "n_structures": statistics.n_structures,
+        "force_rms": statistics.force_rms,
     } | ({"lessons": {name: parameter.tolist() for name, parameter in state.beside.items()}} if state.beside else {})
 
 

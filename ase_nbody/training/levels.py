@@ -41,12 +41,12 @@ def level_of(dataset: Dataset, levels: Sequence[TheoryLevel]) -> int:
 
 
 def by_level(dataset: Dataset, levels: Sequence[TheoryLevel]) -> Mapping[str, tuple[int, Dataset]]:
-    """Structures of each level by its name, with its number; one nameless part where there is one level only."""
+    """Structures of each level by its name, with its number; one nameless dataset where there is one level only."""
     if len(levels) < 2:
         return {"": (0, dataset)}
-    parts = {}
+    datasets = {}
     for number, level in enumerate(levels):
         chosen = [n for n, label in enumerate(dataset.labels) if label.level == number]
         if chosen:
-            parts[level.name] = (number, dataset.subset(chosen))
-    return parts
+            datasets[level.name] = (number, dataset.subset(chosen))
+    return datasets

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.checkpoint import checkpoint_step, save_checkpoint
 from ase_nbody.training.display import Display
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.history import write_history
 from ase_nbody.training.history_row import HistoryRow
-from ase_nbody.training.lessons import Lessons
+from ase_nbody.training.objective import Objective
 from ase_nbody.training.schedule import learning_rate_factor
 from ase_nbody.training.settings import FittingSettings, TrainingSettings
 from ase_nbody.training.state import TrainingState
@@ -41,7 +41,7 @@ class Task:
 
     Attributes:
         potential: holds the network that is trained.
-        lessons: what is learnt, on the potential's device and in its dtype.
+        objective: what is learnt, on the potential's device and in its dtype.
         budget: when to end.
         settings: rates, decay and batch size.
         from_start: the weights are those of a model, which are validated before the first step.
@@ -49,7 +49,7 @@ class Task:
     """
 
     potential: Potential
-    lessons: Lessons
+    objective: Objective
     budget: Budget
     settings: FittingSettings
     from_start: bool = False
@@ -68,7 +68,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
     """
     counters, settings = state.counters, task.settings
     global_batch = settings.batch_size * fabric.world_size
-    batches = task.lessons.batches(global_batch, settings.seed, counters.epoch)
+    batches = task.objective.batches(global_batch, settings.seed, counters.epoch)
     n_batches = len(batches)
     saved = counters.seconds
     if task.from_start and counters.step == 0:
@@ -79,7 +79,7 @@ def fit(task: Task, state: TrainingState, clock: Clock, fabric: Fabric, display:
         value = take_step(task, state, chosen, rate, fabric)
         counters.advance(value, n_batches)
         if counters.batch == 0:
-            batches = task.lessons.batches(global_batch, settings.seed, counters.epoch)
+            batches = task.objective.batches(global_batch, settings.seed, counters.epoch)
 
         counters.seconds, stopping = fabric.broadcast((clock.seconds(), stop.signal))
         progress = task.budget.progress(counters.step, counters.seconds)
@@ -123,7 +123,7 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
     Args:
         task: what is trained.
         state: network and optimizer.
-        chosen: numbers of the lessons of this device, (batch,) int64.
+        chosen: numbers of the examples of this device, (batch,) int64.
         rate: learning rate.
         fabric: averages gradients over devices.
 
@@ -131,10 +131,10 @@ def take_step(task: Task, state: TrainingState, chosen: Tensor, rate: float, fab
         TrainingDivergedError: the loss or its gradient is not finite; the network is left as it was.
     """
     state.zero_gradients()
-    value = task.lessons.gradient(task.potential, chosen, state.counters.epoch)
+    value = task.objective.gradient(task.potential, chosen, state.counters.epoch)
     if fabric.world_size > 1:
         average_gradients([parameter for _, parameter in state.learnt()], fabric)
-    with torch_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
+    with using_threads(1):  # torch's threads would wait for their next work on the cores of those of a batch's parts
         update(task, state, rate, value)
     return value
 
@@ -163,8 +163,8 @@ def average_gradients(parameters: Sequence[Tensor], fabric: Fabric) -> None:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     mean = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
     assert isinstance(mean, Tensor)
-    for parameter, part in zip(parameters, torch.split(mean, [g.numel() for g in gradients]), strict=True):
-        parameter.grad = part.view_as(parameter).to(parameter)
+    for parameter, gradient in zip(parameters, torch.split(mean, [g.numel() for g in gradients]), strict=True):
+        parameter.grad = gradient.view_as(parameter).to(parameter)
 
 
 def validation_due(state: TrainingState, progress: float) -> bool:
@@ -181,8 +181,8 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         TrainingDivergedError: an error is not finite.
     """
     counters = state.counters
-    found = task.lessons.errors(task.potential, state.averaged)
-    if found is None:
+    errors = task.objective.errors(task.potential, state.averaged)
+    if errors is None:
         return
     row = HistoryRow(
         epoch=counters.epoch + counters.batch / n_batches,
@@ -191,8 +191,8 @@ def validate(task: Task, state: TrainingState, n_batches: int, rate: float, prog
         progress=progress,
         learning_rate=rate,
         training_loss=counters.loss_sum / counters.loss_count if counters.loss_count else math.nan,
-        errors=tuple(found.values()),
-        score=score(found, task.lessons.weights),
+        errors=tuple(errors.values()),
+        score=score(errors, task.objective.weights),
     )
     if not math.isfinite(row.score):
         raise TrainingDivergedError(

@@ -49,11 +49,13 @@ def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Netwo
     architecture = _architecture(settings)
     chosen = _chosen(settings, architecture, tuple(data.references))
     cutoff = _network_settings(architecture, chosen).cutoff
-    found = statistics(data.train, data.references, cutoff)
-    complete = _network_settings(architecture, {"average_neighbours": max(found.average_neighbours, 1.0), **chosen})
+    of_training = statistics(data.train, data.references, cutoff)
+    complete = _network_settings(
+        architecture, {"average_neighbours": max(of_training.average_neighbours, 1.0), **chosen}
+    )
     network = _built(architecture, complete, settings.seed).to(DTYPES[settings.dtype])
     _add_levels(network, settings, data)
-    return network, found
+    return network, of_training
 
 
 def _add_levels(network: Network, settings: TrainingSettings, data: TrainingData) -> None:

@@ -22,16 +22,16 @@ from ase_nbody.training.display import Display, printable
 from ase_nbody.training.files import TrainingFiles
 from ase_nbody.training.finish import finish
 from ase_nbody.training.history import history_path, learning_curve_path
-from ase_nbody.training.lessons import LabelledStructures, Lessons
 from ase_nbody.training.loop import Task, fit
 from ase_nbody.training.loss import loss_weights
+from ase_nbody.training.objective import LabelledStructures, Objective
 from ase_nbody.training.prepare import build_network, check_network, training_origin
 from ase_nbody.training.scale import energy_scale, label_scales
 from ase_nbody.training.settings import TrainingSettings
 from ase_nbody.training.state import initial_state
 from ase_nbody.training.training_data import DTYPES, TrainingData, check_files, read_training_data
 
-Teacher = Callable[[TrainingData, Potential, torch.device], Lessons]
+ObjectiveOf = Callable[[TrainingData, Potential, torch.device], Objective]
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
     command: str | None = None,
     console: Console | None = None,
     stop: StopRequest | None = None,
-    teach: Teacher | None = None,
+    objective_of: ObjectiveOf | None = None,
 ) -> Path:
     """Train a potential and write its model file, with the history and a learning curve beside it.
 
@@ -53,7 +53,7 @@ def train(
             settings, what lies below the working directory is kept, and of others the file's name.
         console: where to print; standard output if not given.
         stop: ends the training early when its signal is set; SIGINT and SIGTERM set it.
-        teach: makes lessons of the data, a potential and a device; labelled structures if not given.
+        objective_of: makes the objective from the data, a potential and a device; labelled structures if not given.
 
     Returns:
         The path of the model file.
@@ -71,17 +71,17 @@ def train(
     fabric = start_fabric(settings)
     display = Display(console if fabric.is_global_zero else Console(quiet=True))
     data = read_training_data(settings, display)
-    network, found = build_network(settings, data)
-    scale = energy_scale(found) if data.start is None else data.start.potential.energy_scale
+    network, statistics = build_network(settings, data)
+    scale = energy_scale(statistics) if data.start is None else data.start.potential.energy_scale
     others = () if data.start is None else data.start.potential.others
     potential = Potential(network.to(fabric.device), data.references, scale, others=others)
-    display.say(_network_words(network, found, fabric))
+    display.say(_network_words(network, statistics, fabric))
     _warn_of_left_out(potential, data.train, display)
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
-    task = _task(files, data, potential, fabric, teach or partial(labelled_structures, settings))
-    state = initial_state(network, settings, task.lessons.own_parameters(), potential.further_parameters)
+    task = _task(files, data, potential, fabric, objective_of or partial(labelled_structures, settings))
+    state = initial_state(network, settings, task.objective.own_parameters(), potential.further_parameters)
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
     elif files.checkpoint.exists():
@@ -92,7 +92,7 @@ def train(
     with stop_on_signals(request), display:
         fit(task, state, clock, fabric, display, request)
     if fabric.is_global_zero:
-        finish(data, task, files, state, found, command, display)
+        finish(data, task, files, state, statistics, command, display)
     fabric.barrier()
     return settings.output
 
@@ -146,7 +146,7 @@ def _check_output(settings: TrainingSettings) -> None:
 def labelled_structures(
     settings: TrainingSettings, data: TrainingData, potential: Potential, device: torch.device
 ) -> LabelledStructures:
-    """The lessons of an ordinary training."""
+    """The objective of an ordinary training."""
 
     def prepared(dataset: Dataset) -> list[Sample]:  # on the CPU: small tensors are made faster there
         return samples(dataset, potential.cutoff, dtype=DTYPES[settings.dtype])
@@ -159,15 +159,17 @@ def labelled_structures(
     )
 
 
-def _task(files: TrainingFiles, data: TrainingData, potential: Potential, fabric: Fabric, teach: Teacher) -> Task:
+def _task(
+    files: TrainingFiles, data: TrainingData, potential: Potential, fabric: Fabric, objective_of: ObjectiveOf
+) -> Task:
     settings = files.settings
     if len(data.train) < fabric.world_size:
         raise ValueError(f"{len(data.train)} structures cannot be shared by {fabric.world_size} devices; take fewer")
-    lessons = teach(data, potential, fabric.device)
-    steps = len(lessons.batches(settings.batch_size * fabric.world_size, settings.seed, 0))
+    objective = objective_of(data, potential, fabric.device)
+    steps = len(objective.batches(settings.batch_size * fabric.world_size, settings.seed, 0))
     return Task(
         potential=potential,
-        lessons=lessons,
+        objective=objective,
         budget=_budget(settings, steps),
         settings=settings,
         from_start=data.start is not None,
@@ -189,7 +191,7 @@ def _budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:
     return TimeBudget(60.0 * settings.minutes)
 
 
-def _network_words(network: Network, found: Statistics, fabric: Fabric) -> str:
+def _network_words(network: Network, statistics: Statistics, fabric: Fabric) -> str:
     parameters = sum(p.numel() for p in network.parameters())
-    neighbours = f"{found.average_neighbours:.1f} neighbours per atom within {network.settings.cutoff:g} Å"
+    neighbours = f"{statistics.average_neighbours:.1f} neighbours per atom within {network.settings.cutoff:g} Å"
     return f"{type(network).__name__} with {parameters} parameters on {fabric.device}; {neighbours}"

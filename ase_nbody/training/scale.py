@@ -14,24 +14,24 @@ from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES, STRESS, Property
 NEGLIGIBLE = 1.0 / 50.0
 
 
-def informative_quantity(found: Statistics) -> tuple[str, float] | None:
+def informative_quantity(statistics: Statistics) -> tuple[str, float] | None:
     """The first of forces, energies and virials that is not negligible beside the largest, and its size in eV.
 
     Sizes are the root mean squares of force components (times 1 angstrom), of energies per atom beyond the reference
     energies, and of components of the virial per atom. None where all are zero or not labelled.
     """
     sizes = {
-        "forces": found.force_rms or 0.0,
-        "energies": found.energy_rms_per_atom or 0.0,
-        "virials": found.virial_rms_per_atom or 0.0,
+        "forces": statistics.force_rms or 0.0,
+        "energies": statistics.energy_rms_per_atom or 0.0,
+        "virials": statistics.virial_rms_per_atom or 0.0,
     }
     limit = NEGLIGIBLE * max(sizes.values())
     return next(((name, size) for name, size in sizes.items() if 0.0 < size >= limit), None)
 
 
-def energy_scale(found: Statistics) -> float:
+def energy_scale(statistics: Statistics) -> float:
     """Scale of the network, eV: the size of `informative_quantity`, so of the forces in ordinary data; else 1."""
-    quantity = informative_quantity(found)
+    quantity = informative_quantity(statistics)
     return 1.0 if quantity is None else quantity[1]
 
 
@@ -46,15 +46,15 @@ def _root_mean_square(kind: Property, dataset: Dataset) -> float:
     return float(np.sqrt(np.nanmean(np.square(np.concatenate(rows)))))
 
 
-def learnt_nothing(valid: ErrorReport, found: Statistics) -> str | None:
+def learnt_nothing(valid: ErrorReport, statistics: Statistics) -> str | None:
     """A warning where forces of zero, one energy per atom or a stress of zero would be as good; None elsewhere."""
-    quantity = informative_quantity(found)
+    quantity = informative_quantity(statistics)
     if quantity is None:
         return None
     kind, size, name = {
-        "forces": (FORCES, found.force_rms, "forces"),
-        "energies": (ENERGY_PER_ATOM, found.energy_spread_per_atom, "spread of the energies"),
-        "virials": (STRESS, found.stress_rms, "stress"),
+        "forces": (FORCES, statistics.force_rms, "forces"),
+        "energies": (ENERGY_PER_ATOM, statistics.energy_spread_per_atom, "spread of the energies"),
+        "virials": (STRESS, statistics.stress_rms, "stress"),
     }[quantity[0]]
     errors = valid.of(kind)
     if errors.rmse is None or not size or errors.rmse < size:

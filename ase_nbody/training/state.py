@@ -55,7 +55,7 @@ class TrainingState:
         network: the network that is trained.
         optimizers: hold the moments of its gradients.
         averaged: exponential moving average of its parameters, by name.
-        beside: what the lessons learn beside the network, by name.
+        beside: what the objective learns beside the network, by name.
         terms: parameters of other terms of the potential, by name.
         best: averaged parameters with the lowest score so far, and parameters of terms then, by name; empty before the
             first validation.
@@ -123,7 +123,7 @@ def initial_state(
     Args:
         network: that is trained.
         settings: of its optimizers.
-        beside: what the lessons learn beside it; it does not decay.
+        beside: what the objective learns beside it; it does not decay.
         terms: parameters of other terms of the potential, likewise.
     """
     optimizers = network_optimizers(
@@ -163,7 +163,7 @@ def network_optimizers(
 
 
 def state_tensors(state: TrainingState) -> dict[str, Tensor]:
-    """The tensors of a state by name: network, lessons, averaged, best and optimizer."""
+    """The tensors of a state by name: network, what is learnt beside it, averaged, best and optimizer."""
     tensors = {}
     for name, parameter in state.learnt():
         tensors[name] = parameter.detach()

@@ -39,7 +39,7 @@ class TrainingData:
         tests: structures evaluated at the end, by file.
         references: energy of each isolated element, eV.
         references_source: where these come from.
-        found: where the labels were found, for each file.
+        label_source: where the labels were found, for each file.
         files: names and hashes of all files.
         start: model that the training begins with; None: random weights.
         levels: levels of theory, from whose first `references` are; one or none: all labels are of one level.
@@ -50,7 +50,7 @@ class TrainingData:
     tests: tuple[Dataset, ...]
     references: dict[str, float]
     references_source: str
-    found: str
+    label_source: str
     files: tuple[DataFile, ...]
     start: Start | None = None
     levels: tuple[TheoryLevel, ...] = ()
@@ -95,7 +95,7 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         )
     train = merge([as_first(one.train, number, levels) for number, one in enumerate(several)])
     valid = merge([as_first(one.valid, number, levels) for number, one in enumerate(several)])
-    parts = [part for one in several for part in one.files]
+    datasets = [dataset for one in several for dataset in one.files]
     n_test = sum(len(test) for test in tests)
     display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")
     return TrainingData(
@@ -104,8 +104,8 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         tests=tuple(as_first(test, level_of(test, levels), levels) for test in tests),
         references=levels[0].reference_energies,
         references_source=levels[0].reference_energies_source,
-        found=printable(merge(parts).found),
-        files=_data_files(parts, valid if settings.valid is not None else None, tests),
+        label_source=printable(merge(datasets).label_source),
+        files=_data_files(datasets, valid if settings.valid is not None else None, tests),
         start=start,
         levels=tuple(levels) if settings.levels else (),
     )
@@ -166,8 +166,8 @@ def _split(
     return usable, without_isolated_atoms(_read(settings.valid, settings, start, display))
 
 
-def _data_files(parts: Sequence[Dataset], valid: Dataset | None, tests: Sequence[Dataset]) -> tuple[DataFile, ...]:
-    roles: list[tuple[Literal["train", "valid", "test"], Dataset]] = [("train", part) for part in parts]
+def _data_files(train: Sequence[Dataset], valid: Dataset | None, tests: Sequence[Dataset]) -> tuple[DataFile, ...]:
+    roles: list[tuple[Literal["train", "valid", "test"], Dataset]] = [("train", dataset) for dataset in train]
     roles += [] if valid is None else [("valid", valid)]
     roles += [("test", test) for test in tests]
     return tuple(
@@ -207,7 +207,7 @@ def _read(path: Path, settings: TrainingSettings, start: Start | None, display: 
 
 
 def _show(dataset: Dataset, what: str, display: Display) -> None:
-    display.say(f"{dataset.source}: {len(dataset)} {what}, {dataset.found}")
+    display.say(f"{dataset.source}: {len(dataset)} {what}, {dataset.label_source}")
     for note in dataset.notes:
         display.warn(note)
 

@@ -14,9 +14,9 @@ from ase_nbody.architectures.theory import at_level
 from ase_nbody.data.graph_samples import Sample
 from ase_nbody.data.mean_errors import MeanErrors
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.potential import Potential, predict, trainable_prediction
 from ase_nbody.predictions import Prediction, Property
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.loss import Errors, LossWeights, compared_as, errors
 
 FEWEST_ATOMS = 1000
@@ -27,13 +27,13 @@ ValidationErrors = Mapping[Property, MeanErrors]
 """Errors over all validation structures by property, of what it is `compared_as`."""
 
 
-def score(found: ValidationErrors, weights: LossWeights) -> float:
+def score(errors: ValidationErrors, weights: LossWeights) -> float:
     """What chooses the best weights: the sum of mean absolute errors over the scale, each times the root of its weight.
 
     Raises:
         ValueError: no label of the validation structures has a weight.
     """
-    weighed = [(of_kind, found[kind].mae) for kind, of_kind in weights.items() if of_kind.weight and kind in found]
+    weighed = [(of_kind, errors[kind].mae) for kind, of_kind in weights.items() if of_kind.weight and kind in errors]
     counted = [math.sqrt(of_kind.weight) * mae / of_kind.scale for of_kind, mae in weighed if mae is not None]
     if not counted:
         raise ValueError("none of the labels that the loss weighs is in the validation structures; give other ones")
@@ -47,13 +47,13 @@ def validation_errors(
     # one thread: new weights ask for new tables first, many small products
     few = sum(batch.graph.n_atoms for batch in batches) < FEWEST_ATOMS
     prediction = trainable_prediction if few else predict
-    with torch.no_grad(), torch_threads(1), exchanged(potential.network, parameters):
+    with torch.no_grad(), using_threads(1), exchanged(potential.network, parameters):
         return mean_errors([_errors(prediction, potential, batch) for batch in batches])
 
 
-def mean_errors(found: Sequence[Errors]) -> ValidationErrors:
+def mean_errors(errors: Sequence[Errors]) -> ValidationErrors:
     """Mean errors over all labels of several batches, which have labels of the same properties."""
-    return {kind: _mean_errors(kind, torch.cat([errors[kind] for errors in found])) for kind in found[0]}
+    return {kind: _mean_errors(kind, torch.cat([one[kind] for one in errors])) for kind in errors[0]}
 
 
 def _mean_errors(kind: Property, errors: Tensor) -> MeanErrors:

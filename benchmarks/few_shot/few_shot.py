@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ase_nbody.data import Dataset, evaluate, read_dataset
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import ModelInformation, file_hash, load_model, save_model
 from ase_nbody.models_directory import find_model
+from ase_nbody.thread_count import using_threads
 
 MOLECULES = ("aspirin", "ethanol", "malonaldehyde", "toluene", "benzene")
 # Force MAE with 50 structures, meV/angstrom: README of the data (MACE from scratch and MACE-OFF23 fine-tuned: Kovacs et
@@ -88,7 +88,7 @@ def measured(run: Run, start: Path, options: argparse.Namespace) -> dict[str, An
     data = spaced(read_dataset(options.data / f"{run.molecule}_train.xyz"), run.structures, run.seed)
     test = read_dataset(options.data / f"{run.molecule}_test.xyz")
     settings = AdaptationSettings(method=run.method, minutes=run.minutes, seed=run.seed, accept_worse=True)
-    with torch_threads(options.threads):
+    with using_threads(options.threads):
         adaptation = adapt(potential, data, settings, lambda words: print(f"    {words}"))
     if options.keep is not None:
         origin = StartModel(potential, information, file_hash(start), information.name)

@@ -19,8 +19,8 @@ from ase_nbody.architectures import architectures
 from ase_nbody.data import PackedSamples, read_dataset, reference_energies, samples, without_isolated_atoms
 from ase_nbody.potential import Potential
 from ase_nbody.predictions import ENERGY, FORCES
-from ase_nbody.training.lessons import LabelledStructures
 from ase_nbody.training.loss import common_scale
+from ase_nbody.training.objective import LabelledStructures
 from ase_nbody.training.state import network_optimizers
 
 CUTOFF = 5.0
@@ -38,13 +38,13 @@ def main() -> None:
     data = without_isolated_atoms(read_dataset(chosen.data))
     packed = PackedSamples(samples(data, CUTOFF, dtype=torch.float32), chosen.device)
     references = reference_energies(data, data.elements, None, "").energies
-    lessons = LabelledStructures(packed, [], common_scale({ENERGY: 10.0, FORCES: 1.0}, 1.0))
+    objective = LabelledStructures(packed, [], common_scale({ENERGY: 10.0, FORCES: 1.0}, 1.0))
     print("| preset | structures | ms a step | structures a second | memory, MB |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for preset in chosen.presets:
         potential = Potential(network(preset, data.elements).to(chosen.device), references)
         for batch in chosen.batch:
-            ms = milliseconds(lessons, potential, batch, chosen.steps)
+            ms = milliseconds(objective, potential, batch, chosen.steps)
             memory = torch.cuda.max_memory_allocated() / 2**20 if chosen.device == "cuda" else float("nan")
             print(f"| {preset} | {batch} | {ms:.1f} | {1000 * batch / ms:.0f} | {memory:.0f} |", flush=True)
 
@@ -56,7 +56,7 @@ def network(preset: str, elements: tuple[str, ...]) -> torch.nn.Module:
     return nbody.network(settings, torch.Generator().manual_seed(0)).float()
 
 
-def milliseconds(lessons: LabelledStructures, potential: Potential, batch: int, steps: int) -> float:
+def milliseconds(objective: LabelledStructures, potential: Potential, batch: int, steps: int) -> float:
     """Median time of a step after some that are not counted."""
     optimizers = network_optimizers(potential.network, "muon", learning_rate=1e-4, weight_decay=0.0)
     parameters = list(potential.network.parameters())
@@ -64,7 +64,7 @@ def milliseconds(lessons: LabelledStructures, potential: Potential, batch: int, 
     for _ in range(steps + 3):
         started = time.perf_counter()
         potential.network.zero_grad(set_to_none=True)
-        lessons.gradient(potential, torch.randint(len(lessons.samples), (batch,)), 0)
+        objective.gradient(potential, torch.randint(len(objective.samples), (batch,)), 0)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0).item()
         for optimizer in optimizers:
             optimizer.step()

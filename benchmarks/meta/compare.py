@@ -25,7 +25,6 @@ from ase import Atoms
 from ase.io import read, write
 
 from ase_nbody.data import evaluate, read_dataset
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.fitting import prepared
 from ase_nbody.meta.meta_settings import InnerSettings, MetaTrainingSettings
@@ -33,6 +32,7 @@ from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import load_model
 from ase_nbody.predictions import FORCES
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.budget import StepBudget
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings
@@ -63,7 +63,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     if not (options.folder / "learnt.xyz").exists():
         split(options)
-    with torch_threads(1):
+    with using_threads(1):
         train_all(options)
         done = {(row["start"], row["molecule"]) for row in read_rows(rows)}
         for path in sorted(options.folder.glob("start-*.safetensors")):

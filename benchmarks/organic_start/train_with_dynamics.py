@@ -25,7 +25,7 @@ from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph
 from ase_nbody.potential import Potential
 from ase_nbody.predictions import ENERGY, FORCES, STRESS, Targets
-from ase_nbody.training.lessons import LabelledStructures
+from ase_nbody.training.objective import LabelledStructures
 from ase_nbody.training.run import labelled_structures, train
 from ase_nbody.training.settings import TrainingSettings, training_settings
 from ase_nbody.training.training_data import DTYPES, TrainingData
@@ -36,15 +36,15 @@ BLOCK = 4096  # frames whose neighbours are found together
 def with_frames(
     settings: TrainingSettings, frames: Sequence[Path], data: TrainingData, potential: Potential, device: torch.device
 ) -> LabelledStructures:
-    """The lessons of an ordinary training, and the frames."""
-    lessons = labelled_structures(settings, replace(data, train=data.train.subset(range(1))), potential, device)
+    """The objective of an ordinary training, and the frames."""
+    objective = labelled_structures(settings, replace(data, train=data.train.subset(range(1))), potential, device)
     own = samples(data.train, potential.cutoff, dtype=DTYPES[settings.dtype])
     made = [batch.to(device) for batch in batches_of_samples(own, 100_000)]
     for path in frames:
         made += blocks(dict(np.load(path)), data, potential, device, DTYPES[settings.dtype])
     packed = PackedSamples(made, device)
     print(f"{len(packed)} structures, {len(own)} of them from files", flush=True)
-    return replace(lessons, samples=packed)
+    return replace(objective, samples=packed)
 
 
 def blocks(
@@ -119,7 +119,7 @@ def main() -> None:
     chosen = parser.parse_args()
     given = {name: getattr(chosen, name) for name in ("device", "minutes") if getattr(chosen, name) is not None}
     settings = training_settings(given, chosen.settings)
-    train(settings, teach=partial(with_frames, settings, chosen.frames))
+    train(settings, objective_of=partial(with_frames, settings, chosen.frames))
 
 
 if __name__ == "__main__":

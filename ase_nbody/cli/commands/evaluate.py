@@ -117,7 +117,7 @@ def _dataset(options: EvaluateOptions) -> Dataset:
         further=properties_in(find_model(options.model)),
         further_keys=by_name(options.key or [], "--key dipole=REF_dipole"),
     )
-    say(f"labels: {dataset.found}")
+    say(f"labels: {dataset.label_source}")
     for note in dataset.notes:
         warn(note)
     return dataset

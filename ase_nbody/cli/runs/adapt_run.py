@@ -11,7 +11,6 @@ from typing import Any
 from ase_nbody.cli.inputs import check_outputs
 from ase_nbody.cli.output import say, warn
 from ase_nbody.data import Dataset, error_words, evaluate, read_dataset
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
@@ -20,6 +19,7 @@ from ase_nbody.model_file import Envelope, file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
 from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.finish import without_folders
 
 
@@ -43,7 +43,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     data = _read(options["data"], options)
     others = {f"test {file.name}": _read(file, options) for file in options["test"] or ()}
     remember = None if options["remember"] is None else _read(options["remember"], options)
-    with torch_threads(options["threads"]):
+    with using_threads(options["threads"]):
         adaptation = adapt(potential, data, settings, say)
         _print_table(adaptation)
         command = shlex.join(without_folders(["nbody", *sys.argv[1:]]))
@@ -68,7 +68,7 @@ def run_adapt(options: Mapping[str, Any]) -> None:
 def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
     keys = {name: options[name] for name in ("energy_key", "forces_key", "stress_key")}
     dataset = read_dataset(path, **keys)
-    say(f"{dataset.source}: {len(dataset)} structures, {dataset.found}")
+    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
     for note in dataset.notes:
         warn(note)
     return dataset

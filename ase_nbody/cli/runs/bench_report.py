@@ -30,10 +30,10 @@ from ase_nbody.cli.runs.bench_figures import (
 from ase_nbody.cli.runs.bench_floor import CountedWork, Floor, floor_of_step
 from ase_nbody.compiler.machine import Machine, measured_machine, processor
 from ase_nbody.graph import Graph
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.model_information import read_information
 from ase_nbody.models_directory import find_model
 from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.thread_count import using_threads
 
 SHARES = {"dynamics": 0.6, "many": 0.2, "machine": 0.2}
 """Of the time for measuring."""
@@ -193,7 +193,7 @@ def _multiplied(measured: _Measured, atoms: Atoms, seconds: float) -> _Measured:
     """With figures of many structures, where it is small; after all dynamics, since batches raise the peak memory."""
     if len(atoms) > ATOMS_OF_ONE_THREAD:
         return measured
-    with torch_threads(measured.figures.threads):
+    with using_threads(measured.figures.threads):
         many = measured_many(measured.calculator, atoms, SHARES["many"] * seconds)
     return replace(measured, figures=replace(measured.figures, many=many))
 
@@ -203,7 +203,7 @@ def _machines(options: Options, numbers: set[int]) -> dict[int, Machine]:
     machines = {}
     for threads in sorted(numbers):
         seconds = SHARES["machine"] * options.seconds / len(numbers)
-        with torch_threads(threads):
+        with using_threads(threads):
             machines[threads] = measured_machine(DTYPES[options.dtype.value], seconds)
     return machines
 

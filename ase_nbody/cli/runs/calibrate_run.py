@@ -19,7 +19,6 @@ from ase_nbody.data import (
     split,
     without_isolated_atoms,
 )
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.levels import with_posterior
 from ase_nbody.model_file import level_number, load_model, load_model_with_levels, save_model
 from ase_nbody.model_information import SUFFIX, ModelInformation
@@ -28,6 +27,7 @@ from ase_nbody.model_records import UncertaintyRecord
 from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
 from ase_nbody.readout_posterior import ReadoutPosterior
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.levels import level_of
 
 
@@ -51,7 +51,7 @@ def run_calibrate(options: Mapping[str, Any]) -> None:
     data = [_read(path, options) for path in dict.fromkeys(options["data"])]
     _check_levels(data, number, information)
     others = [_read(path, options) for path in options["also"] or ()]
-    with torch_threads(options["threads"]):
+    with using_threads(options["threads"]):
         posterior, learnt = _posterior(alone, data, information, options)
         surroundings = whole.surroundings if number else covered_surroundings(alone, [learnt, *others])
     better = replace(with_posterior(whole, number, posterior), surroundings=surroundings)
@@ -133,7 +133,7 @@ def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
     dataset = read_dataset(
         path, energy_key=options["energy_key"], forces_key=options["forces_key"], stress_key=options["stress_key"]
     )
-    say(f"{dataset.source}: {len(dataset)} structures, {dataset.found}")
+    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
     for note in dataset.notes:
         warn(note)
     return dataset

@@ -16,10 +16,10 @@ from ase_nbody.cli.runs.training import architecture_settings
 from ase_nbody.distillation import DistillationReport, DistillationSettings
 from ase_nbody.distillation import distill as student_of
 from ase_nbody.distillation.rounds import Round
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.labelling import LabellingStoppedError
 from ase_nbody.simulation.errors import SimulationStoppedError
 from ase_nbody.stopping import StopRequest, stop_on_signals
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.finish import without_folders
 from ase_nbody.training.stopping import TrainingStoppedError
 
@@ -42,7 +42,7 @@ def run_distill(options: Mapping[str, Any]) -> None:
     words = ["nbody", *sys.argv[1:]]
     again = shlex.join(word for word in words if word != "--force")  # which would start afresh
     try:
-        with stop_on_signals(stop), torch_threads(options["threads"]):
+        with stop_on_signals(stop), using_threads(options["threads"]):
             report = student_of(
                 options["structure"],
                 options["teacher"],

@@ -12,9 +12,9 @@ import typer
 import yaml
 
 from ase_nbody.cli.options import by_name
-from ase_nbody.kernels.workers import torch_threads
 from ase_nbody.meta.meta_settings import MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
+from ase_nbody.thread_count import using_threads
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings, training_settings
 from ase_nbody.training.stopping import TrainingStoppedError
@@ -45,7 +45,7 @@ def run_training(options: Mapping[str, Any]) -> None:
     if not values["force"]:
         del values["force"]  # the file decides
     settings: TrainingSettings = training_settings(values, config)
-    with _ended_by_signals(), torch_threads(threads):
+    with _ended_by_signals(), using_threads(threads):
         train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
 
 
@@ -63,7 +63,7 @@ def run_meta_training(options: Mapping[str, Any]) -> None:
     if not values["force"]:
         del values["force"]  # the file decides
     settings = training_settings(values, config, MetaTrainingSettings)
-    with _ended_by_signals(), torch_threads(threads):
+    with _ended_by_signals(), using_threads(threads):
         meta_train(settings, command=shlex.join(["nbody", *sys.argv[1:]]))
 
 

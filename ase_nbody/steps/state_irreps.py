@@ -1,4 +1,4 @@
-"""Shapes of states: a block for each irrep."""
+"""Irreps of states with their multiplicities: a block for each irrep."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ class Block(NamedTuple):
         return self.irrep.dimension * self.columns
 
 
-Shape = tuple[Block, ...]
+StateIrreps = tuple[Block, ...]
 """Of a state; irreps differ."""
 
 
-def shape(irreps: Irreps, channels: int, multiplicities: Iterable[int] | None = None) -> Shape:
-    """Shape of a state of equal channels, times the paths that lead to each irrep.
+def state_irreps(irreps: Irreps, channels: int, multiplicities: Iterable[int] | None = None) -> StateIrreps:
+    """Irreps of a state of equal channels, times the paths that lead to each irrep.
 
     Example:
-        >>> shape((Irrep(0, 1), Irrep(1, -1)), 8, (2, 1))
+        >>> state_irreps((Irrep(0, 1), Irrep(1, -1)), 8, (2, 1))
         (Block(irrep=Irrep(degree=0, parity=1), columns=16), Block(irrep=Irrep(degree=1, parity=-1), columns=8))
     """
     counts = [1] * len(irreps) if multiplicities is None else multiplicities
     return tuple(Block(irrep, channels * count) for irrep, count in zip(irreps, counts, strict=True))
 
 
-def parse_shape(text: str) -> Shape:
-    """Shape from text such as "64x0e+32x1o".
+def parse_state_irreps(text: str) -> StateIrreps:
+    """Irreps of a state from text such as "64x0e+32x1o".
 
     Raises:
         ValueError: a part is not a number of channels, x, and an irrep.
 
     Example:
-        >>> parse_shape("64x0e+32x1o")[1].columns
+        >>> parse_state_irreps("64x0e+32x1o")[1].columns
         32
     """
     parts = [re.fullmatch(r"(\d+)x(\d+[eo])", part.strip()) for part in text.split("+")]

@@ -1,4 +1,4 @@
-"""Lessons: what a step of a training learns from, and how its gradient is made."""
+"""The objective of a training: batches of examples, the gradient of their loss, and errors on validation data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ase_nbody.training.loss import LossWeights, loss
 from ase_nbody.training.validation import ValidationErrors, validation_errors
 
 
-class Lessons(ABC):
-    """What a training learns.
+class Objective(ABC):
+    """What a training minimises.
 
     Attributes:
         weights: of the loss.
@@ -31,11 +31,11 @@ class Lessons(ABC):
 
     @abstractmethod
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-        """Lessons of each step of one pass, numbers, (batch,) int64 each; nothing but the arguments decides them."""
+        """Examples of each step of one pass, numbers, (batch,) int64 each; nothing but the arguments decides them."""
 
     @abstractmethod
     def gradient(self, potential: Potential, chosen: Tensor, epoch: int) -> float:
-        """Add the gradient of some lessons' mean loss to the parameters' gradients; returns the loss."""
+        """Add the gradient of the mean loss of some examples to the parameters' gradients; returns the loss."""
 
     @abstractmethod
     def errors(self, potential: Potential, parameters: Mapping[str, Tensor]) -> ValidationErrors | None:
@@ -47,8 +47,8 @@ class Lessons(ABC):
 
 
 @dataclass(frozen=True)
-class LabelledStructures(Lessons):
-    """Structures with labels, each a lesson; every batch is of one level of theory.
+class LabelledStructures(Objective):
+    """Structures with labels, each an example; every batch is of one level of theory.
 
     Attributes:
         samples: structures to learn, on the potential's device and in its dtype.
@@ -99,16 +99,16 @@ def epoch_batches(levels: Sequence[int], batch_size: int, seed: int, epoch: int)
     if len(counts) == 1:
         return list(order.tensor_split(math.ceil(len(levels) / batch_size)))
     level_of = torch.tensor(levels)[order]
-    made = [
+    batches = [
         batch
         for level, count in sorted(counts.items())
         for batch in order[level_of == level].tensor_split(math.ceil(count / batch_size))
     ]
-    turns = torch.randperm(len(made), generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
-    return [made[turn] for turn in turns.tolist()]
+    turns = torch.randperm(len(batches), generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
+    return [batches[turn] for turn in turns.tolist()]
 
 
-def epoch_order(n_lessons: int, seed: int, epoch: int) -> Tensor:
-    """Order of the lessons in one pass, (n_lessons,) int64; it depends on nothing but the arguments."""
+def epoch_order(n_examples: int, seed: int, epoch: int) -> Tensor:
+    """Order of the examples in one pass, (n_examples,) int64; it depends on nothing but the arguments."""
     generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-    return torch.randperm(n_lessons, generator=generator)
+    return torch.randperm(n_examples, generator=generator)
