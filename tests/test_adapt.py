@@ -19,8 +19,8 @@ from ase_nbody import NBodyCalculator
 from ase_nbody.data import Evaluation, labelled_dataset, samples
 from ase_nbody.data.evaluation import Compared
 from ase_nbody.meta.adapt import _Search, adapt
-from ase_nbody.meta.candidates import SCRATCH, AdaptationTask, candidates
-from ase_nbody.meta.choice import WorseModelError, best_row, worth_more_time
+from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod, AdaptationTask, candidates
+from ase_nbody.meta.choice import WorseModelError, best_row, reason_of, worth_more_time
 from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import Fit, prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
@@ -231,6 +231,18 @@ def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(scores:
     assert ", ".join(candidate.name for candidate in worth_more_time(rows)) == expected
 
 
+def row_of(candidate: AdaptationMethod, errors: list[float], steps: int, kind: str) -> Row:
+    """A row whose errors of forces, or of the energy per atom, are given for each held-out structure."""
+    n_atoms = np.arange(len(errors)) + 2
+    deviations = {FORCES: np.repeat(errors, n_atoms)[:, None] * [1, -1, 1], ENERGY: n_atoms * np.array(errors)}
+    compared = tuple(
+        Compared(one, values if one.name == kind else np.full(values.shape, np.nan), np.zeros_like(values))
+        for one, values in deviations.items()
+    )
+    evaluation = Evaluation(n_atoms, np.ones(n_atoms.sum(), np.int64), np.zeros(len(errors)), compared)
+    return Row(candidate, None, float(np.mean(errors)), steps, 1.0, evaluation)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("short", "long", "other", "expected"),
     [
@@ -246,18 +258,34 @@ def test_the_longer_training_is_taken_unless_the_shorter_is_clearly_better(
     short: list[float], long: list[float], other: float, expected: int, kind: str
 ) -> None:
     def row(name: str, errors: list[float], steps: int) -> Row:
-        n_atoms = np.arange(len(errors)) + 2
-        deviations = {FORCES: np.repeat(errors, n_atoms)[:, None] * [1, -1, 1], ENERGY: n_atoms * np.array(errors)}
-        compared = tuple(
-            Compared(one, values if one.name == kind else np.full(values.shape, np.nan), np.zeros_like(values))
-            for one, values in deviations.items()
-        )
-        evaluation = Evaluation(n_atoms, np.ones(n_atoms.sum(), np.int64), np.zeros(len(errors)), compared)
-        return Row(known[name], None, float(np.mean(errors)), steps, 1.0, evaluation)  # type: ignore[arg-type]
+        return row_of(known[name], errors, steps, kind)
 
     known = candidates(start_potential())
     rows = [row("start", [90.0] * 4, 0), row("readout", [other] * 4, 0), row("all", short, 100), row("all", long, 900)]
     assert best_row(rows, list(known.values()), AdaptationSettings()).steps == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "method", "expected"),
+    [
+        ([10, 20, 30, 40], [8, 19, 27, 39], "choose", "all"),
+        ([10, 20, 30, 40], [8, 21, 28, 41], "choose", "start"),  # 0.5 better, and this is known to 0.9
+        ([10, 20, 30, 40], [8, 21, 28, 41], "all", "all"),
+        ([10, 20, 30, 40], [11, 21, 31, 41], "choose", "start"),
+        ([10], [9], "choose", "all"),
+    ],
+)
+def test_the_start_stays_where_nothing_is_clearly_better(
+    before: list[float], after: list[float], method: Any, expected: str
+) -> None:
+    known, settings = candidates(start_potential()), AdaptationSettings(method=method)
+    rows = [row_of(known["start"], before, 0, "forces"), row_of(known["all"], after, 100, "forces")]
+    among = list(known.values()) if method == "choose" else [known[method]]
+    best = best_row(rows, among, settings)
+    assert best.candidate.name == expected
+    if method == "choose":
+        clear = "no clear difference" not in reason_of(rows, best, settings)
+        assert clear == (best.score == min(row.score for row in rows))
 
 
 @pytest.mark.parametrize(("name", "rate"), [("all", 0.002), ("radial", 0.002), ("low-rank", 0.01)])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod
+from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
@@ -58,6 +58,7 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
 
     Few held-out structures tell two trainings of one candidate apart by chance, and more steps gain on average: the
     longer one is taken unless it is worse by more than the standard error of the difference, or than another candidate.
+    In the same way a choice falls on the start with new reference energies where that is not clearly worse.
 
     Raises:
         TooFewStepsError: none had steps enough to be compared, and no such is to be accepted.
@@ -86,7 +87,9 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
         and row.score <= limit
         and not _clearly_worse(row, best, settings)
     ]
-    return max(longer, key=lambda row: row.steps, default=best)
+    best = max(longer, key=lambda row: row.steps, default=best)
+    starts = [row for row in known if row.candidate is START and settings.method == "choose"]
+    return next((row for row in starts if not _clearly_worse(row, best, settings)), best)
 
 
 def _clearly_worse(row: Row, other: Row, settings: AdaptationSettings) -> bool:
@@ -117,6 +120,11 @@ def reason_of(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> s
     if not others:
         return f"the others had too few steps to be compared; score {best.score:.1f} on held-out structures"
     second = min(others, key=lambda row: row.score)
+    if second.score < best.score:
+        return (
+            f"score {best.score:.1f} on held-out structures; {second.candidate.words} has {second.score:.1f}, which is "
+            "no clear difference with so few of them"
+        )
     return (
         f"lowest score on held-out structures, {best.score:.1f}; next is {second.candidate.words} with "
         f"{second.score:.1f}, the start has {rows[0].score:.1f}"
