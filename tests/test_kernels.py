@@ -283,11 +283,9 @@ def turned(
 def torch_threads(monkeypatch):
     """Sets the number of threads that the back end sees, whatever the size of the work."""
     monkeypatch.setattr(cpu, "SMALLEST_SHARE", 1)
-
-    def use(count: int) -> None:
-        monkeypatch.setattr(torch, "get_num_threads", lambda: count)
-
-    return use
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 def everything(case: Case) -> list[Tensor]:

@@ -222,7 +222,7 @@ def test_signals_end_a_run_in_order(model, tmp_path, name, number):
     stretched.set_distance(0, 1, 1.3, fix=0)
     write(tmp_path / "b.xyz", stretched)
     arguments = {
-        "md": ["H2O", "--steps", "1000000"],
+        "md": ["H2O", "--steps", "1000000", "--timestep", "0.01"],  # stays whole
         "relax": ["H2O", "--steps", "1000000", "--fmax", "1e-30", "--optimizer", "fire"],
         "neb": ["H2O", "b.xyz", "--keep-ends", "--steps", "1000000", "--fmax", "1e-30", "--images", "5"],
     }[name]

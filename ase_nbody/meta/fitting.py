@@ -25,6 +25,8 @@ from ase_nbody.training.state import TrainingState
 from ase_nbody.training.validation import assign
 
 VALIDATION_ATOMS = 500
+MILLI = 1e-3
+"""eV and eV/angstrom, in which candidates are compared."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,12 @@ class Steps:
     Attributes:
         kept: steps of the weights that are kept.
         taken: all of them.
+        scores: steps and scores on held-out structures of each validation, meV and meV/angstrom.
     """
 
     kept: int = 0
     taken: int = 0
+    scores: tuple[tuple[int, float], ...] = ()
 
 
 def copied(potential: Potential) -> Potential:
@@ -130,4 +134,8 @@ def stepped(
     fit(task, state, clock, Fabric(accelerator="cpu", devices=1), display, StopRequest())
     assign(network, state.averaged if held_out is None else state.best)
     taken = state.counters.step
-    return Steps(taken if held_out is None else min(state.history, key=lambda row: row.score).step, taken)
+    if held_out is None:
+        return Steps(taken, taken)
+    unit = potential.energy_scale / MILLI
+    scores = tuple((row.step, row.score * unit) for row in state.history)
+    return Steps(min(scores, key=lambda score: score[1])[0], taken, scores)

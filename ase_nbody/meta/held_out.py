@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
 import torch
 
 from ase_nbody.data import ErrorReport, Evaluation, evaluate
 from ase_nbody.data.errors import error_report
 from ase_nbody.data.evaluation import joined
 from ase_nbody.meta.candidates import AdaptationMethod, AdaptationTask
-from ase_nbody.meta.fitting import Structures
+from ase_nbody.meta.fitting import MILLI, Structures
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget
 from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.validation import score, validation_errors
 
-_MILLI = 1e-3
 FEWEST_PASSES = 2
 """Passes over what is learnt below which a training on the clock says nothing of its method."""
 
@@ -40,10 +40,11 @@ class Row:
     Attributes:
         candidate: what was fitted.
         report: errors over the held-out structures of all folds.
-        score: what is compared: mean absolute errors, each times the root of its weight, meV and meV/angstrom.
-        steps: steps of the best weights, mean over the folds; 0 where nothing was stepped.
+        score: what is compared: mean absolute errors after `steps`, each times the root of its weight, meV and
+            meV/angstrom.
+        steps: after which the mean score of all folds is the least; 0 where nothing was stepped.
         seconds: time of all folds, their errors too.
-        evaluation: on the held-out structures, fold by fold.
+        evaluation: on the held-out structures, fold by fold, each after the steps that are best for it.
         compared: its budget was enough to say anything: `FEWEST_PASSES`, or what the settings ask for.
     """
 
@@ -82,7 +83,7 @@ def held_out_errors(
     settings: AdaptationSettings,
     now: Callable[[], float] = time.monotonic,
 ) -> Row:
-    """Fit a candidate to what is left of each fold, and compare with what is held out; steps end at their best there.
+    """Fit a candidate to what is left of each fold, and compare with what is held out.
 
     Args:
         candidate: what is fitted.
@@ -97,22 +98,44 @@ def held_out_errors(
         TrainingDivergedError: a training diverged.
     """
     begun = now()
-    evaluations, scores, steps, compared = [], [], [], True
+    evaluations, scores, curves, compared = [], [], [], True
     for fold in folds:
         out = structures.subset(fold.held_out)
         fit = candidate.fitted(AdaptationTask(start, structures.subset(fold.learnt), out, budget, settings, now))
         potential = fit.referenced.potential
         evaluations.append(evaluate(potential, out.dataset)[1])
         scores.append(score_of(potential, out, settings))
-        steps.append(fit.steps.kept)
+        curves.append(fit.steps.scores)
         fewest = FEWEST_PASSES * len(fold.learnt) / settings.batch_size
         compared &= not candidate.takes_steps or settings.steps is not None or fit.steps.taken >= fewest
+    steps, excess = common_steps(curves) if all(curves) else (0, 0.0)
     evaluation, seconds = joined(evaluations), now() - begun
     report = error_report(evaluation)
-    return Row(candidate, report, fmean(scores), round(fmean(steps)), seconds, evaluation, compared)
+    return Row(candidate, report, fmean(scores) + excess, steps, seconds, evaluation, compared)
+
+
+def common_steps(curves: Sequence[Sequence[tuple[int, float]]]) -> tuple[int, float]:
+    """Steps with the least mean score of all folds, and by how much it is above the mean of each fold's own least.
+
+    The mean of the folds' own best steps is no number of steps to take: where one fold is better than its start after
+    sixty steps and two are never, twenty may be worse for all.
+
+    Args:
+        curves: steps and scores of each fold, from the first step on.
+
+    Example:
+        >>> common_steps([[(0, 4.0), (20, 6.0), (60, 1.0)], [(0, 2.0), (20, 5.0), (60, 3.0)]])
+        (60, 0.5)
+    """
+    last = min(curve[-1][0] for curve in curves)
+    steps = sorted({step for curve in curves for step, _ in curve if step <= last})
+    scores = np.mean([np.interp(steps, *np.transpose(curve)) for curve in curves], axis=0)
+    own = fmean(min(score for _, score in curve) for curve in curves)
+    best = int(np.argmin(scores))
+    return steps[best], float(scores[best] - own)
 
 
 def score_of(potential: Potential, structures: Structures, settings: AdaptationSettings) -> float:
     """What candidates are compared by, of a potential on structures; see `Row.score`."""
     own = {name: parameter.detach() for name, parameter in potential.network.named_parameters()}
-    return score(validation_errors(potential, structures.batches(), own), loss_weights(settings, _MILLI))
+    return score(validation_errors(potential, structures.batches(), own), loss_weights(settings, MILLI))
