@@ -24,7 +24,7 @@ from ase_nbody.meta.choice import WorseModelError, best_row, reason_of, worth_mo
 from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import Fit, prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
-from ase_nbody.meta.held_out import Row, folds
+from ase_nbody.meta.held_out import Row, common_steps, folds
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
@@ -241,6 +241,20 @@ def row_of(candidate: AdaptationMethod, errors: list[float], steps: int, kind: s
     )
     evaluation = Evaluation(n_atoms, np.ones(n_atoms.sum(), np.int64), np.zeros(len(errors)), compared)
     return Row(candidate, None, float(np.mean(errors)), steps, 1.0, evaluation)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("curves", "expected"),
+    [
+        ([[(0, 3.0), (5, 1.0), (9, 2.0)]], (5, 0.0)),
+        ([[(0, 4.0), (10, 1.0)], [(0, 4.0), (10, 3.0), (20, 0.5)]], (10, 1.25)),  # nobody knows the first after ten
+        ([[(0, 2.0), (30, 5.0)], [(0, 2.0), (10, 5.0), (30, 5.0)], [(0, 3.0), (10, 3.0), (30, 0.0)]], (0, 1.0)),
+    ],
+)
+def test_the_steps_are_those_that_are_best_for_all_folds_together(
+    curves: list[list[tuple[int, float]]], expected: tuple[int, float]
+) -> None:
+    assert common_steps(curves) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
