@@ -24,7 +24,7 @@ from ase_nbody.meta.choice import WorseModelError, best_row, reason_of, worth_mo
 from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import Fit, prepared
 from ase_nbody.meta.groups import only_trained, parameter_groups
-from ase_nbody.meta.held_out import Row, common_steps, folds
+from ase_nbody.meta.held_out import Row, common_steps, folds, score_of
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
@@ -243,6 +243,20 @@ def row_of(candidate: AdaptationMethod, errors: list[float], steps: int, kind: s
     return Row(candidate, None, float(np.mean(errors)), steps, 1.0, evaluation)  # type: ignore[arg-type]
 
 
+def test_scores_of_a_training_are_those_that_candidates_are_compared_by() -> None:
+    start = start_potential()
+    data = dataset_of(teacher_of(start), 8)
+    start.network.float()
+    structures, settings = prepared(data, start), AdaptationSettings(energy_weight=0.0)
+    held_out = structures.subset([6, 7])
+    task = AdaptationTask(start, structures.subset(range(6)), held_out, StepBudget(6), settings)
+    fit = candidates(start)["all"].fitted(task)
+    steps, scores = zip(*fit.steps.scores, strict=True)
+    assert steps[0] == 0 and scores[0] == pytest.approx(score_of(start, held_out, settings), rel=1e-4)
+    assert min(scores) == pytest.approx(score_of(fit.referenced.potential, held_out, settings), rel=1e-4)
+    assert fit.steps.kept == steps[scores.index(min(scores))] > 0
+
+
 @pytest.mark.parametrize(
     ("curves", "expected"),
     [
@@ -263,6 +277,7 @@ def test_the_steps_are_those_that_are_best_for_all_folds_together(
         ([10, 20, 30, 40], [9, 19, 29, 39], 60, 900),
         ([10, 20, 30, 40], [12, 19, 32, 39], 60, 900),  # 0.5 worse, and this is known to 0.9
         ([10, 20, 30, 40], [11, 21, 31, 42], 60, 100),  # worse on each
+        ([10, 20, 30, 40], [10, 22, 30, 42], 60, 100),  # 1 worse, and this is known to 0.6
         ([10, 20, 30, 40], [12, 19, 32, 39], 25.2, 100),  # another candidate is better than the longer training
         ([10, 20, 30, 40], [12, 18, 29, 39], 24.4, 0),
     ],

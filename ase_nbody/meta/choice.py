@@ -88,13 +88,13 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
         and not _clearly_worse(row, best, settings)
     ]
     best = max(longer, key=lambda row: row.steps, default=best)
-    starts = [row for row in known if row.candidate is START and settings.method == "choose"]
+    starts = [row for row in known if row.candidate is START]
     return next((row for row in starts if not _clearly_worse(row, best, settings)), best)
 
 
 def _clearly_worse(row: Row, other: Row, settings: AdaptationSettings) -> bool:
     """Whether errors on the same structures are larger by more than the standard error of their mean difference."""
-    differences = _errors(row, settings) - _errors(other, settings)
+    differences = _errors(other, settings) - _errors(row, settings)
     if len(differences) < 2:
         return row.score > other.score
     return bool(differences.mean() > differences.std(ddof=1) / len(differences) ** 0.5)

@@ -108,7 +108,7 @@ def held_out_errors(
         curves.append(fit.steps.scores)
         fewest = FEWEST_PASSES * len(fold.learnt) / settings.batch_size
         compared &= not candidate.takes_steps or settings.steps is not None or fit.steps.taken >= fewest
-    steps, excess = common_steps(curves) if all(curves) else (0, 0.0)
+    steps, excess = common_steps(curves) if candidate.takes_steps else (0, 0.0)
     evaluation, seconds = joined(evaluations), now() - begun
     report = error_report(evaluation)
     return Row(candidate, report, fmean(scores) + excess, steps, seconds, evaluation, compared)

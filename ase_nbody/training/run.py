@@ -71,17 +71,12 @@ def train(
     fabric = start_fabric(settings)
     display = Display(console if fabric.is_global_zero else Console(quiet=True))
     data = read_training_data(settings, display)
-    network, statistics = build_network(settings, data)
-    scale = energy_scale(statistics) if data.start is None else data.start.potential.energy_scale
-    others = () if data.start is None else data.start.potential.others
-    potential = Potential(network.to(fabric.device), data.references, scale, others=others)
-    display.say(_network_words(network, statistics, fabric))
-    _warn_of_left_out(potential, data.train, display)
+    potential, statistics = _untrained(settings, data, fabric, display)
     files = TrainingFiles(
         settings, training_origin(settings, data), checkpoint_path(settings.output), history_path(settings.output)
     )
     task = _task(files, data, potential, fabric, objective_of or partial(labelled_structures, settings))
-    state = initial_state(network, settings, task.objective.own_parameters(), potential.further_parameters)
+    state = initial_state(potential.network, settings, task.objective.own_parameters(), potential.further_parameters)
     if settings.force:
         files.checkpoint.unlink(missing_ok=True)
     elif files.checkpoint.exists():
@@ -95,6 +90,19 @@ def train(
         finish(data, task, files, state, statistics, command, display)
     fabric.barrier()
     return settings.output
+
+
+def _untrained(
+    settings: TrainingSettings, data: TrainingData, fabric: Fabric, display: Display
+) -> tuple[Potential, Statistics]:
+    """The potential as it is before the first step, and the statistics that it is scaled by."""
+    network, statistics = build_network(settings, data)
+    scale = energy_scale(statistics) if data.start is None else data.start.potential.energy_scale
+    others = () if data.start is None else data.start.potential.others
+    potential = Potential(network.to(fabric.device), data.references, scale, others=others)
+    display.say(_network_words(network, statistics, fabric))
+    _warn_of_left_out(potential, data.train, display)
+    return potential, statistics
 
 
 def start_fabric(settings: TrainingSettings) -> Fabric:

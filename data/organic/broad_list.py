@@ -33,16 +33,7 @@ FAMILIES = (
     "larger groups of nitrogen",
     "pyridines and diazines",
 )
-SMALL_FAMILIES = (
-    "aldehydes",
-    "ketones",
-    "carboxylic acids",
-    "esters",
-    "ketenes",
-    "enols",
-    "amides",
-    "anhydrides",
-)
+SMALL_FAMILIES = ("aldehydes", "ketones", "esters", "ketenes", "enols", "amides")
 MORE, MORE_SMALL = 300, 80
 
 
