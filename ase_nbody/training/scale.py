@@ -62,6 +62,5 @@ def learnt_nothing(valid: ErrorReport, statistics: Statistics) -> str | None:
     return (
         f"on the validation structures errors (RMSE {1000 * errors.rmse:.3g} {errors.unit}) are not below the {name} "
         f"of the data themselves ({1000 * size:.3g} {errors.unit}), so that nothing useful was learnt; give it more "
-        "time or a lower "
-        "--learning-rate, and look for wrong labels"
+        "time or a lower --learning-rate, and look for wrong labels"
     )
