@@ -94,7 +94,7 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
 
 def _clearly_worse(row: Row, other: Row, settings: AdaptationSettings) -> bool:
     """Whether errors on the same structures are larger by more than the standard error of their mean difference."""
-    differences = _errors(other, settings) - _errors(row, settings)
+    differences = _errors(row, settings) - _errors(other, settings)
     if len(differences) < 2:
         return row.score > other.score
     return bool(differences.mean() > differences.std(ddof=1) / len(differences) ** 0.5)
