@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from ase.calculators.calculator import CalculatorSetupError
 
-from ase_nbody.thread_count import using_threads
+from ase_nbody.thread_count import forked, using_threads
 
 
 def torch_device(name: str) -> torch.device:
@@ -32,13 +32,29 @@ def plain_torch() -> Iterator[None]:
     In a forked process it uses one thread: its own threads are gone. Tensors made in inference mode cannot be
     differentiated later, and calculators keep what they make. It decorates functions too.
     """
+    if _is_plain():
+        yield
+        return
     with ExitStack() as modes:
         modes.enter_context(using_threads(None))
         if torch.is_inference_mode_enabled():
             modes.enter_context(torch.inference_mode(False))
         if torch.get_default_device().type != "cpu":
             modes.enter_context(torch.device("cpu"))
-        for kind in ("cpu", "cuda"):
+        for kind in _AUTOCAST:
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+_AUTOCAST = ("cpu", "cuda")
+
+
+def _is_plain() -> bool:
+    """Whether `plain_torch` has nothing to do."""
+    return not (
+        forked()
+        or torch.is_inference_mode_enabled()
+        or torch.get_default_device().type != "cpu"
+        or any(torch.is_autocast_enabled(kind) for kind in _AUTOCAST)
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ase_nbody.contacts import Table, distance_table, pair_name
 from ase_nbody.envelope import EnvelopeReport, ShortDistance, UnknownSurroundings, allowed_energies
-from ase_nbody.graph import Graph, edge_vectors
+from ase_nbody.graph import Graph, bounds_of_structures, edge_vectors
 from ase_nbody.known_surroundings import BEYOND, DISTANCES
 from ase_nbody.model_records import Envelope
 
@@ -59,7 +59,7 @@ class EnvelopeCheck:
     def reports(self, graph: Graph, results: Sequence[Mapping[str, Any]]) -> list[EnvelopeReport]:
         """Where each structure stands; arguments as of `excursions`."""
         distances = self._distances(graph)
-        bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
+        bounds = bounds_of_structures(graph)
         numbers = graph.atomic_numbers.cpu().numpy()
         return [
             self._report(numbers[start:end], _of_atoms(distances, start, end), result)

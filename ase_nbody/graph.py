@@ -113,6 +113,13 @@ def closest_distances(graph: Graph, before: Mapping[str, float] | None = None) -
     return closest
 
 
+def bounds_of_structures(graph: Graph) -> list[int]:
+    """Number of the first atom of each structure, and of all atoms, B + 1 numbers."""
+    if graph.n_structures == 1:
+        return [0, graph.n_atoms]
+    return [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
+
+
 def volumes(graph: Graph) -> Tensor:
     """Volume of each cell, (B,), angstrom^3; zero where a cell vector is missing.
 

@@ -7,11 +7,10 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-import torch
 from ase.calculators.calculator import CalculationFailed
 from numpy.typing import NDArray
 
-from ase_nbody.graph import Graph
+from ase_nbody.graph import Graph, bounds_of_structures
 from ase_nbody.predictions import Prediction, Property
 
 Results = dict[str, Any]
@@ -33,7 +32,7 @@ def results_by_structure(prediction: Prediction, graph: Graph) -> list[Results]:
     Raises:
         CalculationFailed: something that every structure has, such as an energy or a force, is not finite.
     """
-    bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
+    bounds = bounds_of_structures(graph)
     results: list[Results] = [{} for _ in range(graph.n_structures)]
     for predicted in prediction.predicted:
         kind, values = predicted.property, predicted.values.numpy(force=True).astype(np.float64)

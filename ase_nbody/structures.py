@@ -86,7 +86,7 @@ def reduced_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> tuple[NDA
 
 
 def _check_elements(numbers: NDArray[np.int64], elements: Sequence[str]) -> None:
-    unknown = [chemical_symbols[n] for n in np.unique(numbers) if chemical_symbols[n] not in elements]
+    unknown = [chemical_symbols[n] for n in np.bincount(numbers).nonzero()[0] if chemical_symbols[n] not in elements]
     if unknown:
         what = "element {} is" if len(unknown) == 1 else "elements {} are"
         names = what.format(", ".join(f"'{symbol}'" for symbol in unknown))

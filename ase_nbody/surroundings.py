@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.graph import Graph
+from ase_nbody.graph import Graph, bounds_of_structures
 from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.potential import Potential, seen_by_network
 from ase_nbody.results import Results
@@ -95,7 +95,7 @@ def with_surroundings_distances(
     if potential.surroundings is None:
         return list(results)
     distances = surroundings_distances(potential, graph, features).cpu().numpy()
-    bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
+    bounds = bounds_of_structures(graph)
     return [
         {**result, DISTANCES: distances[first:last].copy()}
         for result, (first, last) in zip(results, pairwise(bounds), strict=True)

@@ -18,7 +18,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_nbody.graph import Graph
+from ase_nbody.graph import Graph, bounds_of_structures
 from ase_nbody.model_information import ModelInformation
 from ase_nbody.potential import Potential, predict
 from ase_nbody.predictions import Prediction
@@ -143,7 +143,7 @@ def _parts(prediction: Prediction) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _of_structures(deviations: list[Floats], graph: Graph) -> list[Uncertainty]:
-    bounds = [0, *torch.bincount(graph.structure, minlength=graph.n_structures).cumsum(0).tolist()]
+    bounds = bounds_of_structures(graph)
     energy, energies, forces, stress = deviations
     voigt = stress.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]]  # (B, 6)
     return [

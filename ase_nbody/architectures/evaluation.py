@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from threading import Lock
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.architectures.base import Gradients, Work
@@ -122,9 +124,8 @@ def _evaluated(
     arrays = {**loaded.arrays, **instead, **given, **program.results(counts), **workspace.arrays(program, counts)}
     addresses = program.addresses(arrays)
     threads = thread_count()
-    program.run(addresses, program.shares(graph.edges.receiver_offsets, threads), threads, timings)
-    strains = arrays["d_strains"].view(-1, 3, 3)
-    d_strain = torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
+    program.run(addresses, workspace.shares(program, graph.edges.receiver_offsets, threads), threads, timings)
+    d_strain = _sums(arrays["d_strains"].view(-1, 3, 3), graph)
     d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph)
     features = arrays[FEATURES].view(graph.n_atoms, -1) if FEATURES in arrays else None
     return Gradients(
@@ -134,6 +135,13 @@ def _evaluated(
         vectors=d_vectors,
         features=features,
     )
+
+
+def _sums(strains: Tensor, graph: Graph) -> Tensor:
+    """What atoms carry, (N, 3, 3), summed over the atoms of each structure, (B, 3, 3)."""
+    if graph.n_structures == 1:
+        return strains.sum(dim=0, keepdim=True)
+    return torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
 
 
 def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph) -> Tensor:
@@ -151,6 +159,17 @@ class Workspace:
         self._kept: dict[str, Tensor] = {}
         self._arrays: dict[str, Tensor] = {}
         self._fits: tuple[Program, dict[str, int]] | None = None
+        self._shared: tuple[Program, Tensor, int, dict[str, NDArray[np.int64]]] | None = None
+
+    def shares(self, program: Program, offsets: Tensor, threads: int) -> dict[str, NDArray[np.int64]]:
+        """As `Program.shares`, which a neighbour list that is used again needs only once."""
+        if self._shared is not None:
+            known, of_offsets, of_threads, shares = self._shared
+            if known is program and of_offsets is offsets and of_threads == threads:
+                return shares
+        shares = program.shares(offsets, threads)
+        self._shared = program, offsets, threads, shares
+        return shares
 
     def arrays(self, program: Program, counts: dict[str, int]) -> dict[str, Tensor]:
         """Arrays of at least so many nodes and edges; those that are not needed at the same time share memory."""
