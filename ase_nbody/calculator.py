@@ -161,7 +161,8 @@ class NBodyCalculator(AnalysisCalculator):
         """A new calculator, of this model adapted to labelled structures; this one stays as it is. See `nbody adapt`.
 
         Args:
-            frames: about fifty structures with energies and forces, in their calculators or under names.
+            frames: about fifty structures with energies and forces, in their calculators or under names; labels of
+                stress, and of what terms of the model predict, are learnt too.
             level: level of theory of the labels, kept in the information of the new calculator.
             method: what is changed: "start" (reference energies only), "readout", "radial", "low-rank", "all", or
                 "choose", the one with the lowest errors on held-out structures.

@@ -229,9 +229,14 @@ def _summed(terms: Sequence[EnergyTerm], graph: Graph, gradients_of: Callable[[E
         energies=energies,
         forces=-reduce(torch.add, [gradients.positions for gradients in moving]),
         stress=_stress(graph, [gradients.strain for gradients in moving]),
-        further=tuple(found for term in terms if term.properties for found in _further(term, graph)),
+        further=further_predictions(terms, graph),
         features=next((gradients.features for gradients in moving if gradients.features is not None), None),
     )
+
+
+def further_predictions(terms: Sequence[EnergyTerm], graph: Graph) -> tuple[Predicted, ...]:
+    """What terms predict beside energies, differentiable by what they learn."""
+    return tuple(found for term in terms if term.properties for found in _further(term, graph))
 
 
 def _further(term: EnergyTerm, graph: Graph) -> tuple[Predicted, ...]:

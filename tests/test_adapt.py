@@ -16,8 +16,7 @@ from ase.build import molecule
 from pair_term import LennardJones, LennardJonesSettings
 
 from ase_nbody import NBodyCalculator
-from ase_nbody.data import Evaluation, labelled_dataset, samples
-from ase_nbody.data.evaluation import Compared
+from ase_nbody.data import labelled_dataset, samples
 from ase_nbody.meta.adapt import _Search, adapt
 from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.choice import WorseModelError, best_row, reason_of, worth_more_time
@@ -28,8 +27,9 @@ from ase_nbody.meta.held_out import Row, common_steps, folds, score_of
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.references import with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.predictions import ENERGY, FORCES
 from ase_nbody.training.budget import StepBudget
+
+NONE = np.zeros(0)
 
 
 def silent(words: str) -> None:
@@ -227,20 +227,13 @@ def test_no_step_is_taken_where_none_was_better_on_held_out_structures() -> None
 def test_more_time_is_for_the_best_and_for_what_changes_more_and_is_near(scores: str, expected: str) -> None:
     known = {**candidates(start_potential()), "scratch": SCRATCH}
     pairs = [words.split() for words in scores.split(", ")]
-    rows = [Row(known[name], None, float(score), 1, 1.0, None) for name, score in pairs]  # type: ignore[arg-type]
+    rows = [Row(known[name], None, float(score), 1, 1.0, None, NONE) for name, score in pairs]  # type: ignore[arg-type]
     assert ", ".join(candidate.name for candidate in worth_more_time(rows)) == expected
 
 
-def row_of(candidate: AdaptationMethod, errors: list[float], steps: int, kind: str) -> Row:
-    """A row whose errors of forces, or of the energy per atom, are given for each held-out structure."""
-    n_atoms = np.arange(len(errors)) + 2
-    deviations = {FORCES: np.repeat(errors, n_atoms)[:, None] * [1, -1, 1], ENERGY: n_atoms * np.array(errors)}
-    compared = tuple(
-        Compared(one, values if one.name == kind else np.full(values.shape, np.nan), np.zeros_like(values))
-        for one, values in deviations.items()
-    )
-    evaluation = Evaluation(n_atoms, np.ones(n_atoms.sum(), np.int64), np.zeros(len(errors)), compared)
-    return Row(candidate, None, float(np.mean(errors)), steps, 1.0, evaluation)  # type: ignore[arg-type]
+def row_of(candidate: AdaptationMethod, scores: list[float], steps: int) -> Row:
+    """A row with the score of each held-out structure."""
+    return Row(candidate, None, float(np.mean(scores)), steps, 1.0, None, np.array(scores))  # type: ignore[arg-type]
 
 
 def test_scores_of_a_training_are_those_that_candidates_are_compared_by() -> None:
@@ -282,12 +275,11 @@ def test_the_steps_are_those_that_are_best_for_all_folds_together(
         ([10, 20, 30, 40], [12, 18, 29, 39], 24.4, 0),
     ],
 )
-@pytest.mark.parametrize("kind", ["forces", "energy"])
 def test_the_longer_training_is_taken_unless_the_shorter_is_clearly_better(
-    short: list[float], long: list[float], other: float, expected: int, kind: str
+    short: list[float], long: list[float], other: float, expected: int
 ) -> None:
-    def row(name: str, errors: list[float], steps: int) -> Row:
-        return row_of(known[name], errors, steps, kind)
+    def row(name: str, scores: list[float], steps: int) -> Row:
+        return row_of(known[name], scores, steps)
 
     known = candidates(start_potential())
     rows = [row("start", [90.0] * 4, 0), row("readout", [other] * 4, 0), row("all", short, 100), row("all", long, 900)]
@@ -308,7 +300,7 @@ def test_the_start_stays_where_nothing_is_clearly_better(
     before: list[float], after: list[float], method: Any, expected: str
 ) -> None:
     known, settings = candidates(start_potential()), AdaptationSettings(method=method)
-    rows = [row_of(known["start"], before, 0, "forces"), row_of(known["all"], after, 100, "forces")]
+    rows = [row_of(known["start"], before, 0), row_of(known["all"], after, 100)]
     among = list(known.values()) if method == "choose" else [known[method]]
     best = best_row(rows, among, settings)
     assert best.candidate.name == expected
@@ -399,7 +391,7 @@ def test_other_terms_of_a_start_are_kept_and_counted(method: str) -> None:
     data = dataset_of(start, 6)
     found = adapt(start, data, AdaptationSettings(method=method, steps=3, accept_worse=True), silent)
     own = found.referenced.potential
-    assert own.others == start.others
+    assert [term.settings for term in own.others] == [LennardJonesSettings(epsilon=0.3)]
     wanted = torch.from_numpy(np.concatenate([label.forces for label in data.labels]))
     error = (forces_of(own, data.structures) - wanted).abs().mean()
     assert error < 1e-4 < 1e-3 < (forces_of(replace(own, others=()), data.structures) - wanted).abs().mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from adaptation import dataset_of, start_potential, teacher_of
 
@@ -110,7 +111,8 @@ def test_a_method_that_is_asked_for_with_no_time_is_refused_by_name() -> None:
 def test_what_could_not_be_compared_gets_the_time_only_where_nothing_could() -> None:
     known = {**candidates(start_potential()), "scratch": SCRATCH}
     report: Any = None
-    few = {name: Row(known[name], report, 10.0, 0, 1.0, None, compared=False) for name in ("radial", "all", "scratch")}
-    radial = Row(known["radial"], report, 20.0, 1, 1.0, None)
+    none = np.zeros(0)
+    few = {n: Row(known[n], report, 10.0, 0, 1.0, None, none, compared=False) for n in ("radial", "all", "scratch")}
+    radial = Row(known["radial"], report, 20.0, 1, 1.0, None, none)
     assert worth_more_time([few["radial"], few["all"], few["scratch"]]) == [known["all"]]
     assert worth_more_time([radial, few["all"], few["scratch"]]) == [known["radial"]]

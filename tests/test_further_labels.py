@@ -14,6 +14,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from adaptation import frames_of, start_potential, teacher_of
 from ase import Atoms
 from ase.build import bulk, molecule
 from charge_term import CHARGES, DIPOLE, TERM, ElementCharges, ElementChargesSettings
@@ -38,9 +39,10 @@ from ase_nbody.data import (
     read_dataset,
     samples,
 )
+from ase_nbody.graph import Graph
 from ase_nbody.model_file import load_model, model_information, read_information, save_model
 from ase_nbody.potential import Potential, copied_potential, predict
-from ase_nbody.predictions import ENERGY, FORCES, Property
+from ase_nbody.predictions import ENERGY, FORCES, Predicted, Property
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Clock, EpochBudget
 from ase_nbody.training.display import Display
@@ -58,6 +60,7 @@ TRUE = {"H": 0.3, "C": -0.1, "O": -0.6}
 GUESS = {"H": 0.0, "C": 0.0, "O": 0.0}
 QUIET = Console(file=io.StringIO())
 FURTHER = (CHARGES, DIPOLE)
+MOMENT = replace(DIPOLE, name="moment")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 
 
@@ -413,3 +416,36 @@ def test_a_training_from_a_file_learns_them_and_commands_evaluate_them(
     assert found["dipole_mae_me_angstrom"] < 20.0 and found["charges_rmse_me"] < 20.0
     status, _, err = run_command(monkeypatch, capsys, "evaluate", output, "--data", data, "--key", "dipole=absent")
     assert status == 1 and "no frame has dipole under the key 'absent'" in err
+
+
+def test_a_calibration_names_labels_without_uncertainty_as_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A property that ASE has no name for, too; labels of it change nothing, and may be wrong."""
+
+    class Moments(ElementCharges):
+        properties = (CHARGES, MOMENT)  # type: ignore[assignment]
+
+        def further_predictions(self, graph: Graph) -> tuple[Predicted, ...]:
+            charges, dipole = super().further_predictions(graph)
+            return charges, Predicted(MOMENT, dipole.values)
+
+    kind = replace(TERM, name="moments", term=Moments)
+    monkeypatch.setattr(ase_nbody.terms, "term_kinds", lambda: {kind.name: kind})
+    own = replace(start_potential(), others=(Moments(ElementChargesSettings(charges=TRUE)),))
+    header = model_information(own, name="start", reference_energies_source="given")
+    model = save_model(tmp_path / "start.safetensors", own, header)
+    records = []
+    for labels in ({}, {"moment": "wrong", "REF_charges": 1.0}):
+        frames = frames_of(teacher_of(start_potential()), 6)
+        for frame in frames:
+            frame.info |= labels
+        ase.io.write(tmp_path / "a.xyz", frames)
+        output = tmp_path / f"{len(labels)}.safetensors"
+        status, out, err = run_command(
+            monkeypatch, capsys, "calibrate", model, "--data", tmp_path / "a.xyz", "--output", output
+        )
+        assert status == 0, err
+        assert ("; not used: REF_charges in info, moment in info" in out) == bool(labels)
+        records.append(read_information(output).uncertainties)
+    assert records[0] == records[1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -13,10 +14,12 @@ from ase.io.formats import filetype
 from ase.utils import string2index
 
 from ase_nbody.calculator import NBodyCalculator
-from ase_nbody.cli.options import CalculatorOptions, Dtype
-from ase_nbody.data import read_structures
+from ase_nbody.cli.options import CalculatorOptions, Dtype, further_keys
+from ase_nbody.cli.output import say, warn
+from ase_nbody.data import Dataset, read_dataset, read_structures
 from ase_nbody.data.known_structures import known_structure
 from ase_nbody.dispersion_calculator import DispersionCalculator, with_dispersion
+from ase_nbody.predictions import Property
 
 ATOMS_OF_ONE_THREAD = 100
 """Structures up to this size are evaluated by one thread: more gain little there (`nbody bench --threads`)."""
@@ -81,6 +84,35 @@ def continued_structure(path: Path) -> Atoms:
     if not np.any(atoms.get_momenta()):
         raise ValueError(f"the last frame of {path} has no momenta to continue from; give it as STRUCTURE instead")
     return atoms
+
+
+def labelled_structures(
+    path: Path, options: Mapping[str, Any], further: Sequence[Property] = (), unread: Sequence[Property] = ()
+) -> Dataset:
+    """Structures of a file with labels under the names that a command is told; what was found is printed.
+
+    Args:
+        path: the file.
+        options: of the command by name.
+        further: as of `read_dataset`.
+        unread: likewise.
+
+    Raises:
+        ValueError: as `read_dataset`.
+    """
+    dataset = read_dataset(
+        path,
+        energy_key=options["energy_key"],
+        forces_key=options["forces_key"],
+        stress_key=options["stress_key"],
+        further=further,
+        further_keys=further_keys(options.get("key")),
+        unread=unread,
+    )
+    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
+    for note in dataset.notes:
+        warn(note)
+    return dataset
 
 
 def calculator(

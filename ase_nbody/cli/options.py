@@ -100,6 +100,14 @@ FurtherKeys = Annotated[
         show_default="found",
     ),
 ]
+FurtherWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        help="NAME=WEIGHT of squared errors of a further property that terms of the start predict; repeatable.",
+        show_default="1",
+    ),
+]
 ForceAfresh = Annotated[bool, typer.Option("--force", help="Start afresh and overwrite the output.")]
 
 
@@ -122,6 +130,16 @@ def calculator_options(pairs: Iterable[str]) -> dict[str, str]:
         ValueError: a word is not of this form.
     """
     return by_name(pairs, "--option accuracy=0.1")
+
+
+def further_keys(pairs: Iterable[str] | None) -> dict[str, str]:
+    """Names of labels by property, from `FurtherKeys`; ValueError as `by_name`."""
+    return by_name(pairs or (), "--key dipole=REF_dipole")
+
+
+def further_weights(pairs: Iterable[str] | None) -> dict[str, str]:
+    """Weights by property, from `FurtherWeights`; ValueError as `by_name`."""
+    return by_name(pairs or (), "--weight dipole=2")
 
 
 def by_name(pairs: Iterable[str], example: str) -> dict[str, str]:

@@ -169,6 +169,13 @@ def not_predicted(evaluation: Evaluation) -> list[str]:
     return words
 
 
+def labels_left_out(potential: Potential, dataset: Dataset) -> list[str]:
+    """`not_predicted` of a dataset, each with its source; nothing is predicted where no such label is possible."""
+    if all(kind.always for kind in dataset.further_properties):
+        return []
+    return [f"{dataset.source}: {words}" for words in not_predicted(evaluation_of(potential, dataset))]
+
+
 def _check_finite(evaluation: Evaluation, source: str) -> None:
     structures = np.repeat(np.arange(len(evaluation.n_atoms)), evaluation.n_atoms)  # (N,)
     bad: dict[int, set[str]] = {}

@@ -31,6 +31,7 @@ class Table:
         structures: the frames.
         values: what stands in each frame.
         further: what is looked for beside energies, forces and stress.
+        unread: what else labels may be of; they are not used.
         counts: number of frames that have a source.
         first: number of the first frame that has a source.
     """
@@ -38,6 +39,7 @@ class Table:
     structures: Sequence[Atoms]
     values: Sequence[Values]
     further: tuple[Property, ...] = ()
+    unread: tuple[Property, ...] = ()
     counts: Counter[LabelSource] = field(init=False, default_factory=Counter)
     first: dict[LabelSource, int] = field(init=False, default_factory=dict)
 
@@ -172,7 +174,7 @@ def _has_shape(table: Table, source: LabelSource, kind: Property) -> bool:
 
 
 def _looks_like_label(table: Table, source: LabelSource) -> bool:
-    kinds = {kind.name for kind in table.further} | set(FURTHER_OF_ASE)
+    kinds = {kind.name for kind in (*table.further, *table.unread)} | set(FURTHER_OF_ASE)
     if source.place == "calculator":
         return source.key in (*CALCULATOR_KEYS, *kinds)
     if source.key in _NO_LABELS:

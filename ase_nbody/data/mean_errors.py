@@ -40,15 +40,18 @@ class MeanErrors:
 
     def to_json_dict(self) -> dict[str, Any]:
         """The errors in thousandths of the unit, by names that have it, such as "forces_mae_mev_per_angstrom"."""
-        name, end = self.kind.name, "_without_shift" if self.without_shift else ""
-        unit = name_of_unit(self.kind.unit)
         errors: dict[str, Any] = {
-            f"{name}_{kind}_{unit}{end}": None if error is None else MILLI * error
-            for kind, error in (("rmse", self.rmse), ("mae", self.mae))
+            self.name_of(error): None if value is None else MILLI * value
+            for error, value in (("rmse", self.rmse), ("mae", self.mae))
         }
         if self.kind.per_atom:
-            errors[f"{name}_mae_by_element"] = {s: MILLI * mae for s, mae in self.mae_by_element.items()}
+            errors[f"{self.kind.name}_mae_by_element"] = {s: MILLI * mae for s, mae in self.mae_by_element.items()}
         return errors
+
+    def name_of(self, error: str) -> str:
+        """What the "mae" or "rmse" is called in `to_json_dict`."""
+        end = "_without_shift" if self.without_shift else ""
+        return f"{self.kind.name}_{error}_{name_of_unit(self.kind.unit)}{end}"
 
 
 def mean_absolute(errors: NDArray[np.float64]) -> float | None:

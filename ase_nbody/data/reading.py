@@ -30,6 +30,7 @@ def read_dataset(
     stress_key: str | None = None,
     further: Sequence[Property] = (),
     further_keys: Mapping[str, str] | None = None,
+    unread: Sequence[Property] = (),
 ) -> Dataset:
     """Structures and labels of a file: extended XYZ, .traj, .db or any other format of ASE, also compressed.
 
@@ -52,6 +53,7 @@ def read_dataset(
         further: other properties whose labels are read, such as `Potential.further_properties`, in their unit and
             shape, which may also be flat.
         further_keys: names of the labels of these, by name of the property, in place of those that would be found.
+        unread: properties whose labels are named as not used.
 
     Raises:
         ValueError: the file is missing, empty, not readable or without labels of what is read; it cannot be known which
@@ -62,7 +64,7 @@ def read_dataset(
     frames, notes = _read_frames(path)
     keys = {ENERGY: energy_key, FORCES: forces_key, STRESS: stress_key, **_further_keys(further, further_keys or {})}
     given = {kind: key for kind, key in keys.items() if key is not None}
-    table = Table(frames, [frame_values(frame) for frame in frames], tuple(further))
+    table = Table(frames, [frame_values(frame) for frame in frames], tuple(further), tuple(unread))
     return _dataset(table, notes, given, str(path), file_hash(path))
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ase_nbody.calibration.calibrate import covered_surroundings, posterior_in_turn
 from ase_nbody.data import Dataset, without_isolated_atoms
+from ase_nbody.data.evaluation import labels_left_out
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.choice import (
     TooFewStepsError,
@@ -23,7 +24,7 @@ from ase_nbody.meta.choice import (
     worth_more_time,
 )
 from ase_nbody.meta.closed_form import SlowClosedFormError, with_linear_errors
-from ase_nbody.meta.fitting import Fit, Structures, copied, prepared, referenced
+from ase_nbody.meta.fitting import MILLI, Fit, Structures, copied, prepared, referenced
 from ase_nbody.meta.held_out import Fold, Row, folds, held_out_errors, score_of
 from ase_nbody.meta.new_elements import with_new_elements
 from ase_nbody.meta.references import Referenced
@@ -127,6 +128,8 @@ class _Search:
         now: Callable[[], float],
     ) -> _Search:
         clock = Time.begun(settings, now)
+        if all(labels.energy is None and labels.forces is None for labels in data.labels):
+            raise ValueError(f"{data.source} has no energies or forces, which are adapted to; label its structures")
         widened = with_new_elements(start, data)
         for element, near in widened.nearest.items():
             say(f"{element}: the start does not know it; its weights begin as those of {near}")
@@ -134,6 +137,9 @@ class _Search:
         own = replace(copied(widened.potential), repulsion=None, posteriors=(), surroundings=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
+        structures.weights(settings, MILLI)  # refuses weights of what has no labels, before anything takes time
+        for words in labels_left_out(own, structures.dataset):
+            say(words)
         in_turn = folds(len(structures.dataset), settings)
         search = cls(own, structures, in_turn, chosen, settings, say, clock, widened.nearest)
         return search.with_closed_form()

@@ -19,9 +19,9 @@ from ase_nbody.meta.groups import only_trained, parameter_groups
 from ase_nbody.meta.optimizers import LowRank, TowardsStart, of_rank
 from ase_nbody.meta.ridge import cross_validated, with_readouts
 from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.meta.term_fit import fit_terms
 from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget
-from ase_nbody.training.loss import loss_weights
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.settings import FittingSettings
 from ase_nbody.training.state import network_optimizers
@@ -101,13 +101,14 @@ class StartItself(AdaptationMethod):
 
 @dataclass(frozen=True)
 class Readouts(AdaptationMethod):
-    """Ridge regression of the readouts, from the structures' `linear` errors."""
+    """Ridge regression of the readouts, from the structures' `linear` errors; further terms are fitted beside it."""
 
     @override
     def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
         own = copied(task.start)
-        weights = loss_weights(task.settings, task.start.energy_scale)
+        weights = task.structures.weights(task.settings, task.start.energy_scale)
         with_readouts(own.network, cross_validated(design(task.structures.linear, weights)).update)
+        fit_terms(own, task.structures, weights)
         return own, Steps()
 
 
@@ -161,7 +162,10 @@ class LowRankUpdates(AdaptationMethod):
 
 @dataclass(frozen=True)
 class FromScratch(AdaptationMethod):
-    """A network like the start's with random weights, for comparison only; at the rate of `nbody train`."""
+    """A network like the start's with random weights, for comparison only; at the rate of `nbody train`.
+
+    Further terms begin as those of the start.
+    """
 
     takes_steps = True
     learning_rate = FittingSettings.model_fields["learning_rate"].default
@@ -171,7 +175,7 @@ class FromScratch(AdaptationMethod):
         build: Any = type(task.start.network)
         generator = torch.Generator().manual_seed(task.settings.seed)
         network = build(task.start.network.settings, generator=generator).to(task.start.dtype)
-        silent = task.referenced(replace(task.start, network=network, energy_scale=0.0))
+        silent = task.referenced(replace(copied(task.start), network=network, energy_scale=0.0))
         scale = energy_scale(statistics(task.structures.dataset, silent.reference_energies, task.start.cutoff))
         own = replace(silent, energy_scale=scale)
         optimizers = network_optimizers(

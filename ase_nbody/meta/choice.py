@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
 from ase_nbody.training.stopping import TrainingDivergedError
 
 NEAR = 1.5
@@ -44,11 +40,11 @@ def worth_more_time(rows: Sequence[Row]) -> list[AdaptationMethod]:
 
 def row_words(row: Row) -> str:
     """Errors of a row in words."""
-    words = []
-    for kind, digits in ((FORCES, 1), (ENERGY_PER_ATOM, 2)):
-        errors = row.report.of(kind)
-        if errors.mae is not None:
-            words.append(f"{kind.name} MAE {1000 * errors.mae:.{digits}f} {errors.unit}")
+    words = [
+        f"{errors.kind.name} MAE {1000 * errors.mae:.{1 if errors.kind.per_atom else 2}f} {errors.unit}"
+        for errors in row.errors
+        if errors.mae is not None
+    ]
     few = [] if row.compared else ["too few steps to be compared"]
     return ", ".join([*words, f"{row.seconds:.0f} s", *few])
 
@@ -85,31 +81,19 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
         if row.candidate is best.candidate
         and row.steps > best.steps
         and row.score <= limit
-        and not _clearly_worse(row, best, settings)
+        and not _clearly_worse(row, best)
     ]
     best = max(longer, key=lambda row: row.steps, default=best)
     starts = [row for row in known if row.candidate is START]
-    return next((row for row in starts if not _clearly_worse(row, best, settings)), best)
+    return next((row for row in starts if not _clearly_worse(row, best)), best)
 
 
-def _clearly_worse(row: Row, other: Row, settings: AdaptationSettings) -> bool:
-    """Whether errors on the same structures are larger by more than the standard error of their mean difference."""
-    differences = _errors(row, settings) - _errors(other, settings)
+def _clearly_worse(row: Row, other: Row) -> bool:
+    """Whether scores of the same structures are larger by more than the standard error of their mean difference."""
+    differences = row.structure_scores - other.structure_scores
     if len(differences) < 2:
         return row.score > other.score
     return bool(differences.mean() > differences.std(ddof=1) / len(differences) ** 0.5)
-
-
-def _errors(row: Row, settings: AdaptationSettings) -> NDArray[np.float64]:
-    """Mean absolute errors of each held-out structure, forces and energy per atom, weighed as in the score, (S,)."""
-    of_atoms = np.abs(row.evaluation.of(FORCES).errors).mean(axis=1)  # (N,)
-    atoms = row.evaluation.n_atoms
-    structure = np.repeat(np.arange(len(atoms)), atoms)  # (N,)
-    forces = np.bincount(structure, weights=of_atoms) / atoms
-    energies = np.abs(row.evaluation.energy_errors_per_atom)
-    weights = np.sqrt([settings.forces_weight, settings.energy_weight])
-    weighed: NDArray[np.float64] = weights @ np.nan_to_num([forces, energies])
-    return weighed
 
 
 def reason_of(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -15,13 +15,15 @@ from ase_nbody.meta.design import StructureErrors
 from ase_nbody.meta.references import Referenced, with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import Property
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.display import Display
 from ase_nbody.training.loop import Task, fit
-from ase_nbody.training.loss import loss_weights
+from ase_nbody.training.loss import LossWeights, loss_weights
 from ase_nbody.training.objective import LabelledStructures
-from ase_nbody.training.state import TrainingState
+from ase_nbody.training.scale import label_scales
+from ase_nbody.training.state import TrainingState, further_optimizers
 from ase_nbody.training.validation import assign
 
 VALIDATION_ATOMS = 500
@@ -37,25 +39,33 @@ class Structures:
         dataset: structures and labels.
         samples: the same, with neighbour lists, in float32.
         linear: errors of each as a function of the start's readouts; empty where nothing asks for them.
+        scales: errors of properties beside energies, forces and stress that count as 1 eV and 1 eV/angstrom, by
+            property: the size of its labels in all structures, over the energy scale of the start.
     """
 
     dataset: Dataset
     samples: Sequence[Sample]
     linear: Sequence[StructureErrors] = ()
+    scales: Mapping[Property, float] = field(default_factory=dict)
 
     def subset(self, indices: Sequence[int]) -> Structures:
         """The structures at some indices."""
         linear = [self.linear[i] for i in indices] if self.linear else ()
-        return Structures(self.dataset.subset(indices), [self.samples[i] for i in indices], linear)
+        return Structures(self.dataset.subset(indices), [self.samples[i] for i in indices], linear, self.scales)
 
     def batches(self) -> list[Sample]:
         """All of them in batches for an evaluation."""
         return batches_of_samples(self.samples, VALIDATION_ATOMS)
 
+    def weights(self, settings: AdaptationSettings, unit: float) -> LossWeights:
+        """Weights of all that is labelled, with scales in a unit of energy, eV; see `loss_weights`."""
+        return loss_weights(settings, unit, {kind: unit * scale for kind, scale in self.scales.items()})
+
 
 def prepared(dataset: Dataset, potential: Potential) -> Structures:
     """A dataset with neighbour lists within a potential's cutoff, in its dtype."""
-    return Structures(dataset, samples(dataset, potential.cutoff, dtype=potential.dtype))
+    scales = {kind: scale / potential.energy_scale for kind, scale in label_scales(dataset).items()}
+    return Structures(dataset, samples(dataset, potential.cutoff, dtype=potential.dtype), scales=scales)
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,9 @@ class Steps:
 
 
 def copied(potential: Potential) -> Potential:
-    """A potential with a network of its own."""
-    return replace(potential, network=copy.deepcopy(potential.network))
+    """A potential with a network and further terms of its own."""
+    network, others = copy.deepcopy((potential.network, potential.others))
+    return replace(potential, network=network, others=others)
 
 
 def referenced(potential: Potential, structures: Structures) -> Referenced:
@@ -110,8 +121,8 @@ def stepped(
     """Train a potential in place, up to the best averaged weights, or the last without held-out structures.
 
     Args:
-        potential: of which parameters that want a gradient are trained.
-        optimizers: of these.
+        potential: of which parameters that want a gradient are trained, those of its further terms too.
+        optimizers: of those of the network.
         structures: to train on.
         held_out: structures that choose the best step; None: the last is taken.
         budget: when to end.
@@ -121,21 +132,23 @@ def stepped(
     Raises:
         TrainingDivergedError: the training diverged.
     """
-    network = potential.network
+    network, terms = potential.network, potential.further_parameters
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    state = TrainingState(network=network, optimizers=tuple(optimizers), averaged=averaged)
+    all_optimizers = (*optimizers, *further_optimizers(list(terms.values()), settings.learning_rate))
+    state = TrainingState(network, all_optimizers, averaged, terms=terms)
     objective = LabelledStructures(
         samples=PackedSamples(structures.samples),
         validation=[] if held_out is None else held_out.batches(),
-        weights=loss_weights(settings, potential.energy_scale),
+        weights=structures.weights(settings, potential.energy_scale),
     )
     task = Task(potential, objective, budget, settings, from_start=True)
     clock, display = Clock(started=now(), now=now), Display(Console(quiet=True))
     fit(task, state, clock, Fabric(accelerator="cpu", devices=1), display, StopRequest())
-    assign(network, state.averaged if held_out is None else state.best)
     taken = state.counters.step
     if held_out is None:
+        assign(network, state.averaged)
         return Steps(taken, taken)
+    state.take_best()
     unit = potential.energy_scale / MILLI
     scores = tuple((row.step, row.score * unit) for row in state.history)
     return Steps(min(scores, key=lambda score: score[1])[0], taken, scores)

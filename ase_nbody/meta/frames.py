@@ -36,7 +36,7 @@ def adapted_to_frames(
         ValueError: see `labelled_dataset` and `adapt`.
     """
     name = type(start.network).__name__ if information is None else information.name
-    data = labelled_dataset(frames)
+    data = labelled_dataset(frames, further=start.further_properties)
     with torch.enable_grad():
         adaptation = adapt(start, data, settings, lambda words: None)
     origin = StartModel(replace(start), information, None, name)

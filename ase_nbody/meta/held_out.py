@@ -9,18 +9,22 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ase_nbody.data import ErrorReport, Evaluation, evaluate
 from ase_nbody.data.errors import error_report
 from ase_nbody.data.evaluation import joined
+from ase_nbody.data.mean_errors import MeanErrors
 from ase_nbody.meta.candidates import AdaptationMethod, AdaptationTask
 from ase_nbody.meta.fitting import MILLI, Structures
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
+from ase_nbody.predictions import ENERGY, ENERGY_PER_ATOM, FORCES
 from ase_nbody.training.budget import Budget
-from ase_nbody.training.loss import loss_weights
+from ase_nbody.training.loss import LossWeights, as_compared
 from ase_nbody.training.validation import score, validation_errors
 
+Floats = NDArray[np.float64]
 FEWEST_PASSES = 2
 """Passes over what is learnt below which a training on the clock says nothing of its method."""
 
@@ -40,11 +44,12 @@ class Row:
     Attributes:
         candidate: what was fitted.
         report: errors over the held-out structures of all folds.
-        score: what is compared: mean absolute errors after `steps`, each times the root of its weight, meV and
-            meV/angstrom.
+        score: what is compared: mean absolute errors after `steps` of all that is labelled, each times the root of its
+            weight, meV and meV/angstrom; of properties beside energies, forces and stress see `Structures.scales`.
         steps: after which the mean score of all folds is the least; 0 where nothing was stepped.
         seconds: time of all folds, their errors too.
         evaluation: on the held-out structures, fold by fold, each after the steps that are best for it.
+        structure_scores: the score of each of them, (S,).
         compared: its budget was enough to say anything: `FEWEST_PASSES`, or what the settings ask for.
     """
 
@@ -54,7 +59,15 @@ class Row:
     steps: int
     seconds: float
     evaluation: Evaluation
+    structure_scores: Floats
     compared: bool = True
+
+    @property
+    def errors(self) -> tuple[MeanErrors, ...]:
+        """Of forces and energies per atom, and of all else that is labelled."""
+        others = (e for e in self.report.errors if e.kind not in (ENERGY, ENERGY_PER_ATOM, FORCES))
+        labelled = (errors for errors in others if errors.mae is not None)
+        return (self.report.of(FORCES), self.report.of(ENERGY_PER_ATOM), *labelled)
 
 
 def folds(n_structures: int, settings: AdaptationSettings) -> list[Fold]:
@@ -97,7 +110,7 @@ def held_out_errors(
     Raises:
         TrainingDivergedError: a training diverged.
     """
-    begun = now()
+    begun, weights = now(), structures.weights(settings, MILLI)
     evaluations, scores, curves, compared = [], [], [], True
     for fold in folds:
         out = structures.subset(fold.held_out)
@@ -110,8 +123,11 @@ def held_out_errors(
         compared &= not candidate.takes_steps or settings.steps is not None or fit.steps.taken >= fewest
     steps, excess = common_steps(curves) if candidate.takes_steps else (0, 0.0)
     evaluation, seconds = joined(evaluations), now() - begun
-    report = error_report(evaluation)
-    return Row(candidate, report, fmean(scores) + excess, steps, seconds, evaluation, compared)
+    volumes = [structures.dataset.structures[i].cell.volume for fold in folds for i in fold.held_out]
+    of_each = structure_scores(evaluation, np.array(volumes), weights)
+    return Row(
+        candidate, error_report(evaluation), fmean(scores) + excess, steps, seconds, evaluation, of_each, compared
+    )
 
 
 def common_steps(curves: Sequence[Sequence[tuple[int, float]]]) -> tuple[int, float]:
@@ -138,4 +154,27 @@ def common_steps(curves: Sequence[Sequence[tuple[int, float]]]) -> tuple[int, fl
 def score_of(potential: Potential, structures: Structures, settings: AdaptationSettings) -> float:
     """What candidates are compared by, of a potential on structures; see `Row.score`."""
     own = {name: parameter.detach() for name, parameter in potential.network.named_parameters()}
-    return score(validation_errors(potential, structures.batches(), own), loss_weights(settings, MILLI))
+    return score(validation_errors(potential, structures.batches(), own), structures.weights(settings, MILLI))
+
+
+def structure_scores(evaluation: Evaluation, volumes: Floats, weights: LossWeights) -> Floats:
+    """What `score_of` gives each structure alone, (S,); 0 where it has no labels.
+
+    Args:
+        evaluation: of S structures.
+        volumes: of their cells, (S,), angstrom^3.
+        weights: of the score.
+    """
+    atoms = evaluation.n_atoms
+    scores = np.zeros(len(atoms))
+    for compared in evaluation.compared:
+        kind = compared.kind
+        if kind not in weights:
+            continue
+        sizes = np.abs(as_compared(kind, compared.errors, atoms.astype(float), volumes))  # (rows, *shape)
+        owners = np.repeat(np.arange(len(atoms)), atoms if kind.per_atom else 1)  # (rows,)
+        rows = sizes.reshape(len(owners), -1)
+        labelled = np.bincount(owners, weights=(~np.isnan(rows)).sum(axis=1))  # (S,)
+        means = np.bincount(owners, weights=np.nansum(rows, axis=1)) / np.maximum(labelled, 1)
+        scores += weights[kind].weight ** 0.5 / weights[kind].scale * means
+    return scores

@@ -125,7 +125,7 @@ def _tried(row: Row) -> dict[str, Any]:
     return {
         "method": row.candidate.name,
         "score": row.score,
-        **{name: written[name] for name in ("forces_mae_mev_per_angstrom", "energy_mae_mev_per_atom")},
+        **{name: written[name] for name in (errors.name_of("mae") for errors in row.errors)},
         "steps": row.steps,
         "seconds": row.seconds,
         "compared": row.compared,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_nbody.graph import Graph, stress_is_defined, volumes
@@ -13,6 +16,8 @@ from ase_nbody.predictions import ENERGY, FORCES, STRESS, Prediction, Property, 
 from ase_nbody.training.settings import FittingSettings
 
 VIRIAL_PER_ATOM = Property("virial", "eV/atom", per_atom=False, shape=(3, 3), always=False, voigt=True)
+
+Values = TypeVar("Values", Tensor, NDArray[np.float64])
 
 Errors = Mapping[Property, Tensor]
 """Differences prediction - target of what is labelled, (labelled components,), as `compared_as` says, by property."""
@@ -92,7 +97,7 @@ def errors(prediction: Prediction, targets: Targets, graph: Graph) -> Errors:
     for kind, labels in targets.labels.items():
         values = prediction.of(kind)
         known = _labelled(kind, values, labels, graph)
-        differences[kind] = _per_atom(kind, values - labels, atoms, graph)[known]
+        differences[kind] = as_compared(kind, values - labels, atoms, volumes(graph))[known]
     return differences
 
 
@@ -123,9 +128,19 @@ def _labelled(kind: Property, values: Tensor, labels: Tensor, graph: Graph) -> T
     return ~labels.isnan() if kind.always else ~(labels.isnan() | values.isnan())
 
 
-def _per_atom(kind: Property, difference: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
-    """Differences, (rows, *shape), of what the property is `compared_as`."""
+def as_compared(kind: Property, differences: Values, atoms: Values, volumes: Values) -> Values:
+    """Differences of what a property is `compared_as`.
+
+    Args:
+        kind: the property.
+        differences: of its values, (rows, *shape), rows of N atoms or B structures.
+        atoms: of each structure, (B,).
+        volumes: of each cell, (B,), angstrom^3.
+
+    Returns:
+        (rows, *shape), in the unit of `compared_as`.
+    """
     by_structure = (-1, *(1 for _ in kind.shape))
     if kind == STRESS:
-        return difference * (volumes(graph) / atoms).view(by_structure)
-    return difference / atoms.view(by_structure) if kind.extensive else difference
+        return differences * (volumes / atoms).reshape(by_structure)
+    return differences / atoms.reshape(by_structure) if kind.extensive else differences

@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from ase_nbody.architectures import Network
-from ase_nbody.data import Dataset, PackedSamples, Sample, Statistics, batches_of_samples, not_predicted, samples
-from ase_nbody.data.evaluation import evaluation_of
+from ase_nbody.data import Dataset, PackedSamples, Sample, Statistics, batches_of_samples, samples
+from ase_nbody.data.evaluation import labels_left_out
 from ase_nbody.files import temporary_path
 from ase_nbody.potential import Potential
 from ase_nbody.stopping import StopRequest, stop_on_signals
@@ -101,7 +101,8 @@ def _untrained(
     others = () if data.start is None else data.start.potential.others
     potential = Potential(network.to(fabric.device), data.references, scale, others=others)
     display.say(_network_words(network, statistics, fabric))
-    _warn_of_left_out(potential, data.train, display)
+    for words in labels_left_out(potential, data.train):
+        display.warn(words)
     return potential, statistics
 
 
@@ -183,13 +184,6 @@ def _task(
         from_start=data.start is not None,
         files=files,
     )
-
-
-def _warn_of_left_out(potential: Potential, dataset: Dataset, display: Display) -> None:
-    """Say which labels do not count, because a structure has no such property; looked for only where that may be."""
-    if not all(kind.always for kind in dataset.further_properties):
-        for words in not_predicted(evaluation_of(potential, dataset)):
-            display.warn(f"{dataset.source}: {words}")
 
 
 def _budget(settings: TrainingSettings, steps_per_epoch: int) -> Budget:

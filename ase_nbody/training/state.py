@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -130,10 +130,13 @@ def initial_state(
         network, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    others = [*beside.values(), *(terms or {}).values()]
-    if others:
-        optimizers += (torch.optim.AdamW(others, lr=settings.learning_rate, weight_decay=0.0),)
+    optimizers += further_optimizers([*beside.values(), *(terms or {}).values()], settings.learning_rate)
     return TrainingState(network, optimizers, averaged, beside, terms or {})
+
+
+def further_optimizers(parameters: Sequence[Parameter], learning_rate: float) -> tuple[torch.optim.Optimizer, ...]:
+    """AdamW without decay for what is learnt beside a network; none where there is nothing."""
+    return (torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0),) if parameters else ()
 
 
 def network_optimizers(

@@ -11,6 +11,8 @@ import typer
 from ase_nbody.cli.options import (
     EnergyKey,
     ForcesKey,
+    FurtherKeys,
+    FurtherWeights,
     LabelLevel,
     ModelArgument,
     ModelOutput,
@@ -63,9 +65,11 @@ class AdaptOptions:
     energy_weight: Annotated[float, typer.Option(help="Weight of squared errors of the energy per atom.")] = 10.0
     forces_weight: Annotated[float, typer.Option(help="Weight of squared errors of force components.")] = 1.0
     stress_weight: Annotated[float, typer.Option(help="Weight of squared errors of the virial per atom.")] = 0.1
+    weight: FurtherWeights = None
     energy_key: EnergyKey = None
     forces_key: ForcesKey = None
     stress_key: StressKey = None
+    key: FurtherKeys = None
     seed: Annotated[int, typer.Option(help="Seed of what is held out, of the order and of random weights.")] = 0
     accept_worse: Annotated[
         bool, typer.Option("--accept-worse", help="Write the model also where the start or scratch is better.")
@@ -78,7 +82,8 @@ def adapt(options: AdaptOptions) -> None:
     """Adapt START to a few labelled structures of your own, at your level of theory.
 
     Reference energies are fitted anew; then the readouts in closed form, the radial weights, low-rank updates and all
-    weights are compared on held-out structures, and the best is fitted to all. The output is written at the end, whole.
+    weights are compared on held-out structures, and the best is fitted to all. Labels of stress, and of what terms of
+    START predict, count where they are there. The output is written at the end, whole.
     """
     try:
         from ase_nbody.cli.runs.adapt_run import run_adapt

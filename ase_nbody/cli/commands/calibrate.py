@@ -49,7 +49,8 @@ def calibrate(options: CalibrateOptions) -> None:
 
     Weights stay as they are. Trained, adapted and distilled models have both already; this is for imported and older
     ones. A model then warns where the surroundings of an atom are unlike those of the data. Of several levels of theory
-    one is calibrated, and the others keep what they have; surroundings are of the first.
+    one is calibrated, and the others keep what they have; surroundings are of the first. Labels of what terms of MODEL
+    predict are not used: there are no uncertainties of them.
     """
     from ase_nbody.cli.runs.calibrate_run import run_calibrate
 

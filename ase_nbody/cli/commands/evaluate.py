@@ -18,7 +18,7 @@ from ase_nbody.cli.options import (
     Level,
     ModelArgument,
     Threads,
-    by_name,
+    further_keys,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _dataset(options: EvaluateOptions) -> Dataset:
         forces_key=options.forces_key,
         stress_key=options.stress_key,
         further=properties_in(find_model(options.model)),
-        further_keys=by_name(options.key or [], "--key dipole=REF_dipole"),
+        further_keys=further_keys(options.key),
     )
     say(f"labels: {dataset.label_source}")
     for note in dataset.notes:

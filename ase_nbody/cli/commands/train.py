@@ -15,6 +15,7 @@ from ase_nbody.cli.options import (
     ForceAfresh,
     ForcesKey,
     FurtherKeys,
+    FurtherWeights,
     LabelLevel,
     ModelOutputOrConfig,
     StressKey,
@@ -105,13 +106,7 @@ class TrainOptions:
     stress_weight: Annotated[
         float | None, typer.Option(help="Weight of squared errors of the virial per atom.", show_default="0.1")
     ] = None
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=WEIGHT of squared errors of a further property that terms of the start predict; repeatable.",
-            show_default="1",
-        ),
-    ] = None
+    weight: FurtherWeights = None
     isolated_atoms: Annotated[
         Path | None, typer.Option(help="Labelled single atoms for the reference energies.", show_default=False)
     ] = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ase_nbody.cli.inputs import check_outputs
+from ase_nbody.cli.inputs import check_outputs, labelled_structures
+from ase_nbody.cli.options import further_weights
 from ase_nbody.cli.output import say, warn
-from ase_nbody.data import Dataset, error_words, evaluate, read_dataset
+from ase_nbody.data import Dataset, ErrorReport, error_words, evaluate, not_predicted
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
@@ -18,7 +20,7 @@ from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import Envelope, file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
-from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
+from ase_nbody.potential import Potential
 from ase_nbody.thread_count import using_threads
 from ase_nbody.training.finish import without_folders
 
@@ -33,16 +35,18 @@ def run_adapt(options: Mapping[str, Any]) -> None:
         ValueError: an option is wrong, a file cannot be read, or the model would be worse.
     """
     names = AdaptationSettings.model_fields.keys() & options.keys()
-    settings = AdaptationSettings(**{name: options[name] for name in names if options[name] is not None})
+    given = {name: options[name] for name in names if options[name] is not None}
+    settings = AdaptationSettings.model_validate({**given, "further_weights": further_weights(options["weight"])})
     output, path = Path(options["output"]), find_model(options["start"])
     if output.suffix != SUFFIX:
         raise ValueError(f"the output is a model file and must end in {SUFFIX}, not '{output}'")
     check_outputs([output], options["force"])
     potential, information = load_model(path, level=options["start_level"])
     origin = StartModel(potential, information, file_hash(path), information.name)
-    data = _read(options["data"], options)
-    others = {f"test {file.name}": _read(file, options) for file in options["test"] or ()}
-    remember = None if options["remember"] is None else _read(options["remember"], options)
+    read = partial(labelled_structures, options=options, further=potential.further_properties)
+    data = read(options["data"])
+    others = {f"test {file.name}": read(file) for file in options["test"] or ()}
+    remember = None if options["remember"] is None else read(options["remember"])
     with using_threads(options["threads"]):
         adaptation = adapt(potential, data, settings, say)
         _print_table(adaptation)
@@ -50,14 +54,14 @@ def run_adapt(options: Mapping[str, Any]) -> None:
         adapted, written = adapted_model(
             adaptation, origin, data, name=output.stem, level=options["level"], command=command
         )
-        found = {name: evaluate(adapted, dataset)[0] for name, dataset in others.items()}
+        reports = {name: _report(adapted, dataset, name) for name, dataset in others.items()}
         if remember is not None:
             remembered = f"remembered {Path(remember.source).name}"
-            found |= {f"{remembered}, the start": evaluate(potential, remember)[0]}
-            found |= {remembered: evaluate(adapted, remember)[0]}
-    for name, report in found.items():
+            reports[f"{remembered}, the start"] = evaluate(potential, remember)[0]
+            reports[remembered] = _report(adapted, remember, remembered)
+    for name, report in reports.items():
         say(f"errors on {name} ({report.n_structures} structures): {error_words(report)}")
-    errors = {**written.errors, **{name: report.to_json_dict() for name, report in found.items()}}
+    errors = {**written.errors, **{name: report.to_json_dict() for name, report in reports.items()}}
     _print_envelope(written.envelope, information.envelope)
     if adaptation.referenced.undetermined:
         warn(_undetermined_words(adaptation.referenced.undetermined))
@@ -65,36 +69,33 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     say(f"model written to {output} after {adaptation.seconds:.0f} s")
 
 
-def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
-    keys = {name: options[name] for name in ("energy_key", "forces_key", "stress_key")}
-    dataset = read_dataset(path, **keys)
-    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
-    for note in dataset.notes:
-        warn(note)
-    return dataset
+def _report(potential: Potential, dataset: Dataset, name: str) -> ErrorReport:
+    """Errors on a dataset; a warning tells of labels that do not count."""
+    report, evaluation = evaluate(potential, dataset)
+    for words in not_predicted(evaluation):
+        warn(f"{name}: {words}")
+    return report
 
 
 def _print_table(adaptation: Adaptation) -> None:
     n, n_folds = adaptation.n_held_out
     how = "one fold, the same for all" if n_folds == 1 else f"{n_folds} folds in turn"
     say(f"MAE on {n} held-out structures ({how}); the first row is before, the others are after:")
-    say(_line(["candidate", "meV/Å", "meV/atom", "score", "steps", "s"]))
+    forces, energies, *others = adaptation.rows[0].errors
+    units = [forces.unit, energies.unit, *(f"{errors.kind.name}, {errors.unit}" for errors in others)]
+    heads = ["candidate", *units, "score", "steps", "s"]
+    line = "{:<42}" + "".join(f"{{:>{max(10, len(head) + 2)}}}" for head in heads[1:])
+    say(line.format(*heads))
     for row in adaptation.rows:
         mark = " *" if row is adaptation.chosen else ""
-        say(_line([row.candidate.words + mark, *_cells(row)]))
+        say(line.format(row.candidate.words + mark, *_cells(row)))
     if not all(row.compared for row in adaptation.rows):
         say("too few: so few steps in its part of --minutes that it is not ranked")
     say(f"* chosen: {adaptation.reason}; steps to fit all structures: {adaptation.steps}")
 
 
-def _line(cells: Sequence[str]) -> str:
-    first, *others = cells
-    return f"{first:<42}" + "".join(f"{cell:>10}" for cell in others)
-
-
 def _cells(row: Row) -> list[str]:
-    maes = (row.report.of(FORCES).mae, row.report.of(ENERGY_PER_ATOM).mae)
-    errors = ["-" if mae is None else f"{1000 * mae:.2f}" for mae in maes]
+    errors = ["-" if errors.mae is None else f"{1000 * errors.mae:.2f}" for errors in row.errors]
     score = f"{row.score:.1f}" if row.compared else "too few"
     return [*errors, score, str(row.steps), f"{row.seconds:.0f}"]
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ase_nbody.calibration.calibrate import covered_surroundings, posterior_of_held_out, posterior_of_others
 from ase_nbody.calibration.errors import check_readouts
-from ase_nbody.cli.inputs import check_outputs
+from ase_nbody.cli.inputs import check_outputs, labelled_structures
 from ase_nbody.cli.output import say, warn
-from ase_nbody.data import (
-    Dataset,
-    default_validation_size,
-    merge,
-    read_dataset,
-    split,
-    without_isolated_atoms,
-)
+from ase_nbody.data import Dataset, default_validation_size, merge, split, without_isolated_atoms
 from ase_nbody.levels import with_posterior
 from ase_nbody.model_file import level_number, load_model, load_model_with_levels, save_model
 from ase_nbody.model_information import SUFFIX, ModelInformation
@@ -48,11 +42,13 @@ def run_calibrate(options: Mapping[str, Any]) -> None:
     check_readouts(whole)
     number = _number(options, information)
     alone, _ = load_model(path, dtype=stored_dtype(path), level=options["level"])
-    data = [_read(path, options) for path in dict.fromkeys(options["data"])]
+    read = partial(labelled_structures, options=options, unread=alone.further_properties)
+    data = [read(path) for path in dict.fromkeys(options["data"])]
     _check_levels(data, number, information)
-    others = [_read(path, options) for path in options["also"] or ()]
+    others = [read(path) for path in options["also"] or ()]
+    valid = None if options["valid"] is None else read(options["valid"])
     with using_threads(options["threads"]):
-        posterior, learnt = _posterior(alone, data, information, options)
+        posterior, learnt = _posterior(alone, data, valid, information)
         surroundings = whole.surroundings if number else covered_surroundings(alone, [learnt, *others])
     better = replace(with_posterior(whole, number, posterior), surroundings=surroundings)
     save_model(output, better, information.model_copy(update=knowledge_records(better)), force=options["force"])
@@ -89,10 +85,9 @@ def _check_levels(data: Sequence[Dataset], number: int, information: ModelInform
 
 
 def _posterior(
-    potential: Potential, data: Sequence[Dataset], information: ModelInformation, options: Mapping[str, Any]
+    potential: Potential, data: Sequence[Dataset], valid: Dataset | None, information: ModelInformation
 ) -> tuple[ReadoutPosterior, Dataset]:
     """What the data leave open, and those of them that the model learnt, or all where it learnt none."""
-    valid = None if options["valid"] is None else _read(options["valid"], options)
     if valid is None and not _learnt(data, information):
         say(f"{information.name} has learnt none of these files: structures are held out in turn")
         return posterior_of_others(potential, merge(data)), merge(data)
@@ -127,13 +122,3 @@ def _split(data: Dataset, valid: Dataset | None, information: ModelInformation) 
     settings = information.training.get("settings", {})
     n_valid = settings.get("n_valid") or default_validation_size(len(usable))
     return split(usable, n_valid, settings.get("seed", 0))
-
-
-def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
-    dataset = read_dataset(
-        path, energy_key=options["energy_key"], forces_key=options["forces_key"], stress_key=options["stress_key"]
-    )
-    say(f"{dataset.source}: {len(dataset)} structures, {dataset.label_source}")
-    for note in dataset.notes:
-        warn(note)
-    return dataset

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 import yaml
 
-from ase_nbody.cli.options import by_name
+from ase_nbody.cli.options import further_keys, further_weights
 from ase_nbody.meta.meta_settings import MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
 from ase_nbody.thread_count import using_threads
@@ -39,9 +39,9 @@ def run_training(options: Mapping[str, Any]) -> None:
     if "level" in values:
         values["levels"] = levels_of_theory(values.pop("level"))
     if "weight" in values:
-        values["further_weights"] = by_name(values.pop("weight"), "--weight dipole=2")
+        values["further_weights"] = further_weights(values.pop("weight"))
     if "key" in values:
-        values["further_keys"] = by_name(values.pop("key"), "--key dipole=REF_dipole")
+        values["further_keys"] = further_keys(values.pop("key"))
     if not values["force"]:
         del values["force"]  # the file decides
     settings: TrainingSettings = training_settings(values, config)
