@@ -27,7 +27,7 @@ from ase_nbody.model_records import (
     UncertaintyRecord,
 )
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """Version of the header's JSON that this package writes."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -36,6 +36,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     3: lambda header: header,  # 4 adds further terms, of which files of format 3 have none
     4: lambda header: header,  # 5 adds uncertainties, which files of format 4 do not have
     5: lambda header: _with_uncertainties_by_level(header),
+    6: lambda header: _with_stress_factors(header),
 }
 """Header of version n -> header of version n + 1, by n. Every format ever shipped stays readable."""
 
@@ -186,6 +187,13 @@ def _with_uncertainties_by_level(header: dict[str, Any]) -> dict[str, Any]:
     others = [None] * (len(header.get("levels", ())) - 1)
     kept = {name: value for name, value in header.items() if name != "uncertainty"}
     return kept if first is None else {**kept, "uncertainties": [first, *others]}
+
+
+def _with_stress_factors(header: dict[str, Any]) -> dict[str, Any]:
+    """7 has a factor of the stress for itself, which was that of forces."""
+    records = header.get("uncertainties", ())
+    own = [record and {**record, "stress_factor": record["forces_factor"]} for record in records]
+    return {**header, "uncertainties": own}
 
 
 def _upgraded(header: Any, path: Path) -> dict[str, Any]:

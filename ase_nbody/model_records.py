@@ -78,7 +78,8 @@ class UncertaintyRecord(Record):
     energy_factor: float = Field(
         gt=0, description="of standard deviations of energies, so that they fit held-out errors"
     )
-    forces_factor: float = Field(gt=0, description="the same of forces and stress")
+    forces_factor: float = Field(gt=0, description="the same of forces")
+    stress_factor: float = Field(gt=0, description="the same of stress; that of forces where no stress was labelled")
     n_learnt: int = Field(ge=1, description="labelled structures that say what is left open")
     n_held_out: int = Field(ge=1, description="structures that the factors are from")
 

@@ -108,7 +108,7 @@ def uncertainties(potential: Potential, graph: Graph, members: int = MEMBERS) ->
         new = [(b.double() - a.double()).square() for a, b in zip(_parts(ours), _parts(theirs), strict=True)]
         squares = new if squares is None else [a + b for a, b in zip(squares, new, strict=True)]
     assert squares is not None
-    factors = (record.energy_factor, record.energy_factor, record.forces_factor, record.forces_factor)
+    factors = (record.energy_factor, record.energy_factor, record.forces_factor, record.stress_factor)
     deviations = [
         factor * (square / members).sqrt().cpu().numpy() for factor, square in zip(factors, squares, strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,10 @@ def test_errors_of_labels_count_in_units_of_their_size_and_of_the_energy_scale()
     weights = structures.weights(AdaptationSettings(further_weights={"dipole": 3.0}), start.energy_scale)
     assert weights[DIPOLE] == Weight(3.0, pytest.approx(label_scales(data)[DIPOLE]))
     assert weights[CHARGES] == Weight(1.0, pytest.approx(label_scales(data)[CHARGES]))
+    clock = count()
     with pytest.raises(ValueError, match=r"weights are given for spin, .* are of charges, dipole; leave them out"):
-        adapted(start, data, steps=1, further_weights={"spin": 1.0})
+        adapt(start, data, AdaptationSettings(further_weights={"spin": 1.0}), print, lambda: float(next(clock)))
+    assert next(clock) == 1  # nothing has begun
 
 
 @pytest.mark.parametrize("name", ["radial", "low-rank", "all", "scratch"])

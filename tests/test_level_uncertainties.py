@@ -146,7 +146,10 @@ def test_a_file_of_format_5_has_them_at_its_first_level(first_alone):
     header = json.loads(read_information(first_alone).model_dump_json())
     [first, _] = header.pop("uncertainties")
     tensors = load_file(first_alone)
-    for record, expected in ((first, (UncertaintyRecord(**first), None)), (None, ())):
+    stress_factor = first.pop("stress_factor")  # of format 7
+    assert stress_factor == first["forces_factor"]  # no stress is labelled
+    own = UncertaintyRecord(**first, stress_factor=stress_factor)
+    for record, expected in ((first, (own, None)), (None, ())):
         kept = {name: tensor for name, tensor in tensors.items() if record or name != "uncertainty.root"}
         old = {**header, "format_version": 5, "uncertainty": record}
         save_file(kept, first_alone, metadata={HEADER_KEY: json.dumps(old)})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from adaptation import dataset_of, frames_of, start_potential, teacher_of
+from adaptation import crystals_of, dataset_of, frames_of, start_potential, teacher_of
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
@@ -24,7 +24,7 @@ from ase_nbody.calibration.calibrate import posterior_of_held_out, posterior_of_
 from ase_nbody.calibration.factors import SMALLEST_FACTOR, calibration_factor
 from ase_nbody.calibration.judged import deviations, judgements
 from ase_nbody.calibration.posterior import derivatives, posterior_of
-from ase_nbody.data import Dataset, evaluate
+from ase_nbody.data import Dataset, evaluate, labelled_dataset
 from ase_nbody.graph import batch_graphs
 from ase_nbody.meta.design import forces_by_readouts
 from ase_nbody.meta.fitting import copied
@@ -32,7 +32,7 @@ from ase_nbody.model_file import DataFile, ModelFileError, file_hash, load_model
 from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.neighbours import neighbour_graph
 from ase_nbody.potential import Potential
-from ase_nbody.predictions import ENERGY, FORCES
+from ase_nbody.predictions import ENERGY, FORCES, STRESS
 from ase_nbody.uncertainties import uncertainties
 
 MANY = 4000
@@ -182,6 +182,31 @@ def test_on_held_out_structures_they_fit_the_errors(learnt):
     assert judged["forces"].within_one == pytest.approx(0.683, abs=0.06)
     assert judged["forces"].rmse == pytest.approx(1000 * np.sqrt(np.mean(found.forces_errors**2)))
     assert judged["forces"].within_one < judged["forces"].within_two
+
+
+def test_the_stress_has_a_factor_of_its_own_where_it_is_labelled(learnt):
+    potential, known, _ = learnt
+    crystals = labelled_dataset(crystals_of(teacher_of(start_potential(), 1.1, 0.1), 5))
+    bare = replace(crystals, labels=tuple(replace(label, stress=None) for label in crystals.labels))
+    own, without = (
+        replace(potential, posteriors=(posterior_of_held_out(potential, known, held_out),))
+        for held_out in (crystals, bare)
+    )
+    records = [one.posterior.record for one in (own, without)]
+    assert records[1].stress_factor == records[1].forces_factor == records[0].forces_factor
+    found = deviations(own, crystals, evaluate(own, crystals)[1])
+    assert calibration_factor(found.stress, found.stress_errors) == pytest.approx(1.0, rel=1e-6)
+    assert records[0].stress_factor != pytest.approx(records[0].forces_factor, rel=0.02)
+    one, other = (uncertainties(p, graph_of(p, crystals.structures[1]))[0] for p in (own, without))
+    ratio = records[0].stress_factor / records[1].stress_factor
+    np.testing.assert_allclose(one.stress, ratio * other.stress, rtol=1e-8)
+    np.testing.assert_allclose(one.forces, other.forces, rtol=1e-8)
+    errors = evaluate(own, crystals)[1].of(STRESS).errors[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    np.testing.assert_allclose(found.stress_errors, errors)
+    judged = judgements(found)["stress"]
+    assert judged.rmse == pytest.approx(1000 * np.sqrt(np.mean(errors**2)))
+    for few in (bare, crystals.subset([0, 1])):
+        assert "stress" not in judgements(deviations(own, few, evaluate(own, few)[1]))
 
 
 def test_more_structures_leave_less_open():

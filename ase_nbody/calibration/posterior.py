@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ase_nbody.calibration.batches import exact_copy, graphs
 from ase_nbody.calibration.errors import CalibrationError
 from ase_nbody.calibration.factors import calibration_factor
-from ase_nbody.calibration.judged import standard_deviations
+from ase_nbody.calibration.judged import standard_deviations, stress_errors
 from ase_nbody.data import Dataset, Evaluation
 from ase_nbody.graph import Graph
 from ase_nbody.model_records import UncertaintyRecord
@@ -83,11 +83,14 @@ def posterior_of(
         standard_deviations(_uncalibrated(own, _root(own, some, energy_noise, noise)), held_out)
         for some, held_out in folds
     ]
-    energies, forces = (np.concatenate(several) for several in zip(*parts, strict=True))
+    energies, forces, stress = (np.concatenate(several) for several in zip(*parts, strict=True))
+    of_stress = stress_errors(evaluation)  # (S, 6)
+    known = ~np.isnan(of_stress).any(axis=1)
     forces_factor = calibration_factor(forces, forces_errors)
     record = UncertaintyRecord(
         energy_factor=calibration_factor(energies, energy_errors) if with_energies else forces_factor,
         forces_factor=forces_factor,
+        stress_factor=calibration_factor(stress[known], of_stress[known]) if known.any() else forces_factor,
         n_learnt=len(learnt.n_atoms),
         n_held_out=len(evaluation.n_atoms),
     )
@@ -96,7 +99,7 @@ def posterior_of(
 
 def _uncalibrated(potential: Potential, root: Floats) -> Potential:
     """A potential whose standard deviations are as a root says them."""
-    record = UncertaintyRecord(energy_factor=1.0, forces_factor=1.0, n_learnt=1, n_held_out=1)
+    record = UncertaintyRecord(energy_factor=1.0, forces_factor=1.0, stress_factor=1.0, n_learnt=1, n_held_out=1)
     return replace(potential, posteriors=(ReadoutPosterior(root, record),))
 
 

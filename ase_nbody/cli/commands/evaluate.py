@@ -166,7 +166,7 @@ def _compare_uncertainties(
     table = Table(title="errors beside the standard deviations given", title_justify="left")
     for head in ("quantity", "given", "RMSE", "within 1", "within 2", "rank correlation"):
         table.add_column(head, justify="left" if head == "quantity" else "right")
-    units = {"energy_per_atom": "energy, meV/atom", "forces": "forces, meV/Å"}
+    units = {"energy_per_atom": "energy, meV/atom", "forces": "forces, meV/Å", "stress": "stress, meV/Å³"}
     judged = judgements(found)
     for name, one in judged.items():
         shares = (f"{one.within_one:.0%}", f"{one.within_two:.0%}", f"{one.rank_correlation:.2f}")

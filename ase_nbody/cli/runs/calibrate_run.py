@@ -100,7 +100,8 @@ def _report(potential: Potential, record: UncertaintyRecord) -> None:
     say(f"structures      {record.n_learnt} that say what is left open, {record.n_held_out} held out")
     if potential.surroundings is not None:
         say(f"surroundings    of {potential.surroundings.record.n_learnt} structures")
-    say(f"factors         {record.energy_factor:.3g} of energies, {record.forces_factor:.3g} of forces")
+    energies, forces = f"{record.energy_factor:.3g} of energies", f"{record.forces_factor:.3g} of forces"
+    say(f"factors         {energies}, {forces}, {record.stress_factor:.3g} of stress")
 
 
 def _learnt(data: Sequence[Dataset], information: ModelInformation) -> bool:
