@@ -238,6 +238,10 @@ def test_the_command_reads_weighs_and_reports_them(
     assert after[name] < 0.01 * before[name] and after[name] == information.errors["held out"][name]
     assert "stress_mae_mev_per_cubic_angstrom" in after and "forces_mae_by_element" not in after
     assert information.errors["test some.xyz"][name] < 1.0
-    for wrong, told in (("dipole=nothing", "no frame has dipole under the key 'nothing'"), ("x", "NAME=VALUE")):
-        status, _, err = run_command(monkeypatch, capsys, *words, "--key", wrong, "--output", "n.safetensors")
+    for option, value, told in (
+        ("--key", "dipole=nothing", "no frame has dipole under the key 'nothing'"),
+        ("--key", "dipole", "--key takes NAME=VALUE"),
+        ("--weight", "spin=2", "weights are given for spin"),
+    ):
+        status, _, err = run_command(monkeypatch, capsys, *words, option, value, "--output", "n.safetensors")
         assert status == 1 and told in err

@@ -159,7 +159,7 @@ def test_only_the_program_of_features_has_their_array() -> None:
     total = sum(len(network.step_weights().vectors[s.weights][0]) for s in energy_steps(network.description()))
     assert arrays[1][FEATURES].type.length == total and arrays[1][FEATURES].source == "sum"
     (line,) = [line for line in str(other.arrays).splitlines() if line.startswith(f"{FEATURES} ")]
-    assert line.endswith("adds level_1_up, level_2_up_and_down")
+    assert line.endswith("adds level_1_forward, level_2_forward_and_backward")
     assert {name: does.per_edge for name, does in plain.phases.items()} == {
         name: does.per_edge for name, does in other.phases.items()
     }

@@ -212,7 +212,7 @@ def test_threads_get_shares_where_there_is_enough_to_do(dtype: torch.dtype) -> N
     ):
         bounds = program.shares(offsets, threads)
         assert list(bounds) == list(program.phases)
-        assert len(bounds["level_1_up"]) - 1 == shares
+        assert len(bounds["level_1_forward"]) - 1 == shares
         assert all(b[0] == 0 and b[-1] == len(offsets) - 1 for b in bounds.values())
 
 
@@ -223,4 +223,4 @@ def test_the_multiplications_of_messages_are_counted() -> None:
         phases = compiled_weights.load(found.network, frozenset({0, 1, 2})).program.phases
     table = found.network.gates[1].aggregation.table
     least = len({(entry.path, entry.a, entry.o) for entry in entries(table)}) * found.network.settings.channels
-    assert least < phases["level_2_up_and_down"].per_edge < 10 * least
+    assert least < phases["level_2_forward_and_backward"].per_edge < 10 * least

@@ -120,7 +120,7 @@ def test_descriptions_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="reads state 'sums' before any step makes it"):
         described(Readout("sums", "readout")).check()
     late = (CONTRACT, Product("sums", "sums", "squares", SQUARE, 4), Mix("sums", "sums", "mix"))
-    with pytest.raises(ValueError, match=r"changes state 'sums', whose value .*Product.* needs on the way back"):
+    with pytest.raises(ValueError, match=r"changes state 'sums', whose value .*Product.* needs in the backward pass"):
         described(*late).check()
 
 

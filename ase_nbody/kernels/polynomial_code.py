@@ -109,7 +109,7 @@ def _value(w: Builder, node: _Node, components: list[Vector], coefficients: Scal
 
 @dataclass(frozen=True)
 class _Pulled:
-    """The way back of all outputs at once: their cotangents first make one polynomial of them.
+    """The backward pass of all outputs at once: their cotangents first make one polynomial of them.
 
     Attributes:
         w: of the function.

@@ -80,7 +80,7 @@ class Activate(Step):
         return _DualActivate(self, atoms)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         blocks = w.irreps(self.source)
         function = w.function(
             "gates", (blocks, self.functions), lambda n: gate_code.gates(n, w.settings(1), blocks, self.functions)
@@ -91,7 +91,7 @@ class Activate(Step):
         w.call(function, **self._given(w), out=w.blocks(self.out))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         blocks = w.irreps(self.source)
         key = (blocks, self.functions)
         function = w.function(

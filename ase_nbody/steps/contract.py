@@ -21,8 +21,8 @@ from ase_nbody.steps.writer import StepWriter
 class Contract(RadialStep):
     """Makes sums over neighbours of R(r) (psi x Y(r)), all paths (Kondor 2018, eq. 10, with learned radial functions).
 
-    Its code runs over all atoms: what it reads must be finished, and its way back, over the neighbours, is
-    `down_senders`.
+    Its code runs over all atoms: what it reads must be finished, and its backward pass, over the neighbours, is
+    `write_backward_over_senders`.
 
     Attributes:
         source: state of the neighbours.
@@ -62,7 +62,7 @@ class Contract(RadialStep):
         return _DualContract(self, atoms)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         settings, degree = w.settings(self.channels), w.grid.degree
         function = w.function("messages", self._key, lambda n: edge_code.messages(n, self.table, settings, degree))
         w.require(self.source)
@@ -72,11 +72,11 @@ class Contract(RadialStep):
         w.call_on_nodes(function, **given, states=w.whole_blocks(self.source), out=w.whole_blocks(self.out))
 
     @override
-    def down(self, w: StepWriter) -> None:
-        """Only zeros where no cotangent came: the rest is done by `down_senders`."""
+    def write_backward(self, w: StepWriter) -> None:
+        """Only zeros where no cotangent came: the rest is done by `write_backward_over_senders`."""
         w.complete(f"d_{self.out}")
 
-    def down_senders(self, w: StepWriter) -> None:
+    def write_backward_over_senders(self, w: StepWriter) -> None:
         """Write the code that runs over senders and adds to the cotangents of states and of functions of edges."""
         settings, degree = w.settings(self.channels), w.grid.degree
         add, first = w.complete_or_begin(f"d_{self.source}"), w.first_write("d_functions", 0)
@@ -132,7 +132,7 @@ class ContractElements(RadialStep):
         atoms.add_all(self.out, contract(ones, atoms.harmonics, radial, atoms.pairs, self.table))
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         settings, degree = w.settings(self.channels), w.grid.degree
         function = w.function(
             "scalar_messages", self._key, lambda n: edge_code.scalar_messages(n, self.table, settings, degree)
@@ -142,7 +142,7 @@ class ContractElements(RadialStep):
         w.call_on_nodes(function, **given, out=w.whole_blocks(self.out))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         settings, degree = w.settings(self.channels), w.grid.degree
         w.complete(f"d_{self.out}")
         first = w.first_write("d_functions", 0)

@@ -78,7 +78,7 @@ class ContractSymmetric(Step):
         return products
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         settings = w.settings(self.channels)
         function = w.function(
             "polynomials",
@@ -90,7 +90,7 @@ class ContractSymmetric(Step):
         w.call(function, **self._given(w), out=w.blocks(self.out))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         settings = w.settings(self.channels)
         function = w.function(
             "polynomial_gradients",

@@ -1,7 +1,7 @@
 """What a network is: a list of steps on states of atoms, each state a list of blocks, one for each irrep.
 
 A step reads states and adds to one, so states with several sources are sums. Steps are done in their order, and a step
-that reads a state sees what the steps before it have added. The way back is the same list, from its end.
+that reads a state sees what the steps before it have added. The backward pass is the same list, from its end.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Step(ABC):
     @property
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
-        """States whose values it needs on the way up."""
+        """States whose values it needs in the forward pass."""
 
     @property
     def keeps(self) -> tuple[str, ...]:
-        """Those of them whose values it needs on the way back too."""
+        """Those of them whose values it needs in the backward pass too."""
         return ()
 
     @abstractmethod
@@ -55,11 +55,11 @@ class Step(ABC):
         return type(self).dual is not Step.dual
 
     @abstractmethod
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         """Write the code that does it."""
 
     @abstractmethod
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         """Write the code that adds to the cotangents of what it reads, from that of what it makes."""
 
 
@@ -119,7 +119,7 @@ class Description:
         return not all(self.radial_by_kind.values())
 
     def check(self) -> None:
-        """Check the names of states, and that no value that the way back needs is changed after it was read.
+        """Check the names of states, and that no value that the backward pass needs is changed after it was read.
 
         Raises:
             ValueError: the irreps of a state are not given, or it is read before any step makes it, or changed too
@@ -138,7 +138,7 @@ class Description:
                     raise ValueError(f"{step} reads state '{name}' before any step makes it")
             if step.out in kept:
                 raise ValueError(
-                    f"{step} changes state '{step.out}', whose value {kept[step.out]} needs on the way back"
+                    f"{step} changes state '{step.out}', whose value {kept[step.out]} needs in the backward pass"
                 )
             kept |= dict.fromkeys(step.keeps, step)
             made.add(step.out)

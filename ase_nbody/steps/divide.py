@@ -44,7 +44,7 @@ class Divide(Step):
             atoms.add(self.out, number, block / (1.0 + density))
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         for name in self.reads:
             w.complete(name)
         w.begin(self.out)
@@ -56,7 +56,7 @@ class Divide(Step):
             w.call(function, **given, out=w.block(self.out, number))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         w.complete(f"d_{self.out}")
         w.complete(f"d_{self.density}")
         for number, block in enumerate(w.irreps(self.source)):

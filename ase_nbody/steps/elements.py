@@ -44,11 +44,11 @@ class Embed(Step):
         return _DualEmbed(self, atoms)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         w.add_rows_of_types(self.weights, self.out, 0)
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         """Nothing: vectors of elements do not depend on positions."""
 
 

@@ -43,7 +43,7 @@ class HandOut(Step):
         atoms.features.append(scalars * have_neighbours(atoms.pairs, scalars))
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         length = w.irreps(self.source)[0].length
         write = partial(node_code.columns, settings=w.settings(length), first=self.first, total=self.total)
         function = w.function("columns", (length, self.first), write)
@@ -51,5 +51,5 @@ class HandOut(Step):
         w.call_on_nodes(function, **w.phase.wholes("offsets", "ends", out=FEATURES), rows=rows)
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         """Nothing: nothing depends on features."""

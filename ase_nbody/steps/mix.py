@@ -33,7 +33,7 @@ def pairs_of_blocks(source: StateIrreps, out: StateIrreps) -> list[tuple[int, in
 
 @dataclass(frozen=True)
 class Linear(Step):
-    """A step that adds a linear function of one state, whose way back is that of its transpose.
+    """A step that adds a linear function of one state, whose backward pass is that of its transpose.
 
     Attributes:
         source: state.
@@ -51,11 +51,11 @@ class Linear(Step):
         return (self.source,)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         self.write(w, self.source, self.out, self.weights)
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         self.write(w, f"d_{self.out}", f"d_{self.source}", f"back_{self.weights}")
 
     @abstractmethod
@@ -139,7 +139,7 @@ class _Term:
 
 
 class _DualLinear(DualStep):
-    """A mixing with tangents; results without gradients are left out on the way back."""
+    """A mixing with tangents; results without gradients are left out in the backward pass."""
 
     def __init__(self, step: Linear, atoms: DualAtoms) -> None:
         self.step, self.atoms = step, atoms

@@ -32,18 +32,18 @@ def segments(steps: Sequence[Step]) -> list[list[Step]]:
 def kept_states(description: Description) -> frozenset[str]:
     """States and cotangents ("d_" before the name) that more than one phase uses.
 
-    The last segment goes up and down in one phase; the others have a phase each way, and contractions of states one
-    more on their way back.
+    The last segment goes forward and backward in one phase; the others have a phase for each pass, and contractions of
+    states one more in the backward pass.
     """
     pieces = segments(description.steps)
     uses: dict[str, set[tuple[str, int]]] = defaultdict(set)
     for number, segment in enumerate(pieces):
         last = number == len(pieces) - 1
-        up, down = ("up", number), ("up" if last else "down", number)
+        forward, backward = ("forward", number), ("forward" if last else "backward", number)
         for step in segment:
-            back = ("senders", number) if isinstance(step, Contract) else down
+            back = ("senders", number) if isinstance(step, Contract) else backward
             for name in (*step.reads, *[step.out] * bool(step.out)):
-                uses[name].add(up)
+                uses[name].add(forward)
                 uses[f"d_{name}"].add(back)
             for name in step.keeps:
                 uses[name].add(back)

@@ -55,7 +55,7 @@ class Product(Step):
         return _DualProduct(self, atoms)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         settings = w.settings(self.channels)
         function = w.function("products", self._key, lambda n: node_code.products(n, self.table, settings))
         for name in self.reads:
@@ -64,7 +64,7 @@ class Product(Step):
         w.call(function, first=w.blocks(self.first), second=w.blocks(self.second), product=w.blocks(self.out))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         w.complete(f"d_{self.out}")
         w.complete(f"d_{self.second}")
         upstream, d_second = w.blocks(f"d_{self.out}"), w.blocks(f"d_{self.second}")

@@ -1,7 +1,7 @@
 """The compiled program of a list of steps: energies and gradients by positions and strain.
 
-Segment by segment upwards, each phase over blocks of atoms. The last segment goes up and straight down again; then,
-segment by segment downwards, the way back of contractions over senders and of the other steps over atoms.
+Forward segment by segment, each phase over blocks of atoms. The last segment goes forward and at once backward; then,
+segment by segment, backward through contractions over senders and through the other steps over atoms.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from ase_nbody.steps.writer import Progress, StepWriter
 
 @cache
 def program(description: Description, settings: KernelSettings, grid: Grid) -> Program:
-    """Compiled phases of a network: level_1_up, ..., level_2_up_and_down, level_2_senders, level_1_down, ..., forces.
+    """Compiled phases of a network.
+
+    They are level_1_forward, ..., level_2_forward_and_backward, level_2_senders, level_1_backward, ..., forces.
 
     Args:
         description: folded.
@@ -50,24 +52,24 @@ def program(description: Description, settings: KernelSettings, grid: Grid) -> P
     progress = Progress(description.irreps_of, description.n_types, kept, grid)
     for number, segment in enumerate(pieces):
         is_last = segment is pieces[-1]
-        with module.phase(f"level_{number + 1}_up{'_and_down' if is_last else ''}") as phase:
+        with module.phase(f"level_{number + 1}_forward{'_and_backward' if is_last else ''}") as phase:
             w = StepWriter(phase, progress)
             if number == 0:
                 _geometry(w, steps, shared=description.has_shared_tables)
             for step in segment:
-                step.up(w)
+                step.write_forward(w)
             for name in later_sources(pieces[number + 1 :]) & {step.out for step in segment}:
                 w.complete(name)
             if is_last:
-                _down(w, segment, steps)
+                _backward(w, segment, steps)
     for number in range(len(pieces) - 1, 0, -1):
         with module.phase(f"level_{number + 1}_senders") as phase:
             w = StepWriter(phase, progress)
             for step in reversed(pieces[number]):
                 if isinstance(step, Contract):
-                    step.down_senders(w)
-        with module.phase(f"level_{number}_down") as phase:
-            _down(StepWriter(phase, progress), pieces[number - 1], steps)
+                    step.write_backward_over_senders(w)
+        with module.phase(f"level_{number}_backward") as phase:
+            _backward(StepWriter(phase, progress), pieces[number - 1], steps)
     with module.phase("forces") as phase:
         _forces(phase)
     return Program(module)
@@ -81,10 +83,10 @@ def _geometry(w: StepWriter, steps: Sequence[NDArray[np.float64]], *, shared: bo
     w.call_on_nodes(function, **w.phase.wholes(*function.signature.arguments))
 
 
-def _down(w: StepWriter, segment: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
-    """The way back of one segment; of the first one to the vectors of edges."""
+def _backward(w: StepWriter, segment: Sequence[Step], steps: Sequence[NDArray[np.float64]]) -> None:
+    """The backward pass of one segment; of the first one to the vectors of edges."""
     for step in reversed(segment):
-        step.down(w)
+        step.write_backward(w)
     if isinstance(segment[0], ContractElements):
         function = w.function(
             "vector_gradients",

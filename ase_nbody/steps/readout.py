@@ -90,7 +90,7 @@ class Readout(EnergyStep):
         return _DualReadout(self, atoms)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         length = w.irreps(self.source)[0].length
         settings = w.settings(length)
         function = w.function("dots", length, lambda n: node_code.dots(n, settings, length))
@@ -98,7 +98,7 @@ class Readout(EnergyStep):
         w.call(function, types=types, rows=w.block(self.source, 0), vectors=vectors, out=w.phase.block_of("energies"))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         w.add_rows_of_types(self.weights, f"d_{self.source}", 0)
 
 
@@ -134,14 +134,14 @@ class Shift(EnergyStep):
         return DualShift(self, atoms)
 
     @override
-    def up(self, w: StepWriter) -> None:
+    def write_forward(self, w: StepWriter) -> None:
         settings = w.settings(1)
         function = w.function("shifted", 0, lambda n: node_code.shifted_energies(n, settings))
         given = w.phase.wholes("types", "offsets", "ends", "energies")
         w.call_on_nodes(function, **given, vectors=w.vectors(self.weights))
 
     @override
-    def down(self, w: StepWriter) -> None:
+    def write_backward(self, w: StepWriter) -> None:
         """Nothing: it does not depend on positions."""
 
 

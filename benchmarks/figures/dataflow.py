@@ -18,10 +18,10 @@ from ase_nbody.compiler.programs import PhaseWork
 from ase_nbody.neighbours import neighbour_graph
 
 WORDS = {
-    "level_1_up": "distances, harmonics,\nsplines; messages,\nproducts, states",
-    "level_2_up_and_down": "messages, products,\nenergies; gradients\nback to the messages",
+    "level_1_forward": "distances, harmonics,\nsplines; messages,\nproducts, states",
+    "level_2_forward_and_backward": "messages, products,\nenergies; gradients\nback to the messages",
     "level_2_senders": "gradients by the\nstates of children and\nby edge functions",
-    "level_1_down": "gradients back to\nmessages, then by\nedge vectors",
+    "level_1_backward": "gradients back to\nmessages, then by\nedge vectors",
     "forces": "sums over the\nsenders of edges",
 }
 LEFT, STEP, ROW = 30.0, 20.0, 2.9
@@ -62,7 +62,7 @@ def main() -> None:
     figure, axes = canvas(LEFT + STEP * len(work) + 2, height)
     for number, (name, phase) in enumerate(work.items()):
         x = LEFT + STEP * (number + 0.5)
-        note(axes, (x, height - 3), name, 10)
+        note(axes, (x, height - 3), name.replace("_and_", "\n_and_"), 10)
         note(axes, (x, height - 9), WORDS[name], 9)
         note(axes, (x, height - 15), multiplications(phase), 8.5)
         axes.plot([x, x], [2, height - 18], color="#ced4da", linewidth=0.8, zorder=0)
