@@ -224,6 +224,22 @@ def test_a_start_with_levels_is_gone_on_from(trained, tmp_path):
         train(TrainingSettings(levels=turned, output=tmp_path / "t.safetensors", **more), console=QUIET)
 
 
+def test_a_training_adds_levels_to_those_of_its_start(trained, tmp_path):
+    more = {"epochs": 1, "learning_rate": 1e-7, "dtype": "float64", "repulsion": False, "start": str(trained)}
+    names = ("good", "cheap", "other", "last")
+    several = {
+        name: [labelled(tmp_path / f"{name}.xyz", "cheap" if name == "cheap" else "good", 12, 7)] for name in names
+    }
+    output = train(TrainingSettings(levels=several, output=tmp_path / "a.safetensors", **more), console=QUIET)
+    assert [level.name for level in read_information(output).levels] == list(names)
+    atoms = molecule("H2O2")
+    for level in names:
+        found = NBodyCalculator(output, level=level, outside="ignore").get_forces(atoms)
+        before = NBodyCalculator(trained, level="cheap" if level == "cheap" else "good", outside="ignore")
+        np.testing.assert_allclose(found, before.get_forces(atoms), atol=1e-3)
+    assert abs(before.get_forces(atoms) - NBodyCalculator(trained, level="cheap").get_forces(atoms)).max() > 0.1
+
+
 def test_levels_with_different_elements_are_refused(tmp_path):
     frames = [molecule("CH4"), molecule("CH3OH")]
     for atoms in frames:

@@ -40,8 +40,18 @@ def own_parameters(network: Network, parts: OwnParts) -> list[str]:
 
 
 def add_levels(network: Network, n_levels: int, names: Sequence[str]) -> None:
-    """Give a network levels of theory, which begin as its own values are."""
-    values = [[network.get_parameter(name).detach().clone() for name in names] for _ in range(n_levels - 1)]
+    """Give a network so many levels of theory in all; those that it does not have begin as its own values are.
+
+    Args:
+        network: with fewer of them.
+        n_levels: the first one, the network's own, among them.
+        names: of the parameters that each has for itself, the same as at its levels so far.
+    """
+    theory = network.theory
+    before = [] if theory is None else [theory.of_level(number) for number in range(1, theory.n_levels)]
+    values = [[value.detach() for value in level] for level in before]
+    while len(values) < n_levels - 1:
+        values.append([network.get_parameter(name).detach().clone() for name in names])
     network.theory = LevelsOfTheory(tuple(names), values)
 
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from ase_nbody.architectures import Architecture, Network, NetworkSettings, architectures
-from ase_nbody.architectures.theory import add_levels, own_parameters
+from ase_nbody.architectures.theory import add_levels, number_of_levels, own_parameters
 from ase_nbody.data import (
     Statistics,
     statistics,
@@ -59,8 +59,10 @@ def build_network(settings: TrainingSettings, data: TrainingData) -> tuple[Netwo
 
 
 def _add_levels(network: Network, settings: TrainingSettings, data: TrainingData) -> None:
-    if len(data.levels) > 1 and network.theory is None:
-        add_levels(network, len(data.levels), own_parameters(network, settings.own_parts))
+    if len(data.levels) > number_of_levels(network):
+        known = network.theory
+        names = own_parameters(network, settings.own_parts) if known is None else known.names
+        add_levels(network, len(data.levels), names)
 
 
 def training_origin(settings: TrainingSettings, data: TrainingData) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def _start(settings: TrainingSettings) -> Start:
     """The start, with all of its levels of theory where the training has several.
 
     Raises:
-        ValueError: it has other levels.
+        ValueError: the levels of the training do not begin with its own.
     """
     assert settings.start is not None
     dtype = DTYPES[settings.dtype]
@@ -150,10 +150,11 @@ def _start(settings: TrainingSettings) -> Start:
         return read_start(settings.start, dtype, settings.start_level)
     start = read_start_with_levels(settings.start, dtype)
     names = [level.name for level in start.information.levels]
-    if names and names != list(settings.levels):
+    if names != list(settings.levels)[: len(names)]:
         raise ValueError(
             f"the start '{settings.start}' has the levels of theory {', '.join(names)}, and the training "
-            f"{', '.join(settings.levels)}; give the same in the same order, or data and start_level for one of them"
+            f"{', '.join(settings.levels)}; give the start's first, in its order, and any new ones after them, or data "
+            "and start_level for one of them"
         )
     return start
 
