@@ -157,6 +157,7 @@ class NBodyCalculator(AnalysisCalculator):
         steps: int | None = None,
         seed: int = 0,
         accept_worse: bool = False,
+        auxiliary: Sequence[Atoms] | None = None,
     ) -> NBodyCalculator:
         """A new calculator, of this model adapted to labelled structures; this one stays as it is. See `nbody adapt`.
 
@@ -170,6 +171,7 @@ class NBodyCalculator(AnalysisCalculator):
             steps: steps of each training, in place of minutes.
             seed: of what is held out, of the order and of random weights.
             accept_worse: take the model also where the start or a training from scratch is better.
+            auxiliary: more structures of the same system with forces by a cheap method, which are learnt beside.
 
         Raises:
             ValueError: no labels, too few structures, new elements that are refused, or a model that would be
@@ -181,7 +183,9 @@ class NBodyCalculator(AnalysisCalculator):
         chosen = {"method": method, "minutes": minutes, "steps": steps, "seed": seed, "accept_worse": accept_worse}
         settings = AdaptationSettings.model_validate(chosen)
         with self.evaluator.lock, using_threads(self.parameters["threads"]):
-            potential, information = adapted_to_frames(self.potential, self.information, frames, level, settings)
+            potential, information = adapted_to_frames(
+                self.potential, self.information, frames, level, settings, auxiliary
+            )
         kept = {name: value for name, value in self.parameters.items() if name not in ("model", "level")}
         calculator = NBodyCalculator(potential, **kept)
         calculator._inform(information)

@@ -204,6 +204,9 @@ def _making_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
         start = training["start"]
         yield "adapted from", start["name"] + (f" (`{start['sha256']}`)" if start["sha256"] else "")
         yield "method of the adaptation", training["adaptation"]["method"]
+        if beside := training.get("auxiliary"):
+            level = f", {beside['level_of_theory']}" if beside["level_of_theory"] else ""
+            yield "forces learnt beside", f"{beside['n_structures']} structures of {beside['name']}{level}"
         if new := training["adaptation"].get("new_elements"):
             begun = ", ".join(f"{element} (as {near})" for element, near in new.items())
             yield "elements that the start did not know, and what their weights began as", begun

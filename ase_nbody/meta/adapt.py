@@ -13,6 +13,7 @@ import torch
 from ase_nbody.calibration.calibrate import covered_surroundings, posterior_in_turn
 from ase_nbody.data import Dataset, without_isolated_atoms
 from ase_nbody.data.evaluation import labels_left_out
+from ase_nbody.meta.auxiliary import auxiliary_samples
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.choice import (
     TooFewStepsError,
@@ -68,6 +69,7 @@ def adapt(
     settings: AdaptationSettings,
     say: Callable[[str], None],
     now: Callable[[], float] = time.monotonic,
+    auxiliary: Dataset | None = None,
 ) -> Adaptation:
     """Adapt a potential to labelled structures.
 
@@ -77,13 +79,14 @@ def adapt(
         settings: what is tried, and for how long.
         say: takes a line of text on the progress.
         now: tells the time, seconds, which `settings.minutes` bounds.
+        auxiliary: structures of the same system with forces of a cheap level of theory, learnt beside by what steps.
 
     Raises:
         WorseModelError: what was chosen is worse than the start, or than a training from scratch.
         TooFewStepsError: the method asked for has no time to show anything.
         ValueError: new elements that are refused, too few structures, or a method that the start does not have.
     """
-    search = _Search.begun(start, data, settings, say, now)
+    search = _Search.begun(start, data, settings, say, now, auxiliary)
     rows = search.compared()
     if settings.steps is None:
         rows += search.longer(worth_more_time(rows), rows[0].seconds)
@@ -126,6 +129,7 @@ class _Search:
         settings: AdaptationSettings,
         say: Callable[[str], None],
         now: Callable[[], float],
+        auxiliary: Dataset | None,
     ) -> _Search:
         clock = Time.begun(settings, now)
         if all(labels.energy is None and labels.forces is None for labels in data.labels):
@@ -140,6 +144,8 @@ class _Search:
         structures.weights(settings, MILLI)  # refuses weights of what has no labels, before anything takes time
         for words in labels_left_out(own, structures.dataset):
             say(words)
+        if auxiliary is not None:
+            structures = replace(structures, auxiliary=auxiliary_samples(auxiliary, own))
         in_turn = folds(len(structures.dataset), settings)
         search = cls(own, structures, in_turn, chosen, settings, say, clock, widened.nearest)
         return search.with_closed_form()

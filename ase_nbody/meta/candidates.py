@@ -12,7 +12,9 @@ import torch
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from ase_nbody.architectures.theory import choose_level
 from ase_nbody.data import statistics
+from ase_nbody.meta.auxiliary import add_auxiliary_level, auxiliary_readouts
 from ase_nbody.meta.design import design
 from ase_nbody.meta.fitting import Fit, Steps, Structures, copied, referenced, stepped
 from ase_nbody.meta.groups import only_trained, parameter_groups
@@ -24,7 +26,7 @@ from ase_nbody.potential import Potential
 from ase_nbody.training.budget import Budget
 from ase_nbody.training.scale import energy_scale
 from ase_nbody.training.settings import FittingSettings
-from ase_nbody.training.state import network_optimizers
+from ase_nbody.training.state import further_optimizers, network_optimizers
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class AdaptationTask:
         """A potential with reference energies of the structures."""
         return referenced(potential, self.structures).potential
 
+    def begun(self) -> Potential:
+        """What steps begin with: the start, with reference energies, and a level of theory for auxiliary labels."""
+        own = self.referenced(copied(self.start))
+        if self.structures.auxiliary:
+            add_auxiliary_level(own.network)
+        return own
+
 
 @dataclass(frozen=True)
 class AdaptationMethod(ABC):
@@ -81,6 +90,7 @@ class AdaptationMethod(ABC):
         if "learning_rate" not in task.settings.model_fields_set:
             task = replace(task, settings=task.settings.model_copy(update={"learning_rate": self.learning_rate}))
         own, steps = self.changed(task)
+        choose_level(own.network, 0)  # without the auxiliary one
         # from those of the start, also where they were fitted before the steps: fitted twice, they differ by rounding
         own = replace(own, reference_energies=task.start.reference_energies)
         return Fit(referenced(own, task.structures), steps, task.now() - begun)
@@ -125,8 +135,8 @@ class SteppedGroup(AdaptationMethod):
 
     @override
     def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
-        own = task.referenced(copied(task.start))
-        with only_trained(own.network, parameter_groups(own.network)[self.group]):
+        own = task.begun()
+        with only_trained(own.network, (*parameter_groups(own.network)[self.group], *auxiliary_readouts(own.network))):
             optimizers = network_optimizers(
                 own.network, task.settings.optimizer, learning_rate=task.settings.learning_rate, weight_decay=0.0
             )
@@ -144,16 +154,17 @@ class LowRankUpdates(AdaptationMethod):
 
     @override
     def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
-        own = task.referenced(copied(task.start))
-        network = own.network
+        own = task.begun()
+        network, readouts = own.network, auxiliary_readouts(own.network)
         matrices = network.mixing_matrices()
         starts = [matrix.detach().clone() for matrix in matrices]
         generator = torch.Generator().manual_seed(task.settings.seed)
-        with only_trained(network, parameter_groups(network)["mixing"]):
+        with only_trained(network, (*parameter_groups(network)["mixing"], *readouts)):
             adapters = LowRank(
                 matrices, task.settings.rank, task.settings.learning_rate, task.settings.decay, generator=generator
             )
-            steps = task.stepped(own, [adapters])
+            beside = further_optimizers(list(readouts.values()), task.settings.learning_rate)
+            steps = task.stepped(own, [adapters, *beside])
         with torch.no_grad():
             for matrix, cut in zip(matrices, of_rank(matrices, starts, task.settings.rank), strict=True):
                 matrix.copy_(cut)
@@ -164,7 +175,7 @@ class LowRankUpdates(AdaptationMethod):
 class FromScratch(AdaptationMethod):
     """A network like the start's with random weights, for comparison only; at the rate of `nbody train`.
 
-    Further terms begin as those of the start.
+    Further terms begin as those of the start, and auxiliary labels are not learnt.
     """
 
     takes_steps = True
@@ -172,6 +183,7 @@ class FromScratch(AdaptationMethod):
 
     @override
     def changed(self, task: AdaptationTask) -> tuple[Potential, Steps]:
+        task = replace(task, structures=replace(task.structures, auxiliary=()))
         build: Any = type(task.start.network)
         generator = torch.Generator().manual_seed(task.settings.seed)
         network = build(task.start.network.settings, generator=generator).to(task.start.dtype)

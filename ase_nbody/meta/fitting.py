@@ -11,11 +11,12 @@ from rich.console import Console
 from torch.optim import Optimizer
 
 from ase_nbody.data import Dataset, PackedSamples, Sample, batches_of_samples, samples
+from ase_nbody.meta.auxiliary import WithAuxiliary
 from ase_nbody.meta.design import StructureErrors
 from ase_nbody.meta.references import Referenced, with_reference_energies
 from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.potential import Potential
-from ase_nbody.predictions import Property
+from ase_nbody.predictions import FORCES, Property
 from ase_nbody.stopping import StopRequest
 from ase_nbody.training.budget import Budget, Clock
 from ase_nbody.training.display import Display
@@ -41,17 +42,23 @@ class Structures:
         linear: errors of each as a function of the start's readouts; empty where nothing asks for them.
         scales: errors of properties beside energies, forces and stress that count as 1 eV and 1 eV/angstrom, by
             property: the size of its labels in all structures, over the energy scale of the start.
+        auxiliary: other structures, with forces of a cheap level of theory; see `auxiliary`.
     """
 
     dataset: Dataset
     samples: Sequence[Sample]
     linear: Sequence[StructureErrors] = ()
     scales: Mapping[Property, float] = field(default_factory=dict)
+    auxiliary: Sequence[Sample] = ()
 
     def subset(self, indices: Sequence[int]) -> Structures:
-        """The structures at some indices."""
-        linear = [self.linear[i] for i in indices] if self.linear else ()
-        return Structures(self.dataset.subset(indices), [self.samples[i] for i in indices], linear, self.scales)
+        """The structures at some indices, with all auxiliary ones."""
+        return replace(
+            self,
+            dataset=self.dataset.subset(indices),
+            samples=[self.samples[i] for i in indices],
+            linear=[self.linear[i] for i in indices] if self.linear else (),
+        )
 
     def batches(self) -> list[Sample]:
         """All of them in batches for an evaluation."""
@@ -136,12 +143,7 @@ def stepped(
     averaged = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     all_optimizers = (*optimizers, *further_optimizers(list(terms.values()), settings.learning_rate))
     state = TrainingState(network, all_optimizers, averaged, terms=terms)
-    objective = LabelledStructures(
-        samples=PackedSamples(structures.samples),
-        validation=[] if held_out is None else held_out.batches(),
-        weights=structures.weights(settings, potential.energy_scale),
-    )
-    task = Task(potential, objective, budget, settings, from_start=True)
+    task = Task(potential, _objective(potential, structures, held_out, settings), budget, settings, from_start=True)
     clock, display = Clock(started=now(), now=now), Display(Console(quiet=True))
     fit(task, state, clock, Fabric(accelerator="cpu", devices=1), display, StopRequest())
     taken = state.counters.step
@@ -152,3 +154,16 @@ def stepped(
     unit = potential.energy_scale / MILLI
     scores = tuple((row.step, row.score * unit) for row in state.history)
     return Steps(min(scores, key=lambda score: score[1])[0], taken, scores)
+
+
+def _objective(
+    potential: Potential, structures: Structures, held_out: Structures | None, settings: AdaptationSettings
+) -> LabelledStructures:
+    weights = structures.weights(settings, potential.energy_scale)
+    validation = [] if held_out is None else held_out.batches()
+    packed = PackedSamples(structures.samples)
+    if not structures.auxiliary:
+        return LabelledStructures(packed, validation, weights)
+    of_forces = {FORCES: replace(weights[FORCES], weight=settings.auxiliary_weight)}
+    auxiliary = LabelledStructures(PackedSamples(structures.auxiliary), [], of_forces)
+    return WithAuxiliary(packed, validation, weights, auxiliary, settings.seed)

@@ -22,6 +22,7 @@ def adapted_to_frames(
     frames: Sequence[Atoms],
     level: str | None,
     settings: AdaptationSettings,
+    auxiliary: Sequence[Atoms] | None = None,
 ) -> tuple[Potential, ModelInformation]:
     """A potential adapted to labelled frames, on the CPU, and the information of its model.
 
@@ -31,13 +32,15 @@ def adapted_to_frames(
         frames: structures with labels.
         level: level of theory of the labels; None: what the frames say.
         settings: of the adaptation.
+        auxiliary: structures with forces of a cheap level of theory; None: there are none.
 
     Raises:
         ValueError: see `labelled_dataset` and `adapt`.
     """
     name = type(start.network).__name__ if information is None else information.name
     data = labelled_dataset(frames, further=start.further_properties)
+    beside = None if auxiliary is None else labelled_dataset(auxiliary)
     with torch.enable_grad():
-        adaptation = adapt(start, data, settings, lambda words: None)
+        adaptation = adapt(start, data, settings, lambda words: None, auxiliary=beside)
     origin = StartModel(replace(start), information, None, name)
-    return adapted_model(adaptation, origin, data, name=f"{name}-adapted", level=level)
+    return adapted_model(adaptation, origin, data, name=f"{name}-adapted", level=level, auxiliary=beside)

@@ -52,6 +52,7 @@ def adapted_model(
     name: str,
     level: str | None,
     command: str | None = None,
+    auxiliary: Dataset | None = None,
 ) -> tuple[Potential, ModelInformation]:
     """A potential with the start's repulsion beyond what the structures have, and its information.
 
@@ -65,6 +66,7 @@ def adapted_model(
         name: of the new model.
         level: of theory of the structures; None: what they say.
         command: that asked for it.
+        auxiliary: structures whose forces at another level of theory were learnt beside.
     """
     own = adaptation.referenced.potential
     own.network.requires_grad_(False)
@@ -83,7 +85,7 @@ def adapted_model(
         data=(files,),
         errors=_held_out(adaptation),
         envelope=envelope_of(of_data),
-        training=_record(adaptation, origin, data, command),
+        training=_record(adaptation, origin, data, command) | _auxiliary(auxiliary),
     )
     return potential, information
 
@@ -118,6 +120,13 @@ def _record(adaptation: Adaptation, origin: StartModel, data: Dataset, command: 
         "steps": adaptation.steps,
         "n_structures": len(data),
     }
+
+
+def _auxiliary(dataset: Dataset | None) -> dict[str, Any]:
+    if dataset is None:
+        return {}
+    file = {"name": Path(dataset.source).name, "sha256": dataset.sha256, "n_structures": len(dataset)}
+    return {"auxiliary": {**file, "level_of_theory": dataset.level_of_theory}}
 
 
 def _tried(row: Row) -> dict[str, Any]:

@@ -38,6 +38,16 @@ class AdaptOptions:
             help="Labelled structures of the start's own kind: what is forgotten of them.", show_default=False
         ),
     ] = None
+    auxiliary: Annotated[
+        Path | None,
+        typer.Option(
+            help="More structures of the same system, with forces by a cheap method, learnt beside.",
+            show_default=False,
+        ),
+    ] = None
+    auxiliary_weight: Annotated[
+        float, typer.Option(help="Weight of squared errors of force components of --auxiliary.")
+    ] = 0.3
     start_level: Annotated[
         str | None,
         typer.Option(help="Level of theory of the start, where it has several.", show_default="its first"),

@@ -45,14 +45,21 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     origin = StartModel(potential, information, file_hash(path), information.name)
     read = partial(labelled_structures, options=options, further=potential.further_properties)
     data = read(options["data"])
+    auxiliary = None if options["auxiliary"] is None else read(options["auxiliary"])
     others = {f"test {file.name}": read(file) for file in options["test"] or ()}
     remember = None if options["remember"] is None else read(options["remember"])
     with using_threads(options["threads"]):
-        adaptation = adapt(potential, data, settings, say)
+        adaptation = adapt(potential, data, settings, say, auxiliary=auxiliary)
         _print_table(adaptation)
         command = shlex.join(without_folders(["nbody", *sys.argv[1:]]))
         adapted, written = adapted_model(
-            adaptation, origin, data, name=output.stem, level=options["level"], command=command
+            adaptation,
+            origin,
+            data,
+            name=output.stem,
+            level=options["level"],
+            command=command,
+            auxiliary=auxiliary,
         )
         reports = {name: _report(adapted, dataset, name) for name, dataset in others.items()}
         if remember is not None:
