@@ -15,6 +15,7 @@ from command_line import run_command
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.architectures import architectures
+from ase_nbody.cli.card import card
 from ase_nbody.data import Dataset, PackedSamples
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.auxiliary import WithAuxiliary, add_auxiliary_level, auxiliary_readouts, auxiliary_samples
@@ -111,7 +112,7 @@ def test_what_cannot_be_learnt_beside_is_refused() -> None:
     with pytest.raises(ValueError, match=r"auxiliary labels are forces, and of .* structure 2 and 0 more"):
         adapted(replace(AUXILIARY, labels=labels))
     schnet = architectures()["schnet"]
-    network = schnet.network(schnet.settings(elements=ELEMENTS, **schnet.presets["small"]))
+    network = schnet.network(schnet.settings(elements=ELEMENTS, **schnet.presets["small"]), generator=torch.Generator())
     with pytest.raises(ValueError, match="has no readout that levels of theory could have for themselves"):
         adapted(AUXILIARY, replace(START, network=network.double()))
 
@@ -135,8 +136,7 @@ def test_the_command_and_the_calculator_take_them(
     potential, information = load_model(tmp_path / "m.safetensors")
     record = information.training["auxiliary"]
     assert (record["name"], record["n_structures"], record["level_of_theory"]) == ("cheap.xyz", 30, "cheap")
-    _, out, _ = run_command(monkeypatch, capsys, "info", "m.safetensors", "--verbose")
-    assert "forces learnt beside 30 structures of cheap.xyz, cheap" in " ".join(out.split())
+    assert "| forces learnt beside | 30 structures of cheap.xyz, cheap |" in card(information, "m.safetensors", "")
     start = NBodyCalculator(START, outside="ignore")
     mine = start.adapt(data, method="all", steps=3, accept_worse=True, auxiliary=cheap)
     assert mine.information is not None and mine.information.training["auxiliary"]["n_structures"] == 30
