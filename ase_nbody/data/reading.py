@@ -11,6 +11,7 @@ from ase import Atoms
 
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.data.families import Table
+from ase_nbody.data.force_units import implausible_forces
 from ase_nbody.data.formats import read_frames
 from ase_nbody.data.label_choice import Choice, choose_sources
 from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
@@ -121,7 +122,7 @@ def _dataset(table: Table, notes: list[str], keys: Mapping[Property, str], sourc
     labels = _all_labels(table, choice.sources, source)
     structures = tuple(_bare(frame) for frame in frames)
     notes += [*choice.notes, *_dropped_stresses(table, choice.sources[STRESS]), *implausible_labels(frames, labels)]
-    words = implausible_stress(structures, labels)
+    words = [implausible_forces(structures, labels), implausible_stress(structures, labels)]
     level, level_notes = stated_level(frames)
     notes += level_notes
     return Dataset(
@@ -130,7 +131,7 @@ def _dataset(table: Table, notes: list[str], keys: Mapping[Property, str], sourc
         source=source,
         sha256=sha256,
         label_source=_label_source(choice, labels) + ("" if level is None else f"; level of theory {level}"),
-        notes=(*notes, *([] if words is None else [words])),
+        notes=(*notes, *(note for note in words if note is not None)),
         level_of_theory=level,
     )
 
