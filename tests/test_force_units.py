@@ -11,6 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import Bohr, Hartree, kcal, mol
 
@@ -85,6 +86,25 @@ def test_copies_with_other_energies_are_told_and_equal_ones_are_not() -> None:
 def test_nothing_is_said_of_frames_that_are_far_from_each_other(size: float) -> None:
     structures, labels = rattled(ETHANOL, size=size)
     assert implausible_forces(structures, scaled(labels, 1.0, 1.0)) is None
+
+
+def test_nothing_is_said_of_steps_that_are_too_long_for_the_trapezoidal_rule() -> None:
+    structures = [Atoms("Ar2", [[0, 0, 0], [0, 0, 1.0 + 1.2 * (n % 2)]]) for n in range(8)]
+    labels = []
+    for atoms in structures:
+        atoms.calc = LennardJones(rc=10.0)
+        labels.append(Labels(energy=atoms.get_potential_energy(), forces=atoms.get_forces()))
+    assert implausible_forces(structures, labels) is None
+
+
+def test_mirror_images_are_similar() -> None:
+    structures, labels = rattled(ETHANOL, turned=False)
+    for atoms, label in zip(structures[::2], labels[::2], strict=True):
+        atoms.positions[:, 0] *= -1
+        assert label.forces is not None
+        label.forces[:, 0] *= -1
+    assert implausible_forces(structures, labels) is None
+    assert "opposite of ASE's" in str(implausible_forces(structures, scaled(labels, 1.0, -1.0)))
 
 
 def test_few_frames_other_cells_single_atoms_and_lacking_labels_say_nothing() -> None:

@@ -64,7 +64,8 @@ def implausible_forces(structures: Sequence[Atoms], labels: Sequence[Labels]) ->
     """A sentence on forces that do not fit the energies, with a guess of what they are; None where nothing is wrong.
 
     Between similar frames of the same atoms dE = - forces.moves with the mean of the forces of both, the trapezoidal
-    rule, after the rotation that brings one closest to the other. This gives the sign, and the ratio of the units.
+    rule, after the rotation or reflection that brings one closest to the other. This gives the sign, and the ratio of
+    the units.
 
     Args:
         structures: all frames.
@@ -103,10 +104,8 @@ def _unexplained(pairs: Sequence[Pair]) -> str | None:
     far = [pair for pair in pairs if abs(pair.change) > max(BEYOND * pair.most, SMALL_CHANGE * pair.n_atoms)]
     if not far:
         return None
-    if any(
-        all(pair in far for pair in pairs if n in pair.frames)
-        for n in set.intersection(*(set(pair.frames) for pair in far))
-    ):
+    of_all = set.intersection(*(set(pair.frames) for pair in far))
+    if any(all(pair in far for pair in pairs if n in pair.frames) for n in of_all):
         return None  # one frame is off, which `implausible_labels` tells
     worst = max(far, key=lambda pair: abs(pair.change))
     return (
@@ -120,7 +119,7 @@ def _similar(structures: Sequence[Atoms], labels: Sequence[Labels]) -> Iterator[
     """The nearest frame of each frame of the same atoms, and a copy of it if there is one."""
     groups: dict[bytes, list[int]] = defaultdict(list)
     for i, (atoms, label) in enumerate(zip(structures, labels, strict=True)):
-        if label.energy is not None and label.forces is not None and len(atoms) > 1:
+        if label.energy is not None and label.forces is not None:
             groups[atoms.numbers.tobytes() + atoms.pbc.tobytes()].append(i)
     left = MOST
     for frames in sorted(groups.values(), key=len, reverse=True):
@@ -173,8 +172,9 @@ def _moves(ones: Sequence[Atoms], two: Atoms, forces: Floats) -> tuple[Floats, F
 
 
 def _rotations(ones: Floats, two: Floats) -> Floats:
-    """Proper rotations of rows, (F, 3, 3), that bring centred positions closest to others (Kabsch 1976)."""
+    """Rotations of rows, (F, 3, 3), that bring centred positions closest to others (Kabsch 1976).
+
+    Reflections are among them: a mirror image has the same energy, and the mirror images of the forces.
+    """
     left, _, right = np.linalg.svd(ones.transpose(0, 2, 1) @ two)
-    signs = np.ones((len(ones), 1, 3))
-    signs[:, 0, 2] = np.sign(np.linalg.det(left @ right))
-    return np.asarray((left * signs) @ right, dtype=np.float64)
+    return np.asarray(left @ right, dtype=np.float64)

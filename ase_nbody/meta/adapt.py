@@ -134,7 +134,7 @@ class _Search:
         own = replace(copied(widened.potential), repulsion=None, posteriors=(), surroundings=None)
         own.network.to(device="cpu", dtype=torch.float32).requires_grad_(True)
         structures = prepared(without_isolated_atoms(data), own)
-        in_turn = folds(len(structures.dataset), settings)
+        in_turn = folds(structures.dataset.structures, settings)
         search = cls(own, structures, in_turn, chosen, settings, say, clock, widened.nearest)
         return search.with_closed_form()
 

@@ -11,6 +11,9 @@ from typing import Any
 from ase_nbody.cli.inputs import check_outputs
 from ase_nbody.cli.output import say, warn
 from ase_nbody.data import Dataset, error_words, evaluate, read_dataset
+from ase_nbody.data.copies import learnt_words
+from ase_nbody.data.evaluation import check_elements
+from ase_nbody.data.levels import check_one_level
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
@@ -18,6 +21,7 @@ from ase_nbody.meta.settings import AdaptationSettings
 from ase_nbody.model_file import Envelope, file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
+from ase_nbody.potential import Potential
 from ase_nbody.predictions import ENERGY_PER_ATOM, FORCES
 from ase_nbody.thread_count import using_threads
 from ase_nbody.training.finish import without_folders
@@ -41,8 +45,10 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     potential, information = load_model(path, level=options["start_level"])
     origin = StartModel(potential, information, file_hash(path), information.name)
     data = _read(options["data"], options)
+    check_one_level(data, options["level"])
     others = {f"test {file.name}": _read(file, options) for file in options["test"] or ()}
     remember = None if options["remember"] is None else _read(options["remember"], options)
+    _check_others(potential, data, list(others.values()), remember)
     with using_threads(options["threads"]):
         adaptation = adapt(potential, data, settings, say)
         _print_table(adaptation)
@@ -63,6 +69,21 @@ def run_adapt(options: Mapping[str, Any]) -> None:
         warn(_undetermined_words(adaptation.referenced.undetermined))
     save_model(output, adapted, written.model_copy(update={"errors": errors}), force=options["force"])
     say(f"model written to {output} after {adaptation.seconds:.0f} s")
+
+
+def _check_others(start: Potential, data: Dataset, tests: Sequence[Dataset], remember: Dataset | None) -> None:
+    """What could not be evaluated at the end is refused before time is spent; tests that are learnt are told.
+
+    Raises:
+        ValueError: elements that the start, or for tests the adapted model, does not know.
+    """
+    if remember is not None:
+        check_elements(start.elements, remember)
+    known = tuple(dict.fromkeys((*start.elements, *data.elements)))
+    for test in tests:
+        check_elements(known, test, f"leave these structures out, or add labelled ones to {data.source}")
+        if (words := learnt_words(test, data)) is not None:
+            warn(words)
 
 
 def _read(path: Path, options: Mapping[str, Any]) -> Dataset:
