@@ -103,7 +103,7 @@ def posterior_of_others(potential: Potential, dataset: Dataset) -> ReadoutPoster
             f"{n_different} structure(s), isolated atoms and copies aside; uncertainties need at least two"
         )
     chosen = [numbers % FOLDS == fold for fold in range(min(FOLDS, n_different))]
-    folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in chosen]
+    folds = [(np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()) for held_out in chosen]
     order = [number for _, held_out in folds for number in held_out]
     return posterior_in_turn(potential, some, folds, evaluate(potential, some.subset(order))[1])
 
