@@ -174,8 +174,11 @@ class NBodyCalculator(AnalysisCalculator):
             auxiliary: more structures of the same system with forces by a cheap method, which are learnt beside.
 
         Raises:
-            ValueError: no labels, too few structures, new elements that are refused, or a model that would be
-                worse.
+            ValueError: no labels, labels of several levels of theory without `level`, too few structures, new elements
+                that are refused, or a model that would be worse.
+
+        Warns:
+            LabelWarning: what should be looked at in the labels, such as forces that do not fit the energies.
         """
         from ase_nbody.meta.frames import adapted_to_frames
         from ase_nbody.meta.settings import AdaptationSettings

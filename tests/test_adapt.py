@@ -17,6 +17,7 @@ from pair_term import LennardJones, LennardJonesSettings
 
 from ase_nbody import NBodyCalculator
 from ase_nbody.data import labelled_dataset, samples
+from ase_nbody.data.dataset import LabelWarning
 from ase_nbody.meta.adapt import _Search, adapt
 from ase_nbody.meta.candidates import SCRATCH, AdaptationMethod, AdaptationTask, candidates
 from ase_nbody.meta.choice import WorseModelError, best_row, reason_of, worth_more_time
@@ -135,7 +136,7 @@ def test_an_adapted_potential_is_equivariant(name: str) -> None:
 
 @pytest.mark.parametrize(("n", "number", "held"), [(50, 1, 10), (10, 3, 2), (5, 3, 1), (2, 2, 1)])
 def test_folds_are_disjoint(n: int, number: int, held: int) -> None:
-    parts = folds(n, AdaptationSettings())
+    parts = folds([Atoms("H2", [[0, 0, 0], [0, 0, 0.7 + 0.01 * k]]) for k in range(n)], AdaptationSettings())
     assert len(parts) == number and {len(part.held_out) for part in parts} == {held}
     assert len({i for part in parts for i in part.held_out}) == number * held
     assert all(sorted(part.learnt + part.held_out) == list(range(n)) for part in parts)
@@ -361,6 +362,20 @@ def test_a_calculator_adapts_to_a_new_one() -> None:
     assert all(a == b for a, b in zip(frames, kept, strict=True))
     again = calculator.calculate_many(kept)
     assert all(np.array_equal(a["forces"], b["forces"]) for a, b in zip(old, again, strict=True))
+
+
+def test_a_calculator_tells_what_should_be_looked_at_in_the_labels() -> None:
+    start = start_potential()
+    frames = frames_of(teacher_of(start), 8)
+    for atoms in frames:
+        atoms.calc.results["forces"] = -atoms.calc.results["forces"]
+    calculator = NBodyCalculator(start, outside="ignore")
+    with pytest.warns(LabelWarning, match="opposite of ASE's"):
+        calculator.adapt(frames, method="start", steps=1, accept_worse=True)
+    for atoms, level in zip(frames, "AABABBBB", strict=True):
+        atoms.info["level_of_theory"] = level
+    with pytest.raises(ValueError, match="frames has labels of several levels of theory, A, B"):
+        calculator.adapt(frames, method="start", steps=1)
 
 
 def test_a_last_fit_that_is_worse_than_the_start_on_what_it_learnt_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

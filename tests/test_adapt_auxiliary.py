@@ -107,6 +107,8 @@ def test_their_weight_decides_and_each_has_a_turn() -> None:
 def test_what_cannot_be_learnt_beside_is_refused() -> None:
     with pytest.raises(ValueError, match="have N, which neither the start nor the structures"):
         adapted(dataset_of(start_potential((*ELEMENTS, "N")), 3, "NH3"))
+    with pytest.raises(ValueError, match="several levels of theory, PBE, HF"):
+        adapted(replace(AUXILIARY, stated_levels=("PBE", "HF")))
     one = replace(AUXILIARY.labels[2], forces=None)
     labels = (*AUXILIARY.labels[:2], one, *AUXILIARY.labels[3:])
     with pytest.raises(ValueError, match=r"auxiliary labels are forces, and of .* structure 2 and 0 more"):

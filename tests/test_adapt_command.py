@@ -108,7 +108,10 @@ def test_a_model_that_would_be_worse_is_not_written(run: Any, folder: Path) -> N
         (("start.safetensors", "--data", "nowhere.xyz"), "nowhere.xyz: there is no such file"),
         (("start.safetensors", "--data", "ten.xyz", "--method", "magic"), "method: Input should be 'choose', 'start'"),
         (("start.safetensors", "--data", "ten.xyz", "--hold-out", "0.9"), "hold_out: Input should be less than"),
-        (("start.safetensors", "--data", "ten.xyz", "--folds", "9"), "9 folds of 0.2"),
+        (
+            ("start.safetensors", "--data", "ten.xyz", "--folds", "9"),
+            "Error: 9 folds of 0.2 of the structures",
+        ),
     ],
 )
 def test_wrong_input_is_named(run: Any, words: tuple[str, ...], told: str) -> None:
@@ -129,3 +132,40 @@ def test_an_element_that_the_start_does_not_know_is_named(run: Any, folder: Path
     ase.io.write(folder / "nitrogen.xyz", frames_of(start_potential((*ELEMENTS, "N")), 3, "NH3"))
     status, _, error = run("few.safetensors", "--data", "nitrogen.xyz", *QUICK, "--output", "none.safetensors")
     assert status == 1 and "nitrogen.xyz has N, which the start does not know (H, C, O)" in error
+
+
+@pytest.mark.parametrize("option", ["--test", "--remember"])
+def test_what_cannot_be_evaluated_at_the_end_is_refused_at_the_beginning(run: Any, folder: Path, option: str) -> None:
+    ase.io.write(folder / "fluorine.xyz", frames_of(start_potential((*ELEMENTS, "F")), 2, "HF"))
+    words = ("start.safetensors", "--data", "ten.xyz", option, "fluorine.xyz")
+    status, out, error = run(*words, *QUICK, "--output", "none.safetensors")
+    assert status == 1 and "fluorine.xyz has F, which the model does not know (H, C, O, N)" in error
+    assert "held-out" not in out
+
+
+def test_a_test_that_is_learnt_is_told(run: Any) -> None:
+    words = ("start.safetensors", "--data", "ten.xyz", "--test", "ten.xyz", *QUICK, "--output", "learnt.safetensors")
+    status, _, error = run(*words)
+    assert status == 0 and "ten.xyz: 10 of 10 structures are copies of some in ten.xyz, which is learnt" in error
+
+
+def test_labels_of_several_levels_of_theory_are_refused_unless_they_are_said_to_be_one(run: Any, folder: Path) -> None:
+    frames = ase.io.read(folder / "ten.xyz", ":")
+    for number, atoms in enumerate(frames):
+        atoms.info["level_of_theory"] = ("PBE", "B3LYP")[number % 2]
+    ase.io.write(folder / "two.xyz", frames)
+    words = ("start.safetensors", "--data", "two.xyz", *QUICK, "--output", "two.safetensors")
+    status, _, error = run(*words)
+    assert status == 1 and "two.xyz has labels of several levels of theory, PBE, B3LYP" in error
+    status, _, error = run(*words, "--level", "DFT")
+    assert status == 0 and "different levels of theory" in error
+    assert load_model(folder / "two.safetensors")[1].method == "DFT"
+
+
+def test_a_folder_that_takes_no_files_is_named_before_time_is_spent(
+    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")
+    words = ("start.safetensors", "--data", "ten.xyz", *QUICK, "--output", "locked/mine.safetensors")
+    status, out, error = run(*words)
+    assert status == 1 and "locked takes no new files; give another --output" in error and "held-out" not in out

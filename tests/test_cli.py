@@ -21,6 +21,7 @@ from command_line import run_command, tiny_model
 from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli import error_message, main
 from ase_nbody.cli.inputs import read_structure
+from ase_nbody.labelling import SampleSettings
 from ase_nbody.model_file import Envelope, file_hash
 from ase_nbody.models_directory import list_models
 
@@ -87,6 +88,23 @@ def test_debug_shows_where(monkeypatch, model):
 def test_unexpected_errors_are_named():
     assert error_message(KeyError("x")) == "Error: KeyError: 'x' (nbody --debug ... shows where)"
     assert error_message(ValueError("two\n lines")) == "Error: two lines"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"temperatures": (-5.0,)}, "temperatures.0: Input should be greater than 0, got -5.0"),
+        ({"temperatures": ()}, "temperatures: Tuple should have at least 1 item after validation, not 0, got ()"),
+        (
+            {"number": 0, "other": 1},
+            "number: Input should be greater than or equal to 1, got 0; other: Extra inputs are not permitted, got 1",
+        ),
+    ],
+)
+def test_each_wrong_setting_is_named_once(settings, words):
+    with pytest.raises(ValueError) as refused:
+        SampleSettings(**settings)
+    assert error_message(refused.value) == f"Error: {words}"
 
 
 def test_usage_errors_are_not_zero(nbody):

@@ -26,6 +26,29 @@ def test_xtb_labels_radicals_and_ions_and_a_bad_structure_costs_only_itself():
     assert xtb.level.version[0].isdigit()
 
 
+@pytest.mark.parametrize(
+    ("spec", "options", "method"),
+    [
+        ("tblite:GFN2-xTB", {"solvation": "alpb,water", "accuracy": "0.1"}, "GFN2-xTB, solvation=alpb,water"),
+        ("tblite:GFN1-xTB", {"electronic_temperature": "5000"}, "GFN1-xTB, electronic_temperature=5000"),
+        ("ase:EMT", {"asap_cutoff": "true"}, "EMT, asap_cutoff=True"),
+        ("label_teacher:springs", {"seconds": "0", "log": "/home/me/log"}, "label_teacher:springs, seconds=0"),
+        ("model:organic-start", {"level": "ANI-1x", "dtype": "float32"}, "organic-start, level=ANI-1x"),
+    ],
+)
+def test_options_that_change_the_level_of_theory_are_in_its_name(spec, options, method):
+    pytest.importorskip("tblite")
+    pytest.importorskip("torch")
+    assert reference(spec, options).level.method == method
+
+
+def test_solvation_has_its_method_and_solvent():
+    pytest.importorskip("tblite")
+    water = molecule("H2O")
+    gas, solvated = (reference("tblite:GFN2-xTB", o).label([water])[0] for o in ({}, {"solvation": "alpb,water"}))
+    assert -1.0 < solvated.energy - gas.energy < -0.1
+
+
 def test_xtb_refuses_triplets_unless_spin_is_polarised():
     pytest.importorskip("tblite")
     oxygen = molecule("O2")
@@ -55,6 +78,13 @@ def test_pyscf_takes_charge_and_multiplicity_of_each_structure():
     [
         ("tblite:GFN3-xTB", {}, "GFN2-xTB, GFN1-xTB"),
         ("tblite:GFN2-xTB", {"colour": "red"}, "colour"),
+        (
+            "tblite:GFN2-xTB",
+            {"solvation": "water"},
+            r"does not calculate H2 with solvation=\('water',\): .*water-solvation",
+        ),
+        ("tblite:GFN2-xTB", {"max_iterations": "1"}, "does not calculate H2 with max_iterations=1: SCF not converged"),
+        ("tblite:GFN2-xTB", {"electric_field": "0,0,1"}, "no electric_field; its options are"),
         ("pyscf:PBE", {}, "pyscf:PBE/def2-svp"),
         ("pyscf:PBE/def2-svp", {"grids": "2"}, "grids"),
         ("pyscf:PBEE/def2-svp", {}, "no functional"),

@@ -193,8 +193,9 @@ def test_smiles_give_conformers_with_charge_and_spin():
     assert len(butanol) == 3
     assert all((a.positions == b.positions).all() for a, b in zip(butanol, embedded("CCCCO").conformers, strict=True))
     assert len(set(embedded("O.O").bonds.molecules)) == 2
-    with pytest.raises(ValueError, match="no SMILES"):
-        embedded("C1CC")
+    for wrong, words in (("C1CC", "no SMILES"), ("C*", r"'C\*' leaves an atom open")):
+        with pytest.raises(ValueError, match=words):
+            embedded(wrong)
 
 
 def test_distances_are_counted_once_and_drawn(tmp_path):

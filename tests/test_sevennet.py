@@ -227,10 +227,13 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 
     torch.save({"config": CONFIG, "model_state_dict": {"x": Touches()}}, tmp_path / "bad.pth", pickle_module=pickle)
     with pytest.raises(
-        ValueError, match=r"bad.pth is not a checkpoint of sevenn that holds tensors and plain values only"
+        ValueError, match=r"bad.pth is not a checkpoint of sevenn .* plain values only, .*: it has getattr in it$"
     ):
         read_checkpoint(tmp_path / "bad.pth")
     assert not (tmp_path / "touched").exists()
+    (tmp_path / "text.pth").write_text("6\nProperties=species:S:1\n")
+    with pytest.raises(ValueError, match=r"text.pth is not a checkpoint of sevenn .* as the published ones do$"):
+        read_checkpoint(tmp_path / "text.pth")
     with pytest.raises(FileNotFoundError, match="give a checkpoint"):
         read_checkpoint(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("no checkpoint")

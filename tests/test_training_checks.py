@@ -133,9 +133,10 @@ def test_notes_of_every_file_are_printed_once(data: Path, monkeypatch: pytest.Mo
     test.write_bytes(data.read_bytes())
     settings = settings_of(data, data, isolated_atoms=None, test=(test, test))
     log = io.StringIO()
-    found = read_training_data(settings, Display(Console(file=log)))
+    found = read_training_data(settings, Display(Console(file=log, width=1000)))
     warnings = [line for line in log.getvalue().splitlines() if line.startswith("warning:")]
-    assert warnings == ["warning: odd units in argon.xyz", "warning: odd units in test.xyz"]
+    assert warnings[:2] == ["warning: odd units in argon.xyz", "warning: odd units in test.xyz"]
+    assert len(warnings) == 3 and "test.xyz: " in warnings[2] and "are copies of some in" in warnings[2]
     assert found.train.notes == found.valid.notes == ("odd units in argon.xyz",)
     assert merge([found.train, found.tests[0]]).notes == (
         "argon.xyz: odd units in argon.xyz",
@@ -193,3 +194,17 @@ def test_an_isolated_atom_without_energy_is_named_and_not_fitted(tmp_path: Path)
     ase.io.write(isolated, [atom("Ar", my_energy=-0.3), atom("Ne", other=-0.5)])
     with pytest.raises(ValueError, match=r"isolated Ne without an energy \(energy from my_energy.*1 of 2"):
         isolated_energies(isolated, energy_key="my_energy")
+
+
+def test_a_test_and_a_validation_that_are_learnt_are_told(tmp_path: Path) -> None:
+    frames = argon_frames(12)
+    ase.io.write(tmp_path / "train.xyz", frames[:8])
+    ase.io.write(tmp_path / "other.xyz", frames[7:])
+    ase.io.write(tmp_path / "new.xyz", frames[8:])
+    files = {name: tmp_path / f"{name}.xyz" for name in ("train", "other", "new")}
+    common = {"data": files["train"], "output": tmp_path / "m.safetensors"}
+    for others in ({"valid": files["other"], "test": [files["new"]]}, {"test": [files["new"], files["other"]]}):
+        told = io.StringIO()
+        read_training_data(training_settings({**common, **others}), Display(Console(file=told, width=1000)))
+        words = [line for line in told.getvalue().splitlines() if "are copies of some in" in line]
+        assert len(words) == 1 and "other.xyz: 1 of 5 structures are copies" in words[0]

@@ -10,6 +10,7 @@ from ase_nbody.calibration.errors import CalibrationError, check_readouts
 from ase_nbody.calibration.posterior import derivatives, posterior_of
 from ase_nbody.calibration.surroundings import features, fitted_surroundings
 from ase_nbody.data import Dataset, Evaluation, evaluate, merge, without_isolated_atoms
+from ase_nbody.data.copies import copy_numbers
 from ase_nbody.data.evaluation import check_elements
 from ase_nbody.known_surroundings import KnownSurroundings
 from ase_nbody.potential import Potential
@@ -33,7 +34,7 @@ def covered_surroundings(potential: Potential, datasets: Sequence[Dataset]) -> K
         ValueError: elements that the potential does not know.
     """
     whole = without_isolated_atoms(merge(datasets))
-    check_elements(potential, whole)
+    check_elements(potential.elements, whole)
     return fitted_surroundings(features(potential, spread(whole, ATOMS_WITH_SURROUNDINGS)), potential.elements)
 
 
@@ -57,7 +58,7 @@ def posterior_of_held_out(potential: Potential, learnt: Dataset, held_out: Datas
             "uncertainties need both"
         )
     for dataset in (known, new):
-        check_elements(potential, dataset)
+        check_elements(potential.elements, dataset)
     unseen = spread(new, ATOMS)
     seen, (_, evaluation) = derivatives(potential, spread(known, ATOMS)), evaluate(potential, unseen)
     return posterior_of(potential, seen, [(seen, unseen)], evaluation)
@@ -94,13 +95,15 @@ def posterior_of_others(potential: Potential, dataset: Dataset) -> ReadoutPoster
         ValueError: elements that the potential does not know.
     """
     check_readouts(potential)
-    usable = without_isolated_atoms(dataset)
-    if len(usable) < 2:
-        raise CalibrationError(f"{len(usable)} structure(s), isolated atoms aside; uncertainties need at least two")
-    some = spread(usable, ATOMS)
-    numbers = np.arange(len(some))
-    chosen = [numbers % FOLDS == fold for fold in range(min(FOLDS, len(some)))]
-    folds = [(numbers[~held_out].tolist(), numbers[held_out].tolist()) for held_out in chosen]
+    some = spread(without_isolated_atoms(dataset), ATOMS)
+    numbers = copy_numbers(some.structures)
+    n_different = int(numbers.max()) + 1
+    if n_different < 2:
+        raise CalibrationError(
+            f"{n_different} structure(s), isolated atoms and copies aside; uncertainties need at least two"
+        )
+    chosen = [numbers % FOLDS == fold for fold in range(min(FOLDS, n_different))]
+    folds = [(np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()) for held_out in chosen]
     order = [number for _, held_out in folds for number in held_out]
     return posterior_in_turn(potential, some, folds, evaluate(potential, some.subset(order))[1])
 

@@ -100,7 +100,13 @@ def _settings_problems(error: Exception) -> str | None:
     if not type(error).__module__.startswith("pydantic"):
         return None
     problems: Any = error
-    return "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}, got {one['input']!r}"
-        for one in problems.errors()
-    )
+    errors = problems.errors()
+    inner = {one["loc"][:-1] for one in errors if one["loc"]}  # lists that are too short without their wrong items
+    return "; ".join(_settings_problem(one) for one in errors if not one["loc"] or one["loc"] not in inner)
+
+
+def _settings_problem(one: dict[str, Any]) -> str:
+    words: str = one["msg"].removeprefix("Value error, ")
+    if not one["loc"]:  # of several settings together
+        return words
+    return f"{'.'.join(map(str, one['loc']))}: {words}, got {one['input']!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ def check_outputs(paths: Iterable[Path], force: bool) -> None:
     Raises:
         FileExistsError: a file is there and `force` is not given.
         IsADirectoryError: a path is a folder.
+        PermissionError: nothing can be written there.
     """
     for path in paths:
         if path.is_dir():
@@ -160,6 +162,8 @@ def check_outputs(paths: Iterable[Path], force: bool) -> None:
         if path.exists() and not force:
             raise FileExistsError(f"{path} is there already; give another --output, or --force to overwrite it")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):  # before a run that would lose what it made
+            raise PermissionError(f"{path.parent} takes no new files; give another --output, or change its permissions")
 
 
 def check_continued(restart: Path | None, outputs: Iterable[Path], what: str) -> None:

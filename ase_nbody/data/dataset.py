@@ -58,6 +58,10 @@ class Labels:
         return rows
 
 
+class LabelWarning(UserWarning):
+    """Labels that should be looked at before they are learnt."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Structures and their labels.
@@ -70,6 +74,7 @@ class Dataset:
         label_source: one line for the user: which labels were found, where, in how many frames.
         notes: sentences for the user on what should be looked at, such as labels that disagree.
         level_of_theory: of the labels, as all frames state it (`nbody label` writes it); None where they do not.
+        stated_levels: all levels of theory that frames state.
     """
 
     structures: tuple[Atoms, ...]
@@ -79,6 +84,7 @@ class Dataset:
     label_source: str
     notes: tuple[str, ...] = ()
     level_of_theory: str | None = None
+    stated_levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.structures) != len(self.labels):

@@ -94,7 +94,7 @@ def evaluation_of(
     """
     if len(dataset) == 0:
         raise ValueError("there is nothing to evaluate: the dataset is empty")
-    check_elements(potential, dataset)
+    check_elements(potential.elements, dataset)
     check_properties(potential, dataset)
     batches = list(_batches(dataset, batch_atoms))
     evaluation = joined([_evaluated(potential, dataset.subset(batch), check) for batch in batches])
@@ -103,23 +103,22 @@ def evaluation_of(
 
 
 def check_elements(
-    potential: Potential, dataset: Dataset, advice: str = "leave these structures out or choose another model"
+    known: Sequence[str], dataset: Dataset, advice: str = "leave these structures out or choose another model"
 ) -> None:
     """Refuse structures with elements that a potential does not know.
 
     Args:
-        potential: knows some elements.
+        known: symbols of the elements of the potential.
         dataset: structures.
         advice: what to do, for the error.
 
     Raises:
         ValueError: they are named.
     """
-    unknown = sorted(set(dataset.elements) - set(potential.elements))
+    unknown = sorted(set(dataset.elements) - set(known))
     if unknown:
         raise ValueError(
-            f"{dataset.source} has {', '.join(unknown)}, which the model does not know "
-            f"({', '.join(potential.elements)}); {advice}"
+            f"{dataset.source} has {', '.join(unknown)}, which the model does not know ({', '.join(known)}); {advice}"
         )
 
 

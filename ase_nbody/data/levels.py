@@ -7,24 +7,45 @@ from collections.abc import Sequence
 
 from ase import Atoms
 
+from ase_nbody.data.dataset import Dataset
 
-def stated_level(frames: Sequence[Atoms]) -> tuple[str | None, list[str]]:
-    """The level of theory in the info of all frames, such as "GFN2-xTB (tblite 0.4.0)", and notes where they differ.
+
+def stated_levels(frames: Sequence[Atoms]) -> Counter[str | None]:
+    """Levels of theory in the info of frames, such as "GFN2-xTB (tblite 0.4.0)", and how many state each.
 
     Args:
-        frames: of a file.
+        frames: of a file; those that state none count as None.
 
-    Returns:
-        The level, None where frames do not state one or not the same; and sentences for the user.
-
-    >>> stated_level([Atoms(info={"level_of_theory": "PBE", "program": "pyscf 2.14"}), Atoms()])[0] is None
-    True
+    Example:
+        >>> stated_levels([Atoms(info={"level_of_theory": "PBE", "program": "pyscf 2.14"}), Atoms()])
+        Counter({'PBE (pyscf 2.14)': 1, None: 1})
     """
-    levels = Counter(_level(atoms) for atoms in frames)
+    return Counter(_level(atoms) for atoms in frames)
+
+
+def level_notes(levels: Counter[str | None]) -> list[str]:
+    """A sentence for the user where frames do not state the same level of theory."""
     if len(levels) == 1:
-        return next(iter(levels)), []
+        return []
     words = [f"{level or 'none stated'} ({count} frames)" for level, count in levels.most_common()]
-    return None, [f"the frames are of different levels of theory: {', '.join(words)}; do not learn them as one"]
+    return [f"the frames are of different levels of theory: {', '.join(words)}; do not learn them as one"]
+
+
+def check_one_level(dataset: Dataset, level: str | None) -> None:
+    """Refuse labels of several levels of theory, unless the user says which one all of them are.
+
+    Args:
+        dataset: labels that are learnt as one.
+        level: what the user says.
+
+    Raises:
+        ValueError: frames state several.
+    """
+    if level is None and len(dataset.stated_levels) > 1:
+        raise ValueError(
+            f"{dataset.source} has labels of several levels of theory, {', '.join(dataset.stated_levels)}, and a model "
+            "is adapted to one: leave out those of the others, or name the level where all are of one in spite of that"
+        )
 
 
 def _level(atoms: Atoms) -> str | None:

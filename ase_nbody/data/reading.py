@@ -11,10 +11,11 @@ from ase import Atoms
 
 from ase_nbody.data.dataset import Dataset, Labels
 from ase_nbody.data.families import Table
+from ase_nbody.data.force_units import implausible_forces
 from ase_nbody.data.formats import read_frames
 from ase_nbody.data.label_choice import Choice, choose_sources
 from ase_nbody.data.labels import LabelSource, frame_values, has_stress, keys_found, labels_of
-from ase_nbody.data.levels import stated_level
+from ase_nbody.data.levels import level_notes, stated_levels
 from ase_nbody.data.plausibility import check_distances, check_size_of_labels, implausible_labels, numbered
 from ase_nbody.data.stress_units import implausible_stress
 from ase_nbody.model_information import file_hash
@@ -123,17 +124,19 @@ def _dataset(table: Table, notes: list[str], keys: Mapping[Property, str], sourc
     labels = _all_labels(table, choice.sources, source)
     structures = tuple(_bare(frame) for frame in frames)
     notes += [*choice.notes, *_dropped_stresses(table, choice.sources[STRESS]), *implausible_labels(frames, labels)]
-    words = implausible_stress(structures, labels)
-    level, level_notes = stated_level(frames)
-    notes += level_notes
+    words = [implausible_forces(structures, labels), implausible_stress(structures, labels)]
+    levels = stated_levels(frames)
+    level = next(iter(levels)) if len(levels) == 1 else None
+    notes += level_notes(levels)
     return Dataset(
         structures=structures,
         labels=labels,
         source=source,
         sha256=sha256,
         label_source=_label_source(choice, labels) + ("" if level is None else f"; level of theory {level}"),
-        notes=(*notes, *([] if words is None else [words])),
+        notes=(*notes, *(note for note in words if note is not None)),
         level_of_theory=level,
+        stated_levels=tuple(name for name in levels if name is not None),
     )
 
 

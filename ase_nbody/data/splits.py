@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ase_nbody.data.copies import copy_numbers
 from ase_nbody.data.dataset import Dataset
 
 VALIDATION_SHARE = 0.1
@@ -25,24 +26,34 @@ def default_validation_size(n: int) -> int:
 
 
 def split(dataset: Dataset, n_valid: int, seed: int) -> tuple[Dataset, Dataset]:
-    """A random split into training and validation structures.
+    """A random split into training and validation structures, with all copies of a structure on one side.
 
     Args:
         dataset: what is split.
-        n_valid: structures for validation.
+        n_valid: structures for validation; fewer where copies would be torn apart.
         seed: of the random choice; the same seed gives the same split.
 
     Returns:
         Training and validation datasets, each in the order of the file.
 
     Raises:
-        ValueError: no structure would be left for training, or n_valid is negative.
+        ValueError: no structure would be left for training, or for validation, or n_valid is negative.
     """
     if not 0 <= n_valid < len(dataset):
         raise ValueError(f"{n_valid} of {len(dataset)} structures for validation: allowed are 0 to {len(dataset) - 1}")
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    valid, train = np.sort(order[:n_valid]), np.sort(order[n_valid:])
-    return dataset.subset(train.tolist()), dataset.subset(valid.tolist())
+    numbers = copy_numbers(dataset.structures)  # (S,)
+    order = np.random.default_rng(seed).permutation(int(numbers.max()) + 1)
+    is_valid = np.zeros(len(dataset), dtype=bool)
+    for number in order:
+        copies = numbers == number
+        if is_valid.sum() + copies.sum() <= n_valid:
+            is_valid |= copies
+    if n_valid and not is_valid.any():
+        raise ValueError(
+            f"{dataset.source}: every structure is there more than {n_valid} times, so that none can be set aside for "
+            "validation without being learnt; leave copies out, or give validation structures of their own"
+        )
+    return dataset.subset(np.flatnonzero(~is_valid).tolist()), dataset.subset(np.flatnonzero(is_valid).tolist())
 
 
 def merge(datasets: Sequence[Dataset]) -> Dataset:
@@ -64,4 +75,5 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
         label_source=" | ".join(f"{Path(d.source).name}: {d.label_source}" for d in datasets),
         notes=tuple(f"{Path(d.source).name}: {note}" for d in datasets for note in d.notes),
         level_of_theory=levels.pop() if len(levels) == 1 else None,
+        stated_levels=tuple(dict.fromkeys(name for d in datasets for name in d.stated_levels)),
     )

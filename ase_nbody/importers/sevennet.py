@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +55,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with torch.serialization.safe_globals(_plain_types()):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        code = re.search(r"GLOBAL (\S+)", str(error))  # the rest of torch's words is advice to run what the file brings
         raise ValueError(
-            f"{path} is not a checkpoint of sevenn that holds tensors and plain values only, as the published ones do: "
-            f"{reason}"
+            f"{path} is not a checkpoint of sevenn that holds tensors and plain values only, as the published ones do"
+            + (f": it has {code[1]} in it" if code else "")
         ) from error
     if not isinstance(found, dict) or "config" not in found or "model_state_dict" not in found:
         raise ValueError(f"{path} is not a checkpoint of sevenn: it has no config and model_state_dict")

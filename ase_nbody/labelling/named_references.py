@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ase
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorSetupError
 
 import ase_nbody
@@ -19,6 +20,14 @@ from ase_nbody.labelling.electrons import ElectronicState
 from ase_nbody.labelling.references import CalculatorReference, LevelOfTheory, Reference, ase_reference
 
 _XTB_METHODS = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")
+# Parameters of tblite's calculator that are no options: what labels set themselves, and one that fails in tblite 0.8.
+_XTB_OTHERS = {"method", "charge", "multiplicity", "electric_field"}
+# Those that change no converged number.
+_XTB_TECHNICAL = {
+    "accuracy", "annealing", "cache_api", "guess", "max_iterations", "mixer", "mixer_damping", "mixer_memory",
+    "verbosity",
+}  # fmt: skip
+_MODEL_PHYSICAL = {"level", "average_over_inversion"}
 
 
 def reference(spec: str, options: Mapping[str, str] | None = None) -> Reference:
@@ -30,6 +39,7 @@ def reference(spec: str, options: Mapping[str, str] | None = None) -> Reference:
             calculator of ASE, such as ase:EMT), or "MODULE:FACTORY": a module on sys.path or in the working folder, and
             the name of a function in it that gives an ASE calculator.
         options: keyword arguments of the calculator or the function, as text; numbers, True and False are converted.
+            They are part of the level of theory's name where they make another level of it.
 
     Raises:
         ValueError: there is no such reference, it does not take these options, or its package is not installed.
@@ -50,6 +60,20 @@ def _value(text: str) -> Any:
     return text
 
 
+def _method(name: str, options: Mapping[str, Any]) -> str:
+    """A method with options that make it another level of theory, such as "GFN2-xTB, solvation=alpb,water".
+
+    Folders of this machine are left out.
+    """
+    several = {key: value if isinstance(value, tuple) else (value,) for key, value in options.items()}
+    words = [
+        f"{key}={','.join(map(str, values))}"
+        for key, values in several.items()
+        if not any(isinstance(value, str) and Path(value).is_absolute() for value in values)
+    ]
+    return ", ".join([name, *words])
+
+
 def _named_reference(spec: str, options: Mapping[str, Any]) -> Reference:
     kind, colon, name = spec.partition(":")
     if not colon or not kind or not name:
@@ -65,8 +89,10 @@ def _from_tblite(name: str, options: Mapping[str, Any]) -> Reference:
         raise ValueError("tblite is not installed; pip install tblite") from None
     if name not in _XTB_METHODS:
         raise ValueError(f"tblite has no method '{name}'; there are {', '.join(_XTB_METHODS)}")
-    if unknown := options.keys() - (allowed := TBLite.default_parameters.keys() - {"method", "charge", "multiplicity"}):
+    if unknown := options.keys() - (allowed := TBLite.default_parameters.keys() - _XTB_OTHERS):
         raise ValueError(f"{name} has no {', '.join(sorted(unknown))}; its options are {', '.join(sorted(allowed))}")
+    if isinstance(solvation := options.get("solvation"), str):
+        options = {**options, "solvation": tuple(_value(text) for text in solvation.split(","))}
     complete = {"method": name, "verbosity": 0, **options}
 
     def calculator(state: ElectronicState) -> BaseCalculator:
@@ -78,7 +104,23 @@ def _from_tblite(name: str, options: Mapping[str, Any]) -> Reference:
         return TBLite(None, **complete, charge=state.charge, multiplicity=state.multiplicity)
 
     _check_factory(name, lambda: calculator(ElectronicState(0, 1, 1)), options)
-    return CalculatorReference(calculator, LevelOfTheory(name, "tblite", metadata.version("tblite"), options))
+    if options:
+        _check_options(name, calculator(ElectronicState(0, 1, 1)), options)
+    method = _method(name, {key: value for key, value in options.items() if key not in _XTB_TECHNICAL})
+    return CalculatorReference(calculator, LevelOfTheory(method, "tblite", metadata.version("tblite"), options))
+
+
+def _check_options(name: str, calculator: BaseCalculator, options: Mapping[str, Any]) -> None:
+    """Options that tblite reads first where it calculates: those with which it fails for H2 are refused at once.
+
+    Raises:
+        ValueError: with what it says.
+    """
+    try:
+        calculator.get_potential_energy(Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.75]]))
+    except Exception as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise ValueError(f"{name} does not calculate H2 with {given}: {error}") from error
 
 
 def _from_pyscf(name: str, options: Mapping[str, Any]) -> Reference:
@@ -108,7 +150,8 @@ def _from_model(name: str, options: Mapping[str, Any]) -> Reference:
 
     path = find_model(name)
     settings = {"trained_on": read_information(path).method, "sha256": file_hash(path), **options}
-    level = LevelOfTheory(path.stem, "ase_nbody", ase_nbody.__version__, settings)
+    method = _method(path.stem, {key: value for key, value in options.items() if key in _MODEL_PHYSICAL})
+    level = LevelOfTheory(method, "ase_nbody", ase_nbody.__version__, settings)
     complete = {"device": "cpu", "outside": "ignore", **options}
     _check_factory(path.stem, lambda: NBodyCalculator(path, **complete), options)
     return ase_reference(lambda: NBodyCalculator(path, **complete), level)
@@ -122,7 +165,8 @@ def _from_ase(name: str, options: Mapping[str, Any]) -> Reference:
     except (ImportError, AttributeError, ValueError):
         raise ValueError(f"ASE has no calculator '{name}' that can be used; such as ase:EMT, ase:LJ") from None
     _check_factory(name, lambda: kind(**options), options)
-    return ase_reference(lambda: kind(**options), LevelOfTheory(name, "ase", ase.__version__, options))
+    level = LevelOfTheory(_method(name, options), "ase", ase.__version__, options)
+    return ase_reference(lambda: kind(**options), level)
 
 
 def _from_module(module: str, name: str, options: Mapping[str, Any]) -> Reference:
@@ -142,7 +186,8 @@ def _from_module(module: str, name: str, options: Mapping[str, Any]) -> Referenc
     source = inspect.getsourcefile(loaded)
     code = "" if source is None else sha256(Path(source).read_bytes()).hexdigest()
     version = str(getattr(loaded, "__version__", "unknown"))
-    level = LevelOfTheory(f"{module}:{name}", module, version, {"sha256_of_module": code, **options})
+    method = _method(f"{module}:{name}", options)
+    level = LevelOfTheory(method, module, version, {"sha256_of_module": code, **options})
     return ase_reference(lambda: factory(**options), level)
 
 

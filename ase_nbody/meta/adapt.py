@@ -146,7 +146,7 @@ class _Search:
             say(words)
         if auxiliary is not None:
             structures = replace(structures, auxiliary=auxiliary_samples(auxiliary, own))
-        in_turn = folds(len(structures.dataset), settings)
+        in_turn = folds(structures.dataset.structures, settings)
         search = cls(own, structures, in_turn, chosen, settings, say, clock, widened.nearest)
         return search.with_closed_form()
 

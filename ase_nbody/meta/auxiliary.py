@@ -18,6 +18,7 @@ from ase_nbody.architectures.base import Network
 from ase_nbody.architectures.theory import add_levels, own_parameters
 from ase_nbody.data import Dataset, Sample, samples, without_isolated_atoms
 from ase_nbody.data.dataset import Labels
+from ase_nbody.data.levels import check_one_level
 from ase_nbody.potential import Potential
 from ase_nbody.training.objective import LabelledStructures, epoch_order
 
@@ -35,8 +36,10 @@ def auxiliary_samples(dataset: Dataset, potential: Potential) -> list[Sample]:
         potential: that is adapted, with all elements of what it is adapted to.
 
     Raises:
-        ValueError: a structure has no forces, an element is unknown, or the network has no readouts of a level.
+        ValueError: labels of several levels, a structure without forces, an unknown element, or a network that has no
+            readouts of a level.
     """
+    check_one_level(dataset, None)
     own_parameters(potential.network, "readout")
     unknown = [symbol for symbol in dataset.elements if symbol not in potential.elements]
     if unknown:

@@ -90,6 +90,6 @@ def committee(potential: Potential, known: Dataset) -> Committee:
 
 def _check(potential: Potential, known: Dataset) -> None:
     check_readouts(potential)
-    check_elements(potential, known, "give the labelled structures that the model was fitted to")
+    check_elements(potential.elements, known, "give the labelled structures that the model was fitted to")
     if all(labels.forces is None for labels in known.labels):
         raise ValueError(f"{known.source} has no forces; give labelled structures with forces")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ import torch
 from ase import Atoms
 
 from ase_nbody.data import labelled_dataset
+from ase_nbody.data.dataset import LabelWarning
+from ase_nbody.data.levels import check_one_level
 from ase_nbody.meta.adapt import adapt
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
@@ -35,11 +38,17 @@ def adapted_to_frames(
         auxiliary: structures with forces of a cheap level of theory; None: there are none.
 
     Raises:
-        ValueError: see `labelled_dataset` and `adapt`.
+        ValueError: labels of several levels of theory; see `labelled_dataset` and `adapt`.
+
+    Warns:
+        LabelWarning: what should be looked at in the labels, such as forces that do not fit the energies.
     """
     name = type(start.network).__name__ if information is None else information.name
     data = labelled_dataset(frames, further=start.further_properties)
     beside = None if auxiliary is None else labelled_dataset(auxiliary)
+    check_one_level(data, level)
+    for note in (*data.notes, *(() if beside is None else beside.notes)):
+        warnings.warn(note, LabelWarning, stacklevel=3)  # the caller of `calculator.adapt`
     with torch.enable_grad():
         adaptation = adapt(start, data, settings, lambda words: None, auxiliary=beside)
     origin = StartModel(replace(start), information, None, name)

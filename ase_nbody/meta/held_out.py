@@ -9,9 +9,11 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_nbody.data import ErrorReport, Evaluation, evaluate
+from ase_nbody.data.copies import copy_numbers
 from ase_nbody.data.errors import error_report
 from ase_nbody.data.evaluation import joined
 from ase_nbody.data.mean_errors import MeanErrors
@@ -70,21 +72,24 @@ class Row:
         return (self.report.of(FORCES), self.report.of(ENERGY_PER_ATOM), *labelled)
 
 
-def folds(n_structures: int, settings: AdaptationSettings) -> list[Fold]:
-    """Disjoint random parts of the structures, each held out once.
+def folds(structures: Sequence[Atoms], settings: AdaptationSettings) -> list[Fold]:
+    """Disjoint random parts of the structures, each held out once, with all copies of a structure in one part.
 
     Raises:
-        ValueError: fewer structures than two.
+        ValueError: fewer different structures than two.
     """
-    if n_structures < 2:
+    numbers = copy_numbers(structures)  # (S,)
+    n_different = int(numbers.max(initial=-1)) + 1
+    if n_different < 2:
         raise ValueError(
-            f"{n_structures} structure(s) cannot be learnt and held out; label at least 2, about 50 are a good number"
+            f"{n_different} structure(s), copies aside, cannot be learnt and held out; label at least 2, about 50 are "
+            "a good number"
         )
-    size = max(1, round(settings.hold_out * n_structures))
-    order = torch.randperm(n_structures, generator=torch.Generator().manual_seed(settings.seed)).tolist()
-    number = min(settings.number_of_folds(n_structures), n_structures // size)
-    held_out = [order[n * size : (n + 1) * size] for n in range(number)]
-    return [Fold(tuple(sorted(set(order) - set(numbers))), tuple(sorted(numbers))) for numbers in held_out]
+    size = max(1, round(settings.hold_out * n_different))
+    order = torch.randperm(n_different, generator=torch.Generator().manual_seed(settings.seed)).numpy()
+    number = min(settings.number_of_folds(n_different), n_different // size)
+    held_out = [np.isin(numbers, order[n * size : (n + 1) * size]) for n in range(number)]
+    return [Fold(tuple(np.flatnonzero(~out).tolist()), tuple(np.flatnonzero(out).tolist())) for out in held_out]
 
 
 def held_out_errors(

@@ -20,6 +20,7 @@ from ase_nbody.data import (
     split,
     without_isolated_atoms,
 )
+from ase_nbody.data.copies import learnt_words
 from ase_nbody.model_file import DataFile, TheoryLevel
 from ase_nbody.training.display import Display, printable
 from ase_nbody.training.levels import as_first, level_of
@@ -95,6 +96,10 @@ def read_training_data(settings: TrainingSettings, display: Display) -> Training
         )
     train = merge([as_first(one.train, number, levels) for number, one in enumerate(several)])
     valid = merge([as_first(one.valid, number, levels) for number, one in enumerate(several)])
+    others = (*([] if settings.valid is None else [valid]), *tests)
+    for words in dict.fromkeys(learnt_words(other, train) for other in others):
+        if words is not None:
+            display.warn(words)
     datasets = [dataset for one in several for dataset in one.files]
     n_test = sum(len(test) for test in tests)
     display.say(f"{len(train)} structures to train on, {len(valid)} for validation, {n_test} for test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from ase_nbody.cli.inputs import check_outputs, labelled_structures
 from ase_nbody.cli.options import further_weights
 from ase_nbody.cli.output import say, warn
 from ase_nbody.data import Dataset, ErrorReport, error_words, evaluate, not_predicted
+from ase_nbody.data.copies import learnt_words
+from ase_nbody.data.evaluation import check_elements
+from ase_nbody.data.levels import check_one_level
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
@@ -45,9 +48,11 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     origin = StartModel(potential, information, file_hash(path), information.name)
     read = partial(labelled_structures, options=options, further=potential.further_properties)
     data = read(options["data"])
+    check_one_level(data, options["level"])
     auxiliary = None if options["auxiliary"] is None else read(options["auxiliary"])
     others = {f"test {file.name}": read(file) for file in options["test"] or ()}
     remember = None if options["remember"] is None else read(options["remember"])
+    _check_others(potential, data, list(others.values()), remember)
     with using_threads(options["threads"]):
         adaptation = adapt(potential, data, settings, say, auxiliary=auxiliary)
         _print_table(adaptation)
@@ -82,6 +87,21 @@ def _report(potential: Potential, dataset: Dataset, name: str) -> ErrorReport:
     for words in not_predicted(evaluation):
         warn(f"{name}: {words}")
     return report
+
+
+def _check_others(start: Potential, data: Dataset, tests: Sequence[Dataset], remember: Dataset | None) -> None:
+    """What could not be evaluated at the end is refused before time is spent; tests that are learnt are told.
+
+    Raises:
+        ValueError: elements that the start, or for tests the adapted model, does not know.
+    """
+    if remember is not None:
+        check_elements(start.elements, remember)
+    known = tuple(dict.fromkeys((*start.elements, *data.elements)))
+    for test in tests:
+        check_elements(known, test, f"leave these structures out, or add labelled ones to {data.source}")
+        if (words := learnt_words(test, data)) is not None:
+            warn(words)
 
 
 def _print_table(adaptation: Adaptation) -> None:

@@ -59,6 +59,8 @@ def embedding(smiles: str, conformers: int, generator: np.random.Generator) -> E
         molecule = Chem.MolFromSmiles(smiles)
         if molecule is None or molecule.GetNumAtoms() == 0:
             raise ValueError(f"'{smiles}' is no SMILES that RDKit can read; write one such as C=C=O")
+        if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
+            raise ValueError(f"'{smiles}' leaves an atom open (*); write one molecule, such as C=C=O")
         parts = [Chem.AddHs(part) for part in Chem.GetMolFrags(molecule, asMols=True)]
         geometries = [_positions(part, conformers, int(generator.integers(_LARGEST_SEED))) for part in parts]
     numbers = np.array([atom.GetAtomicNum() for part in parts for atom in part.GetAtoms()])
