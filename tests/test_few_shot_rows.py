@@ -44,8 +44,10 @@ def test_a_table_says_start_level_time_and_the_errors_that_are_usual(few_shot: M
     row = {"start": "s", "start_sha256": "abcdefgh", "structures": 50, "method": "all", "method_chosen": "all"}
     row |= {"seed": 0, "minutes": None, "test": test | {"energy_rmse_mev": 4.0}}
     of_3bpa = row | {"molecule": "3bpa", "temperature": "600K", "minutes": 5.0, "start_level": "PBE"}
-    tables = few_shot.tables([row | {"molecule": "benzene"}, of_3bpa, of_3bpa | {"method": "scratch"}])
+    beside = row | {"molecule": "aspirin", "auxiliary": "500 by xTB"}
+    tables = few_shot.tables([row | {"molecule": "benzene"}, beside, of_3bpa, of_3bpa | {"method": "scratch"}])
     assert "| s `abcdef` | 50 | all | – | – | – | – | – | 1.0 / 3.0 |\n" in tables
+    assert "| s `abcdef` | 50 | all, 500 by xTB beside | – | 1.0 / 3.0 | – | – | – | – |\n" in tables
     assert "| s `abcdef`, PBE | 50 | all | 5 | – | 2.0 / 4.0 | – |\n" in tables
     assert "| random weights | 50 | scratch | 5 | – | 2.0 / 4.0 | – |\n" in tables
 
@@ -53,4 +55,5 @@ def test_a_table_says_start_level_time_and_the_errors_that_are_usual(few_shot: M
 def test_runs_that_are_in_the_rows_are_known(few_shot: ModuleType) -> None:
     for row in (json.loads(line) for line in (FOLDER / "rows.jsonl").read_text(encoding="utf-8").splitlines()):
         run = few_shot.Run(*(row[name] for name in ("molecule", "structures", "method", "minutes", "seed")))
-        assert (few_shot._key(row) == run.key(row["start_sha256"])) is (row.get("start_level") is None)
+        alone = row.get("start_level") is None and row.get("auxiliary") is None
+        assert (few_shot._key(row) == run.key(row["start_sha256"])) is alone

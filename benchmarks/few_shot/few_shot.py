@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,7 +48,7 @@ BEGIN, END = "<!-- rows:begin -->", "<!-- rows:end -->"
 
 @dataclass(frozen=True)
 class Run:
-    """One adaptation: which structures, how long, and what is changed of the start."""
+    """One adaptation: which structures, how long, what is changed of the start, and what is learnt beside, in words."""
 
     molecule: str
     structures: int
@@ -56,10 +56,11 @@ class Run:
     minutes: float
     seed: int
     start_level: str | None = None
+    auxiliary: str | None = None
 
     def key(self, start: str) -> tuple[Any, ...]:
         """What makes two runs the same."""
-        return (start, self.molecule, self.structures, self.method, self.minutes, self.seed, self.start_level)
+        return (start, *vars(self).values())
 
     def training_file(self, folder: Path) -> Path:
         """Where its structures are."""
@@ -105,7 +106,18 @@ def planned(molecules: Sequence[str], options: argparse.Namespace) -> Iterator[R
         for n in options.structures:
             for method in options.methods:
                 for molecule in molecules:
-                    yield Run(molecule, n, method, options.minutes, seed, options.start_level)
+                    beside = None if options.auxiliary is None else auxiliary_words(auxiliary(molecule, options))
+                    yield Run(molecule, n, method, options.minutes, seed, options.start_level, beside)
+
+
+def auxiliary(molecule: str, options: argparse.Namespace) -> Dataset:
+    """What is learnt beside; `auxiliary.sh` makes it."""
+    return read_dataset(options.auxiliary / f"{molecule}_auxiliary.xyz")
+
+
+def auxiliary_words(dataset: Dataset) -> str:
+    """Number and level of theory of what is learnt beside."""
+    return f"{len(dataset)} by {dataset.level_of_theory}"
 
 
 def measured(run: Run, start: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -132,13 +144,13 @@ def adapted(run: Run, start: Path, options: argparse.Namespace) -> tuple[Potenti
     whole = read_dataset(run.training_file(options.data))
     data = whole.subset(run.numbers(len(whole)))
     settings = AdaptationSettings(method=run.method, minutes=run.minutes, seed=run.seed, accept_worse=True)
-    adaptation = adapt(potential, data, settings, lambda words: print(f"    {words}"))
+    beside = None if run.auxiliary is None else auxiliary(run.molecule, options)
+    adaptation = adapt(potential, data, settings, lambda words: print(f"    {words}"), auxiliary=beside)
     if options.keep is not None:
         origin = StartModel(potential, information, file_hash(start), information.name)
         name = f"{run.molecule}-{run.structures}-{run.method}-{run.seed}"
-        save_model(
-            options.keep / f"{name}.safetensors", *adapted_model(adaptation, origin, data, name=name, level=None)
-        )
+        model = adapted_model(adaptation, origin, data, name=name, level=None, auxiliary=beside)
+        save_model(options.keep / f"{name}.safetensors", *model)
     return adaptation.referenced.potential, _found(adaptation)
 
 
@@ -185,6 +197,7 @@ def _table(rows: Sequence[Mapping[str, Any]], column: str, columns: Sequence[str
     groups: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for row in rows:
         label = row["method"] if row["method"] != "choose" else "chosen by held-out errors"
+        label += f", {row['auxiliary']} beside" if row.get("auxiliary") else ""
         minutes = "–" if row["minutes"] is None else f"{row['minutes']:g}"
         group = groups.setdefault((_start_words(row), row["structures"], label, minutes), {})
         test, took = row["test"], f" ({row['method_chosen']})" if row["method"] == "choose" else ""
@@ -210,8 +223,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    run = Run(*(row[name] for name in ("molecule", "structures", "method", "minutes", "seed")), row.get("start_level"))
-    return run.key(row["start_sha256"])
+    return Run(**{field.name: row.get(field.name) for field in fields(Run)}).key(row["start_sha256"])
 
 
 def _found(adaptation: Adaptation) -> dict[str, Any]:
@@ -254,6 +266,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--structures", nargs="+", type=int, default=[50, 10], help="structures of each training file")
     parser.add_argument("--methods", nargs="+", default=["choose"], help="as `nbody adapt --method`, or scratch")
     parser.add_argument("--minutes", type=float, default=5.0, help="of each run")
+    parser.add_argument("--auxiliary", type=Path, help="folder with MOLECULE_auxiliary.xyz, which is learnt beside")
     parser.add_argument("--seeds", type=int, default=1, help="draws of the structures")
     parser.add_argument("--limit", type=int, help="test structures, evenly spaced; all of them if not given")
     parser.add_argument("--keep", type=Path, help="folder where the adapted models are kept; none is overwritten")
