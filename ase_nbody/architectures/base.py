@@ -135,6 +135,10 @@ class Network(nn.Module, ABC):
     settings: NetworkSettings
     theory: LevelsOfTheory | None
     """Where it has several levels of theory; see `architectures.theory`."""
+    invariant_under_reflection: bool = True
+    """Whether mirror images have the same energy."""
+    has_smooth_slopes: bool = True
+    """Whether second derivatives of the energy have no jumps, as they have where an envelope sets in abruptly."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -53,10 +53,12 @@ class SevenNetNetwork(SteppedNetwork):
 
     energy_scales: Tensor
     message_factors: Tensor
+    invariant_under_reflection = False
 
     def __init__(self, settings: SevenNetSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings: SevenNetSettings = settings
+        self.has_smooth_slopes = settings.envelope != "xplor"
         elements, irreps = len(settings.elements), [parse_state_irreps(text) for text in settings.states]
         self.register_buffer("type_of_number", types_of_numbers(settings.elements), persistent=False)
         self.register_buffer("energy_scales", torch.ones(elements, dtype=torch.float32))

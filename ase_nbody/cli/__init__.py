@@ -11,6 +11,7 @@ import typer
 from ase_nbody.cli.commands.adapt import adapt
 from ase_nbody.cli.commands.bench import bench
 from ase_nbody.cli.commands.calibrate import calibrate
+from ase_nbody.cli.commands.check import check
 from ase_nbody.cli.commands.distill import distill
 from ase_nbody.cli.commands.evaluate import evaluate
 from ase_nbody.cli.commands.import_ import import_model
@@ -34,7 +35,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (models, info, sample, label, train, meta_train, adapt, distill, calibrate, evaluate, md, relax, neb, bench)
+_COMMANDS = (
+    *(models, info, sample, label, train, meta_train, adapt, distill, calibrate, evaluate, check),
+    *(md, relax, neb, bench),
+)
 for _command in _COMMANDS:
     app.command()(with_single_options(_command))
 app.command("import")(with_single_options(import_model))

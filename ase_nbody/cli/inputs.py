@@ -124,6 +124,7 @@ def calculator(
     n_atoms: int,
     level: str | None = None,
     average_over_inversion: bool = False,
+    outside: str = "warn",
 ) -> NBodyCalculator:
     """The calculator that the options of a command ask for, for structures of so many atoms.
 
@@ -134,7 +135,12 @@ def calculator(
     if threads is not None:
         torch.set_num_threads(threads)
     return NBodyCalculator(
-        model, device=device, dtype=dtype.value, level=level, average_over_inversion=average_over_inversion
+        model,
+        device=device,
+        dtype=dtype.value,
+        outside=outside,
+        level=level,
+        average_over_inversion=average_over_inversion,
     )
 
 
