@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from torch.nn import Parameter
 from typing_extensions import override
@@ -69,7 +68,7 @@ def auxiliary_readouts(network: Network) -> Mapping[str, Parameter]:
 
 @dataclass(frozen=True)
 class WithAuxiliary(LabelledStructures):
-    """Labelled structures, and beside each batch as many of the auxiliary ones, drawn at random.
+    """Labelled structures, and beside each batch half as many of the auxiliary ones, drawn at random.
 
     Attributes:
         auxiliary: structures with forces at the auxiliary level, and the weight of these.
@@ -87,6 +86,6 @@ class WithAuxiliary(LabelledStructures):
         return value
 
     def _beside(self, chosen: Tensor, epoch: int) -> Tensor:
-        """Numbers of as many auxiliary structures: the next of a shuffled list that begins anew in each epoch."""
+        """Numbers of auxiliary structures; nothing but the arguments decides them."""
         order = epoch_order(len(self.auxiliary.samples.levels), self.seed + int(chosen[0]), epoch)
-        return order[torch.arange(len(chosen)) % len(order)]
+        return order[: max(1, len(chosen) // 2)]

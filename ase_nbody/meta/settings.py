@@ -31,7 +31,7 @@ class AdaptationSettings(FittingSettings):
         default=0.1, ge=0, description="decay of the distance to the start, per step and learning rate"
     )
     auxiliary_weight: float = Field(
-        default=0.3, gt=0, description="weight of squared errors of force components of auxiliary structures"
+        default=0.5, gt=0, description="weight of squared errors of force components of auxiliary structures"
     )
     accept_worse: bool = Field(
         default=False, description="keep the model also where the start or a training from scratch is better"

@@ -47,7 +47,7 @@ class AdaptOptions:
     ] = None
     auxiliary_weight: Annotated[
         float, typer.Option(help="Weight of squared errors of force components of --auxiliary.")
-    ] = 0.3
+    ] = 0.5
     start_level: Annotated[
         str | None,
         typer.Option(help="Level of theory of the start, where it has several.", show_default="its first"),
