@@ -264,7 +264,11 @@ def test_teachers_are_models_or_references() -> None:
     assert "trained on PBE" in copper.words
     assert copper.fast_calculator() is not None
     emt = read_teacher("ase:EMT", {"asap_cutoff": "True"}, "cpu")
-    assert not emt.is_model and emt.options == {"asap_cutoff": "True"} and emt.words.startswith("EMT (ase")
+    assert (
+        not emt.is_model
+        and emt.options == {"asap_cutoff": "True"}
+        and emt.words.startswith("EMT, asap_cutoff=True (ase")
+    )
 
 
 # Dynamics and speed

@@ -408,13 +408,20 @@ def run_and_kill(folder, count, last):
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_gives_the_same_labels(tmp_path, kills):
+def test_a_run_that_is_killed_gives_the_same_labels(tmp_path, kills, monkeypatch):
     count = 12 * kills
     for _ in range(kills):
         assert run_and_kill(tmp_path, count, 9) == -signal.SIGKILL
         assert not (tmp_path / "out.xyz").exists() and not (tmp_path / "out.json").exists()
     assert run_and_kill(tmp_path, count, 10 * count) == 0
-    label(structures(count), SPRINGS, tmp_path / "whole.xyz", settings=one_process())
+    (tmp_path / "whole").mkdir()
+    monkeypatch.chdir(tmp_path / "whole")  # where it has a log of its own
+    label(
+        structures(count),
+        SPRINGS,
+        tmp_path / "whole.xyz",
+        settings=one_process(options={"log": "log", "seconds": "0.01"}),
+    )
     check_labels(read(tmp_path / "out.xyz", ":"), structures(count))
     assert (tmp_path / "out.xyz").read_bytes() == (tmp_path / "whole.xyz").read_bytes()
     calculations = len((tmp_path / "log").read_text().splitlines())

@@ -51,7 +51,9 @@ def test_labels_are_evaluated_without_options(nbody, tmp_path):
     for text in ("labels", "12", "label_teacher 1.5", "labelled.xyz", "labelled.json"):
         assert text in out
     status, out, _ = nbody("evaluate", tiny_model(tmp_path, ("H", "O")), "--data", "labelled.xyz")
-    assert status == 0 and f"level of theory {SPRINGS} (label_teacher 1.5)" in out and "12 structures" in out
+    assert (
+        status == 0 and f"level of theory {SPRINGS}, factor=1.0 (label_teacher 1.5)" in out and "12 structures" in out
+    )
 
 
 @pytest.mark.slow

@@ -113,9 +113,9 @@ class _Check:
         yield self._symmetry("a batch of structures", self._batch())
         yield self._symmetry("neighbour list used again", self._reused_list())
         if self._double:
-            yield from self._slopes()
+            yield from self._slopes_and_dynamics()
 
-    def _slopes(self) -> Iterator[Finding]:
+    def _slopes_and_dynamics(self) -> Iterator[Finding]:
         smooth = self._calculator.potential.network.has_smooth_slopes
         factor = 1 if smooth else ACROSS_JUMPS
         yield Finding("forces, the slope of the energy", self._force_error(), self._scaled(factor * FORCES), "eV/Å")
