@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from ase_nbody.calculator import NBodyCalculator
@@ -151,7 +152,8 @@ class _Check:
         after, turned = self._results(_transformed(self._atoms, matrix))[0], dict(self._own)
         turned["forces"] = self._own["forces"] @ matrix.T
         if "stress" in self._own:
-            turned["stress"] = _voigt(matrix @ _matrix(self._own["stress"]) @ matrix.T)
+            stress = voigt_6_to_full_3x3_stress(self._own["stress"])
+            turned["stress"] = full_3x3_to_voigt_6_stress(matrix @ stress @ matrix.T)
         return _difference(after, turned)
 
     def _translated(self) -> float:
@@ -175,9 +177,9 @@ class _Check:
         lengths = np.where(self._atoms.pbc, self._atoms.cell.lengths(), np.inf)
         repeats = [2 if axis == lengths.argmin() else 1 for axis in range(3)]
         doubled = self._results(self._atoms.repeat(repeats))[0]
-        expected = {name: np.tile(self._own[name], (2, 1)) for name in ("forces",)}
-        expected |= {"energies": np.tile(self._own["energies"], 2), "energy": 2 * self._own["energy"]}
-        return _difference(doubled, {**expected, **{n: v for n, v in self._own.items() if n == "stress"}})
+        forces, energies = np.tile(self._own["forces"], (2, 1)), np.tile(self._own["energies"], 2)
+        expected = {"energy": 2 * self._own["energy"], "energies": energies, "forces": forces}
+        return _difference(doubled, {**self._own, **expected})
 
     def _far_fragments(self) -> float:
         far = self._atoms.copy()
@@ -337,11 +339,3 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 def _largest(*differences: Any) -> float:
     return max(float(np.abs(np.asarray(d)).max(initial=0.0)) for d in differences)
-
-
-def _matrix(voigt: Floats) -> Floats:
-    return voigt[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
-
-
-def _voigt(matrix: Floats) -> Floats:
-    return matrix[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
