@@ -87,6 +87,25 @@ def test_auxiliary_labels_change_what_is_shared_and_readouts_of_their_own() -> N
     assert set(parameter_groups(own.network)["radial"]) <= changed
 
 
+def test_beside_each_batch_are_half_as_many_and_others_in_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = prepared(DATA, START)
+    packed, weights = PackedSamples(structures.samples), structures.weights(AdaptationSettings(), 1.0)
+    others = LabelledStructures(PackedSamples(auxiliary_samples(AUXILIARY, START)), [], weights)
+    drawn: list[list[int]] = []
+
+    def gradient(self: LabelledStructures, potential: Potential, chosen: torch.Tensor, epoch: int) -> float:
+        if self is others:
+            drawn.append(chosen.tolist())
+        return 0.0
+
+    monkeypatch.setattr(LabelledStructures, "gradient", gradient)
+    objective = WithAuxiliary(packed, [], weights, others, 0)
+    for size, epoch in ((5, 0), (5, 0), (5, 1), (1, 0)):
+        objective.gradient(START, torch.arange(size), epoch)
+    assert [len(set(numbers)) for numbers in drawn] == [2, 2, 2, 1]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_energies_of_auxiliary_structures_are_not_used() -> None:
     shifted = replace(AUXILIARY, labels=tuple(replace(labels, energy=7.0) for labels in AUXILIARY.labels))
     one, other = (weights(adapted(auxiliary, steps=5)) for auxiliary in (AUXILIARY, shifted))

@@ -122,7 +122,8 @@ def test_broken_networks_break_their_law(
 
 
 def test_a_stale_neighbour_list_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ase_nbody.neighbour_cache.NeighbourCache._complete", lambda *_: True)
+    stale = [True] * 9  # and a new list at the last step, where nothing is wrong any more
+    monkeypatch.setattr("ase_nbody.neighbour_cache.NeighbourCache._complete", lambda *_: bool(stale and stale.pop()))
     calculator = NBodyCalculator(broken(sound), outside="ignore", skin=0.0, threads=1)
     found = {f.law: f for f in conformance(calculator, bulk("C", "diamond", a=3.5).repeat(2))}
     assert not found["neighbour list used again"].passed
