@@ -1,5 +1,6 @@
 """ANI's committees: the same numbers as torchani's own, batches, spreads, refusals."""
 
+import signal
 import warnings
 from importlib import metadata
 
@@ -8,7 +9,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed
+from ase.io import read
 from ase.units import Hartree
+from killed_labelling import run_and_kill
 
 from ase_nbody.labelling.named_references import reference
 from ase_nbody.labelling.references import Failure
@@ -184,6 +187,24 @@ def test_the_calculator_gives_the_labels(ani):
     assert np.array_equal(calculator.get_forces(atoms), label.forces)
     with pytest.raises(CalculationFailed, match="Cl"):
         calculator.get_potential_energy(molecule("CH3Cl"))
+
+
+@needs_torchani
+@pytest.mark.slow
+def test_a_run_that_is_killed_between_batches_gives_the_labels_of_an_unbroken_one(ani, tmp_path):
+    batch, kills = ani.batch_size, 2
+    structures = [rattled(NAMES[seed % len(NAMES)], seed) for seed in range((kills + 2) * batch)]
+    for _ in range(kills):
+        assert run_and_kill(tmp_path, structures, "ani:ANI-1x", batch) == -signal.SIGKILL
+        assert not (tmp_path / "out.xyz").exists()
+    assert run_and_kill(tmp_path, structures, "ani:ANI-1x", len(structures)) == 0
+    frames = read(tmp_path / "out.xyz", ":")
+    whole = ani.label(structures)  # other batches: padded to other sizes
+    assert len(frames) == len(structures)
+    for frame, atoms, label in zip(frames, structures, whole, strict=True):
+        np.testing.assert_allclose(frame.positions, atoms.positions, atol=1e-7)
+        assert frame.get_potential_energy() == pytest.approx(label.energy, abs=2 * ENERGY)
+        np.testing.assert_allclose(frame.get_forces(), label.forces, atol=FORCE)
 
 
 def test_another_version_of_torchani_is_refused_with_the_command(monkeypatch):

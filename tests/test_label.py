@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import read
+from killed_labelling import run_and_kill
 from label_teacher import Doubtful, Springs, structures
 
 from ase_nbody.data import read_dataset
@@ -379,50 +377,18 @@ def test_frames_that_are_kept_do_not_change_the_input():
     assert kept.info == {"force_field": "GAFF"} and atoms.info["energy"] == 1.0
 
 
-KILLED = """
-import os, signal, sys
-
-if __name__ == "__main__":  # processes that compute begin with this script too
-    from label_teacher import structures
-    from ase_nbody.labelling import LabelSettings, label
-
-    count, last, log = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    begun = []
-
-    def kill(progress):
-        begun.append(progress.done)
-        if progress.done - begun[0] >= last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    settings = LabelSettings(processes=2, options={"log": log, "seconds": "0.01"})
-    label(structures(count), "label_teacher:springs", "out.xyz", settings=settings, observer=kill)
-"""
-
-
-def run_and_kill(folder, count, last):
-    """Label in a process that kills itself after so many labels; its exit status."""
-    (folder / "killed.py").write_text(KILLED)
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    command = [sys.executable, "killed.py", count, last, "log"]
-    return subprocess.run([*map(str, command)], cwd=folder, env={**os.environ, "PYTHONPATH": path}).returncode
-
-
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_gives_the_same_labels(tmp_path, kills, monkeypatch):
-    count = 12 * kills
+    count, options = 12 * kills, {"log": "log", "seconds": "0.01"}
     for _ in range(kills):
-        assert run_and_kill(tmp_path, count, 9) == -signal.SIGKILL
+        assert run_and_kill(tmp_path, structures(count), SPRINGS, 9, **options) == -signal.SIGKILL
         assert not (tmp_path / "out.xyz").exists() and not (tmp_path / "out.json").exists()
-    assert run_and_kill(tmp_path, count, 10 * count) == 0
+    assert run_and_kill(tmp_path, structures(count), SPRINGS, 10 * count, **options) == 0
+    inputs = read(tmp_path / "in.xyz", ":")
     (tmp_path / "whole").mkdir()
     monkeypatch.chdir(tmp_path / "whole")  # where it has a log of its own
-    label(
-        structures(count),
-        SPRINGS,
-        tmp_path / "whole.xyz",
-        settings=one_process(options={"log": "log", "seconds": "0.01"}),
-    )
-    check_labels(read(tmp_path / "out.xyz", ":"), structures(count))
+    label(inputs, SPRINGS, tmp_path / "whole.xyz", settings=one_process(options=options))
+    check_labels(read(tmp_path / "out.xyz", ":"), inputs)
     assert (tmp_path / "out.xyz").read_bytes() == (tmp_path / "whole.xyz").read_bytes()
     calculations = len((tmp_path / "log").read_text().splitlines())
     looks = 5 * 5 * (kills + 1)  # structures of each start that are looked at, calculations each
