@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
@@ -16,6 +17,7 @@ from ase_nbody.calculator_inputs import DTYPES, check_parameters, check_stress_i
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.evaluator import Evaluator, EvaluatorSettings
 from ase_nbody.model_information import ModelInformation
+from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
 from ase_nbody.results import Results
 from ase_nbody.structures import check_structure
@@ -161,6 +163,8 @@ class NBodyCalculator(AnalysisCalculator):
     ) -> NBodyCalculator:
         """A new calculator, of this model adapted to labelled structures; this one stays as it is. See `nbody adapt`.
 
+        A model of several levels of theory is taken at the one that this calculator names, else at the nearest.
+
         Args:
             frames: about fifty structures with energies and forces, in their calculators or under names; labels of
                 stress, and of what terms of the model predict, are learnt too.
@@ -187,12 +191,17 @@ class NBodyCalculator(AnalysisCalculator):
         settings = AdaptationSettings.model_validate(chosen)
         with self.evaluator.lock, using_threads(self.parameters["threads"]):
             potential, information = adapted_to_frames(
-                self.potential, self.information, frames, level, settings, auxiliary
+                self.potential, self.information, frames, level, settings, auxiliary, self._file_of_levels()
             )
         kept = {name: value for name, value in self.parameters.items() if name not in ("model", "level")}
         calculator = NBodyCalculator(potential, **kept)
         calculator._inform(information)
         return calculator
+
+    def _file_of_levels(self) -> Path | None:
+        """The model file, where it has several levels of theory and none was named."""
+        several = self.information is not None and len(self.information.levels) > 1
+        return find_model(self.parameters["model"]) if several and self.parameters["level"] is None else None
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items() if name != "model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from ase import Atoms
@@ -15,7 +16,8 @@ from ase_nbody.data.levels import check_one_level
 from ase_nbody.meta.adapt import adapt
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.model_file import ModelInformation
+from ase_nbody.meta.start_level import scores_of_levels
+from ase_nbody.model_file import ModelInformation, load_model
 from ase_nbody.potential import Potential
 
 
@@ -26,6 +28,7 @@ def adapted_to_frames(
     level: str | None,
     settings: AdaptationSettings,
     auxiliary: Sequence[Atoms] | None = None,
+    file: Path | None = None,
 ) -> tuple[Potential, ModelInformation]:
     """A potential adapted to labelled frames, on the CPU, and the information of its model.
 
@@ -36,6 +39,7 @@ def adapted_to_frames(
         level: level of theory of the labels; None: what the frames say.
         settings: of the adaptation.
         auxiliary: structures with forces of a cheap level of theory; None: there are none.
+        file: of the start, where that of its levels of theory is to be taken which is nearest to the labels.
 
     Raises:
         ValueError: labels of several levels of theory; see `labelled_dataset` and `adapt`.
@@ -49,6 +53,10 @@ def adapted_to_frames(
     check_one_level(data, level)
     for note in (*data.notes, *(() if beside is None else beside.notes)):
         warnings.warn(note, LabelWarning, stacklevel=3)  # the caller of `calculator.adapt`
+    scores = {} if file is None else scores_of_levels(file, data, settings)
+    if file is not None and scores:
+        nearest, information = load_model(file, level=next(iter(scores)))
+        start = replace(nearest, over_inversion=start.over_inversion)
     with torch.enable_grad():
         adaptation = adapt(start, data, settings, lambda words: None, auxiliary=beside)
     origin = StartModel(replace(start), information, None, name)

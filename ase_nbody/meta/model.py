@@ -38,10 +38,11 @@ class StartModel:
         return None if self.information is None else self.information.licence
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Name, hash and data of the model as JSON values."""
+        """Name, level of theory, hash and data of the model as JSON values."""
         files = () if self.information is None else self.information.data
         data = [file.model_dump(mode="json") for file in files]
-        return {"name": self.name, "sha256": self.sha256, "data": data}
+        level = None if self.information is None else self.information.method
+        return {"name": self.name, "level_of_theory": level, "sha256": self.sha256, "data": data}
 
 
 def adapted_model(

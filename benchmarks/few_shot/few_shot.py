@@ -25,6 +25,7 @@ from ase_nbody.data import Dataset, evaluate, read_dataset
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
+from ase_nbody.meta.start_level import scores_of_levels
 from ase_nbody.model_file import ModelInformation, file_hash, load_model, save_model
 from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
@@ -140,10 +141,11 @@ def measured(run: Run, start: Path, options: argparse.Namespace) -> list[dict[st
 
 def adapted(run: Run, start: Path, options: argparse.Namespace) -> tuple[Potential, dict[str, Any]]:
     """The start adapted to the structures of a run, as `nbody adapt` does it, and how it went."""
-    potential, information = load_model(start, level=run.start_level)
     whole = read_dataset(run.training_file(options.data))
     data = whole.subset(run.numbers(len(whole)))
     settings = AdaptationSettings(method=run.method, minutes=run.minutes, seed=run.seed, accept_worse=True)
+    nearest = next(iter(scores_of_levels(start, data, settings)), None)
+    potential, information = load_model(start, level=run.start_level or nearest)
     beside = None if run.auxiliary is None else auxiliary(run.molecule, options)
     adaptation = adapt(potential, data, settings, lambda words: print(f"    {words}"), auxiliary=beside)
     if options.keep is not None:
@@ -258,7 +260,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--start", help="shipped model or model file")
     parser.add_argument(
-        "--start-level", help="level of theory of the start, where it has several; its first if not given"
+        "--start-level", help="level of theory of the start, where it has several; the nearest if not given"
     )
     parser.add_argument("--data", type=Path, help="folder of rMD17, or of 3BPA and its test files")
     parser.add_argument("--rows", type=Path, required=True, help="JSON lines; new rows are put at its end")

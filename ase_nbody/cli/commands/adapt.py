@@ -50,7 +50,9 @@ class AdaptOptions:
     ] = 0.5
     start_level: Annotated[
         str | None,
-        typer.Option(help="Level of theory of the start, where it has several.", show_default="its first"),
+        typer.Option(
+            help="Level of theory of the start, where it has several.", show_default="the nearest to the labels"
+        ),
     ] = None
     level: LabelLevel = None
     method: Annotated[
