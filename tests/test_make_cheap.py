@@ -15,6 +15,7 @@ from ase.io import read
 
 SCRIPT = Path(__file__).parent.parent / "data" / "organic" / "make_cheap.sh"
 COLUMNS = "name,smiles,family,heavy_atoms,charge,multiplicity,source"
+OTHERS = "molecules_halogens_sulfur_phosphorus"
 LABELS = [f"{systems}-{teacher}" for systems in ("molecules", "dimers") for teacher in ("ani-1x", "xtb")]
 
 
@@ -30,6 +31,7 @@ def begun(tmp_path):
     lines = [COLUMNS, "water,O,gases,1,0,1,hand", "methyl,[CH3],radicals,1,0,2,hand"]
     (lists / "molecules.csv").write_text("\n".join(lines) + "\n")
     (lists / "dimers.csv").write_text(f"{COLUMNS}\nwater - ammonia,N.O,dimers: hydrogen bonds,2,0,1,hand\n")
+    (lists / f"{OTHERS}.csv").write_text(f"{COLUMNS}\nmethanethiol,CS,thiols,2,0,1,hand\n")
     environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     command = ["sh", SCRIPT, tmp_path / "out", "1", lists, "3"]
     return lambda: subprocess.Popen(command, env=environment, start_new_session=True)
@@ -48,6 +50,8 @@ def test_all_files_are_made_after_a_kill_and_once(tmp_path, begun):
     assert (out / "molecules.xyz").stat().st_mtime_ns == sampled
     names = {name: [atoms.info["name"] for atoms in read(out / f"{name}.xyz", ":")] for name in LABELS}
     assert set(names["molecules-xtb"]) == {"water", "methyl"} and set(names["molecules-ani-1x"]) == {"water"}
+    assert {atoms.info["name"] for atoms in read(out / f"{OTHERS}-xtb.xyz", ":")} == {"methanethiol"}
+    assert not (out / f"{OTHERS}-ani-1x.xyz").exists()  # ANI does not know sulfur
     assert names["dimers-xtb"] == names["dimers-ani-1x"] != []
     assert all("forces_spread" in atoms.arrays for atoms in read(out / "dimers-ani-1x.xyz", ":"))
     times = {path: path.stat().st_mtime_ns for path in out.iterdir()}

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Sample structures of all molecules and pairs of H, C, N and O, and label them by ANI-1x and GFN2-xTB: some 300,000.
+# Sample structures of all molecules and pairs, and label them by ANI-1x (H, C, N and O) and GFN2-xTB: some 300,000.
 #
 #     sh data/organic/make_cheap.sh [FOLDER] [PROCESSES] [LISTS] [NUMBER]
 #
 # FOLDER (data/organic/cheap if not given) is not committed. Stopped or killed, the same command goes on; what is done
-# is not done again. LISTS is a folder with other lists, molecules.csv and dimers.csv, and NUMBER how many structures are
-# made of each system (150 of a molecule and 120 of a pair if not given), to try it.
+# is not done again. LISTS is a folder with other lists of the same names, and NUMBER how many structures are made of
+# each system (150 of a molecule of H, C, N and O, 120 of a pair, 40 of the others if not given), to try it.
 # GFN2-xTB is spin-polarised: radicals and triplets are covered, singlets are as without.
 # Needs: pip install rdkit tblite, and pip install --no-deps torchani==2.0 with lark-parser.
 set -eu
@@ -29,9 +29,13 @@ label() { # list, name of the labels, calculator, further options
         --output "$folder/$list-$name.xyz" "$@"
 }
 
+others=molecules_halogens_sulfur_phosphorus
 sample molecules "${number:-150}"
 sample dimers "${number:-120}" --kinds dimers,md,normal-modes,rattle
+sample $others "${number:-40}"
 for list in molecules dimers; do
     label $list ani-1x ani:ANI-1x
+done
+for list in molecules dimers $others; do
     label $list xtb tblite:GFN2-xTB --option spin_polarization=1.0 --time-limit 120
 done
