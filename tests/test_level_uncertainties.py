@@ -158,7 +158,7 @@ def test_a_file_of_format_5_has_them_at_its_first_level(first_alone):
 
 def test_info_and_card_name_the_levels_that_have_them(trained, first_alone, monkeypatch, capsys):  # noqa: F811
     shown = {path: run_command(monkeypatch, capsys, "info", path)[1] for path in (trained, first_alone)}
-    assert "good, cheap; with uncertainties: good, cheap" in shown[trained]
+    assert "good, cheap; with uncertainties: all" in shown[trained]
     assert "good, cheap; with uncertainties: good" in map(
         str.strip, shown[first_alone].replace("levels", "").splitlines()
     )

@@ -1,10 +1,11 @@
 """What `organic-start` is for and what not, and errors on test files, put into the file that its training wrote.
 
     python benchmarks/organic_start/make.py TRAINED.safetensors models/organic-start.safetensors \
-        --distances FIRST.safetensors --test ethanol_test.xyz ...
+        --within FIRST.safetensors --test ethanol_test.xyz ...
 
-`--distances` keeps the closest distances, and so the repulsion, of another model where they are longer: atoms that
-were displaced at random came closer than in any dynamics. Files of `--learnt` were learnt beside the files of the
+`--within` keeps the closest distances, and so the repulsion, of another model where they are longer, and its largest
+force where it is smaller: atoms that were displaced at random came closer than in any dynamics, and GFN2-xTB gives them
+forces there that no other level has. Files of `--learnt` were learnt beside the files of the
 settings, of which they take the place by name: the envelope covers them. Of each test file a hundred structures, evenly
 spaced, are evaluated at the level of theory that it states, else at the first.
 """
@@ -28,7 +29,7 @@ from ase_nbody.training.levels import level_of
 STRUCTURES = 100
 PURPOSE = "starting `nbody adapt`: fifty structures make it a model of a molecule of H, C, N and O"
 NOT_FOR = (
-    "results by itself: forces of new molecules are off by 30 to 90 meV/Å; charges, radicals, reactions, liquids, "
+    "results by itself: forces of new molecules are off by 15 to 90 meV/Å; charges, radicals, reactions, liquids, "
     "crystals"
 )
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--learnt", type=Path, nargs="*", default=[])
     parser.add_argument("--test", type=Path, nargs="*", default=[])
-    parser.add_argument("--distances", type=Path, help="model whose closest distances hold where they are longer")
+    parser.add_argument("--within", type=Path, help="model whose envelope is not to be left")
     chosen = parser.parse_args()
     potential, information = load_model_with_levels(chosen.trained, dtype=torch.float32)
     errors, envelope = dict(information.errors), information.envelope
@@ -50,10 +51,11 @@ def main() -> None:
         level = information.levels[level_of(dataset, information.levels)]
         envelope = envelope.merged(envelope_of(statistics(dataset, level.reference_energies, potential.cutoff)))
         files[path.name] = data_file(path, "train", dataset)
-    if chosen.distances is not None:
-        others = load_model(chosen.distances)[1].envelope.closest_distances
-        closest = {pair: max(others.get(pair, 0.0), near) for pair, near in envelope.closest_distances.items()}
-        envelope = envelope.model_copy(update={"closest_distances": closest})
+    if chosen.within is not None:
+        other = load_model(chosen.within)[1].envelope
+        near = {pair: max(other.closest_distances.get(pair, 0.0), d) for pair, d in envelope.closest_distances.items()}
+        force = min(envelope.force_max, other.force_max)
+        envelope = envelope.model_copy(update={"closest_distances": near, "force_max": force})
     onsets = repulsion_onsets(load_model(chosen.trained)[0], envelope.closest_distances)
     for path in chosen.test:
         dataset = read_dataset(path)

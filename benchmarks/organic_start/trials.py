@@ -2,7 +2,8 @@
 
     nbody sample data/organic/held_out.csv --with tblite:GFN2-xTB --kinds conformers --number 1 --output minima.xyz
     python benchmarks/organic_start/trials.py structures minima.xyz structures.xyz     # minima by PBE: minutes of PySCF
-    nbody label structures.xyz --with pyscf:PBE/def2-svp --option unrestricted=true --output trials_pbe_def2-svp.xyz.gz
+    nbody label structures.xyz --with pyscf:PBE/def2-svp --option unrestricted=true --option grid_level=1 \
+        --output trials_pbe_def2-svp.xyz.gz
     python benchmarks/organic_start/trials.py compare MODEL [--write]
 
 What the first three commands made is in data/organic/trials_pbe_def2-svp.xyz.gz, which the last one reads. Scans are
@@ -32,8 +33,8 @@ from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.models_directory import find_model
 
 DATA = Path(__file__).parents[2] / "data" / "organic" / "trials_pbe_def2-svp.xyz.gz"
-LARGEST = 7  # heavy atoms of a molecule whose minimum is compared
-VIBRATING = ("dimethylformamide", "allyl hydroperoxide")
+LARGEST = 6  # heavy atoms of a molecule whose minimum is compared
+VIBRATING = ("allyl hydroperoxide",)
 TORSIONS = {"succinonitrile": (1, 2, 3, 4), "crotonaldehyde": (1, 2, 3, 4)}  # atoms in the order of the SMILES
 BONDS = {"allyl hydroperoxide": (3, 4), "2-nitropropane": (1, 3)}
 ACCEPTOR = ("dimethylformamide", 3, 4)  # its C=O, which water donates a hydrogen to
@@ -43,7 +44,8 @@ ANGLES = np.arange(0.0, 360.0, 30.0)
 STRETCHES = np.array([0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3, 1.5, 1.75, 2.0, 2.5])
 DISTANCES = np.array([1.7, 1.8, 1.9, 2.0, 2.1, 2.3, 2.6, 3.0, 4.0, 6.0])  # O...H, angstrom
 LAYERS = np.array([3.0, 3.3, 3.6, 3.9, 4.2, 4.6, 5.0, 6.0, 8.0])
-FMAX = 0.01  # eV/angstrom
+FMAX = 0.02  # eV/angstrom
+LEVEL = "pyscf:PBE/def2-svp"
 
 
 def structures(minima: Sequence[Atoms]) -> Iterator[Atoms]:
@@ -80,9 +82,10 @@ def structures(minima: Sequence[Atoms]) -> Iterator[Atoms]:
 def minimum(atoms: Atoms) -> Atoms:
     """The nearest minimum by PBE."""
     relaxed: Atoms = atoms.copy()
-    relaxed.calc = reference("pyscf:PBE/def2-svp").calculator()
+    relaxed.calc = reference(LEVEL, {"grid_level": "1"}).calculator()
     if not BFGS(relaxed, logfile=None).run(fmax=FMAX, steps=200):
         raise SystemExit(f"{atoms.info['name']}: no minimum within 200 steps")
+    relaxed.calc = None  # which cannot be sent to another process
     return relaxed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,10 @@ from ase_nbody.cli.options import ModelArgument
 
 if TYPE_CHECKING:
     from ase_nbody.model_information import ModelInformation
+    from ase_nbody.model_records import DataFile
+
+MOST_FILES = 8
+"""Files that are named on one screen; of more, their number is."""
 
 
 def info(
@@ -64,12 +68,19 @@ def _main_rows(information: ModelInformation) -> Iterator[tuple[str, str]]:
     yield "method", f"{information.method or 'not given'}; licence {information.licence or 'not given'}"
     if information.levels:
         known = [level for level, record in information.uncertainties_by_level.items() if record is not None]
-        yield "levels", f"{', '.join(information.level_names)}; with uncertainties: {', '.join(known) or 'none'}"
-    trained = [f"{file.name} ({file.n_structures})" for file in information.data if file.role == "train"]
-    yield "trained on", ", ".join(trained) or "not given"
+        which = "all" if len(known) == len(information.levels) else ", ".join(known) or "none"
+        yield "levels", f"{', '.join(information.level_names)}; with uncertainties: {which}"
+    yield "trained on", _files_in_brief([file for file in information.data if file.role == "train"])
     for name in [key for key in information.errors if key.startswith("test")] or information.errors:
         yield "errors", f"{name.removeprefix('test ')}: {_errors_in_brief(information.errors[name])}"
     yield from _envelope_in_brief(information)
+
+
+def _files_in_brief(files: Sequence[DataFile]) -> str:
+    """Names and sizes, or their sums where the files are many."""
+    if len(files) > MOST_FILES:
+        return f"{sum(file.n_structures for file in files)} structures of {len(files)} files"
+    return ", ".join(f"{file.name} ({file.n_structures})" for file in files) or "not given"
 
 
 def _envelope_in_brief(information: ModelInformation) -> Iterator[tuple[str, str]]:
