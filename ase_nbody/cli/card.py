@@ -130,10 +130,7 @@ def _trials(information: ModelInformation) -> Iterator[str]:
         "structure is outside, and commands end with status 3; where it does not, only this table tells."
     )
     yield table
-    yield (
-        "`benchmarks/scope.py` makes this table, of organic-start `benchmarks/organic_start/trials.py`; they name "
-        "their references."
-    )
+    yield "`benchmarks/scope.py` makes this table and names its references."
 
 
 def _maybe(value: float | None) -> str:

@@ -3,11 +3,10 @@
     nbody sample data/organic/held_out.csv --with tblite:GFN2-xTB --kinds conformers --number 1 --output minima.xyz
     python benchmarks/organic_start/trials.py structures minima.xyz structures.xyz     # minima by PBE: minutes of PySCF
     nbody label structures.xyz --with pyscf:PBE/def2-svp --option unrestricted=true --option grid_level=1 \
-        --output trials_pbe_def2-svp.xyz.gz
-    python benchmarks/organic_start/trials.py compare MODEL [--write]
+        --output labelled.xyz
+    python benchmarks/organic_start/trials.py compare MODEL labelled.xyz [--write]
 
-What the first three commands made is in data/organic/trials_pbe_def2-svp.xyz.gz, which the last one reads. Scans are
-rigid: model and PBE are compared on the same structures. --write keeps what was found in the model file.
+Scans are rigid: model and PBE are compared on the same structures. --write keeps what was found in the model file.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ from ase_nbody.model_file import Trial, load_model_with_levels, save_model
 from ase_nbody.model_knowledge import stored_dtype
 from ase_nbody.models_directory import find_model
 
-DATA = Path(__file__).parents[2] / "data" / "organic" / "trials_pbe_def2-svp.xyz.gz"
 LARGEST = 6  # heavy atoms of a molecule whose minimum is compared
 VIBRATING = ("allyl hydroperoxide",)
 TORSIONS = {"succinonitrile": (1, 2, 3, 4), "crotonaldehyde": (1, 2, 3, 4)}  # atoms in the order of the SMILES
@@ -204,13 +202,14 @@ def main() -> None:
     making.add_argument("output", type=Path)
     comparing = commands.add_parser("compare")
     comparing.add_argument("model")
+    comparing.add_argument("labelled", type=Path)
     comparing.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     if chosen.command == "structures":
         write(chosen.output, list(structures(read(chosen.minima, ":"))), format="extxyz")
         return
     calculator = NBodyCalculator(chosen.model, device="cpu", threads=1, outside="ignore")
-    found = list(trials(calculator, read(DATA, ":")))
+    found = list(trials(calculator, read(chosen.labelled, ":")))
     for one in found:
         print(f"{one.structure:52s} {one.quantity:38s} {one.model} {one.reference} {one.remark}")
     if chosen.write:
