@@ -15,9 +15,8 @@ Si, Nilsson and Nelin, Phys. Rev. B 6, 3777 (1972); C, Warren et al., Phys. Rev.
 and Nilsson, Phys. Rev. 145, 492 (1966); Cu, Svensson et al., Phys. Rev. 155, 619 (1967); Fe, Minkiewicz et al., Phys.
 Rev. 162, 528 (1967); W, Chen and Brockhouse, Solid State Commun. 2, 73 (1964); GaAs at X (12 K), Strauch and Dorner,
 J. Phys.: Condens. Matter 2, 1457 (1990). None of these papers was at hand when this was written: all numbers are from
-memory, rounded to what is sure. Lattice constants and bulk moduli of Si, Al, Cu, Fe and W were compared with those of
-ASE's collection dcdft, experiments corrected to 0 K and for zero-point motion: volumes are up to 2.1 % larger, moduli
-1.4 to 6.4 % smaller, as warm crystals are.
+memory, rounded to what is sure. tests/test_solids.py compares
+five of the elements with ASE's collection dcdft.
 """
 
 from __future__ import annotations
