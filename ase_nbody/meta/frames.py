@@ -16,8 +16,8 @@ from ase_nbody.data.levels import check_one_level
 from ase_nbody.meta.adapt import adapt
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.meta.start_level import scores_of_levels
-from ase_nbody.model_file import ModelInformation, load_model
+from ase_nbody.meta.start_level import nearest_start
+from ase_nbody.model_file import ModelInformation
 from ase_nbody.potential import Potential
 
 
@@ -53,9 +53,8 @@ def adapted_to_frames(
     check_one_level(data, level)
     for note in (*data.notes, *(() if beside is None else beside.notes)):
         warnings.warn(note, LabelWarning, stacklevel=3)  # the caller of `calculator.adapt`
-    scores = {} if file is None else scores_of_levels(file, data, settings)
-    if file is not None and scores:
-        nearest, information = load_model(file, level=next(iter(scores)))
+    if file is not None:
+        nearest, information, _ = nearest_start(file, data, settings)
         start = replace(nearest, over_inversion=start.over_inversion)
     with torch.enable_grad():
         adaptation = adapt(start, data, settings, lambda words: None, auxiliary=beside)

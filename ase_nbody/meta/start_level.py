@@ -13,7 +13,8 @@ from ase_nbody.meta.fitting import prepared, referenced
 from ase_nbody.meta.held_out import score_of
 from ase_nbody.meta.new_elements import with_new_elements
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.model_file import load_model, read_information
+from ase_nbody.model_file import ModelInformation, load_model, read_information
+from ase_nbody.potential import Potential
 
 STRUCTURES = 50
 """As many are looked at, evenly spaced, where there are more."""
@@ -45,6 +46,17 @@ def scores_of_levels(path: Path, data: Dataset, settings: AdaptationSettings) ->
         structures = prepared(some, own)
         scores[level.name] = score_of(referenced(own, structures).potential, structures, settings)
     return dict(sorted(scores.items(), key=lambda level: level[1]))
+
+
+def nearest_start(
+    path: Path, data: Dataset, settings: AdaptationSettings
+) -> tuple[Potential, ModelInformation, str | None]:
+    """A start at the level of theory that is nearest to the labels, its information, and a sentence that says so.
+
+    The sentence is None where the start is of one level. Arguments and errors are those of `scores_of_levels`.
+    """
+    scores = scores_of_levels(path, data, settings)
+    return *load_model(path, level=next(iter(scores), None)), level_words(scores) if scores else None
 
 
 def level_words(scores: Mapping[str, float]) -> str:

@@ -25,7 +25,7 @@ from ase_nbody.data import Dataset, evaluate, read_dataset
 from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.meta.start_level import scores_of_levels
+from ase_nbody.meta.start_level import nearest_start
 from ase_nbody.model_file import ModelInformation, file_hash, load_model, save_model
 from ase_nbody.models_directory import find_model
 from ase_nbody.potential import Potential
@@ -144,8 +144,10 @@ def adapted(run: Run, start: Path, options: argparse.Namespace) -> tuple[Potenti
     whole = read_dataset(run.training_file(options.data))
     data = whole.subset(run.numbers(len(whole)))
     settings = AdaptationSettings(method=run.method, minutes=run.minutes, seed=run.seed, accept_worse=True)
-    nearest = next(iter(scores_of_levels(start, data, settings)), None)
-    potential, information = load_model(start, level=run.start_level or nearest)
+    named = run.start_level is not None
+    potential, information = (
+        load_model(start, level=run.start_level) if named else nearest_start(start, data, settings)[:2]
+    )
     beside = None if run.auxiliary is None else auxiliary(run.molecule, options)
     adaptation = adapt(potential, data, settings, lambda words: print(f"    {words}"), auxiliary=beside)
     if options.keep is not None:

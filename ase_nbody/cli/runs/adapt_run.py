@@ -20,7 +20,7 @@ from ase_nbody.meta.adapt import Adaptation, adapt
 from ase_nbody.meta.held_out import Row
 from ase_nbody.meta.model import StartModel, adapted_model
 from ase_nbody.meta.settings import AdaptationSettings
-from ase_nbody.meta.start_level import level_words, scores_of_levels
+from ase_nbody.meta.start_level import nearest_start
 from ase_nbody.model_file import Envelope, file_hash, load_model, save_model
 from ase_nbody.model_information import SUFFIX
 from ase_nbody.models_directory import find_model
@@ -49,9 +49,10 @@ def run_adapt(options: Mapping[str, Any]) -> None:
     read = partial(labelled_structures, options=options, further=potential.further_properties)
     data = read(options["data"])
     check_one_level(data, options["level"])
-    if options["start_level"] is None and (scores := scores_of_levels(path, data, settings)):
-        say(level_words(scores))
-        potential, information = load_model(path, level=next(iter(scores)))
+    if options["start_level"] is None:
+        potential, information, words = nearest_start(path, data, settings)
+        if words is not None:
+            say(words)
     origin = StartModel(potential, information, file_hash(path), information.name)
     auxiliary = None if options["auxiliary"] is None else read(options["auxiliary"])
     others = {f"test {file.name}": read(file) for file in options["test"] or ()}
