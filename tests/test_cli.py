@@ -22,8 +22,8 @@ from ase_nbody.calculator import NBodyCalculator
 from ase_nbody.cli import error_message, main
 from ase_nbody.cli.inputs import read_structure
 from ase_nbody.labelling import SampleSettings
-from ase_nbody.model_file import Envelope, file_hash
-from ase_nbody.models_directory import list_models
+from ase_nbody.model_file import Envelope, file_hash, read_information
+from ase_nbody.models_directory import find_model, list_models
 
 PAIRS = ["-".join(sorted(pair)) for pair in combinations_with_replacement(("H", "C", "O", "Si"), 2)]
 
@@ -131,6 +131,14 @@ def test_info_shows_the_card(nbody, model, monkeypatch):
     assert status == 0
     for text in ("H, C, O, Si", "4 Å", "energy eV", "H-O 0.500 Å", "3 eV/Å", "12.5", file_hash(model)):
         assert text in out
+
+
+def test_info_counts_files_where_they_are_many(nbody, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    files = [file for file in read_information(find_model("organic-start")).data if file.role == "train"]
+    total = sum(file.n_structures for file in files)
+    assert f"{total} structures of {len(files)} files" in nbody("info", "organic-start")[1] and len(files) > 8
+    assert "aspirin_train.xyz (" in nbody("info", "organic")[1]
 
 
 def test_info_and_models_notice_a_flipped_bit(nbody, model):

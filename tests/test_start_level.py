@@ -31,15 +31,23 @@ def data(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What nbody prints, on one line; it must succeed."""
+def adapted(
+    trained: Path,  # noqa: F811
+    data: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[Path, str]]:
+    """The model that `nbody adapt` makes of the labels, with further options, and what it prints, on one line."""
 
-    def command(*arguments: object) -> str:
-        status, out, err = run_command(monkeypatch, capsys, *arguments)
+    def adapt(*options: str) -> tuple[Path, str]:
+        output = tmp_path / "mine.safetensors"
+        command = ("adapt", trained, "--data", data[1], "--output", output, *AT_ONCE, *options)
+        status, out, err = run_command(monkeypatch, capsys, *command)
         assert status == 0, err
-        return " ".join((out + err).split())
+        return output, " ".join((out + err).split())
 
-    return command
+    return adapt
 
 
 def forces(model: object, level: str | None = None) -> np.ndarray:
@@ -63,26 +71,21 @@ def test_the_nearest_level_has_the_lowest_score(trained: Path, data: tuple[str, 
 def test_the_command_says_the_level_and_begins_there(
     trained: Path,  # noqa: F811
     data: tuple[str, Path],
-    tmp_path: Path,
-    run: Callable[..., str],
+    adapted: Callable[..., tuple[Path, str]],
 ) -> None:
-    level, path = data
-    output = tmp_path / "mine.safetensors"
-    told = run("adapt", trained, "--data", path, "--output", output, *AT_ONCE)
-    assert f"the start is taken at its level {level}, the nearest to these labels" in told
-    assert read_information(output).training["start"]["level_of_theory"] == level
-    np.testing.assert_allclose(forces(output), forces(trained, level), atol=1e-5)
+    output, told = adapted()
+    assert f"the start is taken at its level {data[0]}, the nearest to these labels" in told
+    assert read_information(output).training["start"]["level_of_theory"] == data[0]
+    np.testing.assert_allclose(forces(output), forces(trained, data[0]), atol=1e-5)
 
 
 def test_a_level_that_is_named_is_taken(
     trained: Path,  # noqa: F811
     data: tuple[str, Path],
-    tmp_path: Path,
-    run: Callable[..., str],
+    adapted: Callable[..., tuple[Path, str]],
 ) -> None:
-    level, path = data
-    other, output = {"good": "cheap", "cheap": "good"}[level], tmp_path / "mine.safetensors"
-    told = run("adapt", trained, "--data", path, "--output", output, "--start-level", other, *AT_ONCE)
+    other = {"good": "cheap", "cheap": "good"}[data[0]]
+    output, told = adapted("--start-level", other)
     assert "nearest" not in told
     np.testing.assert_allclose(forces(output), forces(trained, other), atol=1e-5)
 
@@ -94,6 +97,14 @@ def test_a_calculator_that_names_no_level_is_adapted_from_the_nearest(trained: P
         calculator = NBodyCalculator(trained, level=chosen, outside="ignore")
         adapted = calculator.adapt(frames, method="start", steps=1, accept_worse=True)
         np.testing.assert_allclose(forces(adapted.potential), forces(trained, chosen or level), atol=1e-5)
+
+
+def test_of_many_structures_some_are_looked_at_from_all_of_the_file(trained: Path, tmp_path: Path) -> None:  # noqa: F811
+    first = labelled(tmp_path / "first.xyz", "good", 30, 6, program=False)
+    rest = labelled(tmp_path / "rest.xyz", "cheap", 90, 7, program=False)
+    (tmp_path / "both.xyz").write_text(first.read_text() + rest.read_text())
+    scores = scores_of_levels(trained, read_dataset(tmp_path / "both.xyz"), AdaptationSettings())
+    assert next(iter(scores)) == "cheap"  # as three of four structures are
 
 
 def test_a_start_of_one_level_has_none_to_choose() -> None:
