@@ -42,6 +42,7 @@ __all__ = [
     "ModelInformation",
     "TheoryLevel",
     "Trial",
+    "change_information",
     "file_hash",
     "load_model",
     "load_model_with_levels",
@@ -217,6 +218,18 @@ def load_model_with_levels(
     references = information.reference_energies
     potential = Potential(network, references, scale, repulsion, others=others)
     return replace(potential, posteriors=posteriors, surroundings=surroundings), information
+
+
+def change_information(path: str | os.PathLike[str], **changed: Any) -> None:
+    """Rewrite a model file with other values in its information; its tensors stay as they are, at all levels.
+
+    Raises:
+        FileNotFoundError, ModelFileError: as of `load_model`.
+    """
+    from ase_nbody.model_knowledge import stored_dtype
+
+    potential, information = load_model_with_levels(path, dtype=stored_dtype(path))
+    save_model(path, potential, information.model_copy(update=changed), force=True)
 
 
 def _architecture_of(network: Network) -> Architecture:

@@ -20,8 +20,7 @@ from ase.data import covalent_radii
 from ase.optimize import BFGS
 
 from ase_nbody import NBodyCalculator
-from ase_nbody.model_file import Trial, load_model, save_model
-from ase_nbody.model_knowledge import stored_dtype
+from ase_nbody.model_file import Trial, change_information
 from ase_nbody.models_directory import find_model
 
 
@@ -127,15 +126,8 @@ def main() -> None:
             )
             trials.append(trial)
         if arguments.write:
-            write(name, trials)
-
-
-def write(name: str, trials: list[Trial]) -> None:
-    """Keep trials and words in the model's file; its weights stay as they are."""
-    path, scope = find_model(name), SCOPES[name]
-    potential, information = load_model(path, dtype=stored_dtype(path))
-    said = {"trials": tuple(trials), "purpose": scope.purpose, "not_for": scope.not_for}
-    save_model(path, potential, information.model_copy(update=said), force=True)
+            scope = SCOPES[name]
+            change_information(find_model(name), trials=tuple(trials), purpose=scope.purpose, not_for=scope.not_for)
 
 
 def all_trials(calculator: NBodyCalculator, scope: Scope) -> Iterator[Trial]:

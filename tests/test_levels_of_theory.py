@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ase.build import molecule
 from ase.calculators.calculator import CalculatorSetupError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from safetensors.torch import load_file
 from test_packed_samples import sample
 from test_training_steps import QUIET
 from typer.testing import CliRunner
@@ -22,7 +24,8 @@ from ase_nbody.architectures import Network, architectures
 from ase_nbody.architectures.theory import add_levels, at_level, choose_level, own_parameters
 from ase_nbody.cli import app
 from ase_nbody.data.packed_samples import PackedSamples
-from ase_nbody.model_file import load_model, load_model_with_levels, read_information
+from ase_nbody.model_file import Trial, change_information, load_model, load_model_with_levels, read_information
+from ase_nbody.models_directory import find_model
 from ase_nbody.training.objective import epoch_batches
 from ase_nbody.training.run import train
 from ase_nbody.training.settings import TrainingSettings, training_settings
@@ -281,3 +284,14 @@ def test_the_commands_choose_a_level(trained, tmp_path):
     )
     card = runner.invoke(app, ["info", str(trained), "--markdown"]).output
     assert "## Levels of theory" in card and "| cheap |" in card
+
+
+@pytest.mark.parametrize("name", ["organic-start", "organic"])  # of four levels and of one, with uncertainties
+def test_other_information_leaves_all_tensors_as_they_are(name, tmp_path):
+    path = Path(shutil.copy(find_model(name), tmp_path / "copy.safetensors"))
+    before, tensors = read_information(path), load_file(path)
+    trial = Trial(structure="water, relaxed", quantity="largest error of a bond, Å", model=0.01, reference=None)
+    change_information(path, trials=(trial,))
+    assert read_information(path) == before.model_copy(update={"trials": (trial,)})
+    found = load_file(path)
+    assert found.keys() == tensors.keys() and all(torch.equal(found[key], tensors[key]) for key in tensors)

@@ -83,3 +83,16 @@ def test_scans_are_compared_at_the_reference_minimum(
     assert trial.reference == pytest.approx(sign * span, abs=1e-3)
     assert trial.model == pytest.approx(0.5 * sign * span, abs=1e-3)
     assert trial.remark == f"largest error along the scan {0.5 * span:.3f} eV, at 0.3"
+
+
+def test_pairs_are_as_far_apart_as_they_say(script: ModuleType) -> None:
+    acceptor = Atoms("CNCCO", positions=[(-2, 1, 0), (-1.2, 0, 0), (-2, -1, 0), (0, 0, 0), (1.0, 0.7, 0)])
+    flat = Atoms("C5", positions=[(0, 0, 0), (1.4, 0, 0), (2.1, 1.2, 0), (2.1, -1.2, 0), (3.5, 1.3, 0)])
+    for atoms in script.pairs({"dimethylformamide": acceptor, "isoprene": flat}):
+        if "water" in atoms.info["name"]:
+            assert str(atoms.symbols[5:]) == "OH2"
+            assert atoms.get_distance(4, 6) == pytest.approx(atoms.info["place"])
+            assert atoms.get_angle(3, 4, 6) == pytest.approx(180) and atoms.get_angle(4, 6, 5) == pytest.approx(180)
+        else:
+            apart = atoms.positions[5:].mean(axis=0) - atoms.positions[:5].mean(axis=0)
+            assert np.linalg.norm(apart) == pytest.approx(atoms.info["place"]) and abs(apart[2]) == np.abs(apart).max()

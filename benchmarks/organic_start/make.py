@@ -5,9 +5,9 @@
 
 `--within` keeps the closest distances, and so the repulsion, of another model where they are longer, and its largest
 force where it is smaller: atoms that were displaced at random came closer than in any dynamics, and GFN2-xTB gives them
-forces there that no other level has. Files of `--learnt` were learnt beside the files of the
-settings, of which they take the place by name: the envelope covers them. Of each test file a hundred structures, evenly
-spaced, are evaluated at the level of theory that it states, else at the first.
+forces there that no other level has. Files of `--learnt` were learnt beside the files of the settings, of which they
+take the place by name: the envelope covers them. Of each test file a hundred structures, evenly spaced, are evaluated
+at the level of theory that it states, else at the first.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ from ase_nbody import NBodyCalculator
 from ase_nbody.labelling import reference
 from ase_nbody.labelling.sampling.bonds import bond_graph
 from ase_nbody.labelling.sampling.normal_modes import vibrations
-from ase_nbody.model_file import Trial, load_model_with_levels, save_model
-from ase_nbody.model_knowledge import stored_dtype
+from ase_nbody.model_file import Trial, change_information
 from ase_nbody.models_directory import find_model
 
 LARGEST = 6  # heavy atoms of a molecule whose minimum is compared
@@ -186,13 +185,6 @@ def bond_words(atoms: Atoms, trial: str) -> str:
     return f"{atoms.symbols[first]}-{atoms.symbols[second]}"
 
 
-def write_trials(model: str, found: Sequence[Trial]) -> None:
-    """Keep the trials in the model's file; its weights stay as they are."""
-    path = find_model(model)
-    potential, information = load_model_with_levels(path, dtype=stored_dtype(path))
-    save_model(path, potential, information.model_copy(update={"trials": tuple(found)}), force=True)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,7 +205,7 @@ def main() -> None:
     for one in found:
         print(f"{one.structure:52s} {one.quantity:38s} {one.model} {one.reference} {one.remark}")
     if chosen.write:
-        write_trials(chosen.model, found)
+        change_information(find_model(chosen.model), trials=tuple(found))
 
 
 if __name__ == "__main__":

@@ -32,10 +32,9 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.eos import EquationOfState
 from ase.phonons import Phonons
-from safetensors.torch import load_file
 
 from ase_nbody import NBodyCalculator
-from ase_nbody.model_file import Trial, load_model, save_model
+from ase_nbody.model_file import Trial, change_information
 from ase_nbody.models_directory import find_model
 
 POINTS = {  # in reciprocal vectors of ASE's primitive cells
@@ -155,14 +154,6 @@ def ratio(trial: Trial) -> float:
     return trial.model / trial.reference
 
 
-def write(model: str, found: list[Trial]) -> None:
-    """Keep the means in the model's file; its weights stay as they are."""
-    path = find_model(model)
-    stored = next(iter(load_file(path).values())).dtype
-    potential, information = load_model(path, dtype=stored)
-    save_model(path, potential, information.model_copy(update={"trials": tuple(in_brief(found))}), force=True)
-
-
 def table(found: dict[str, list[Trial]]) -> str:
     """Every quantity of every solid by every model, and below the mean ratio of each kind of quantity."""
     rows = zip(*found.values(), strict=True)
@@ -197,7 +188,7 @@ def main() -> None:
         calculator = NBodyCalculator(model, device="cpu", threads=1)
         found[model] = [trial for solid in SOLIDS for trial in trials(solid, calculator)]
         if arguments.write:
-            write(model, found[model])
+            change_information(find_model(model), trials=tuple(in_brief(found[model])))
     print(table(found))
 
 
