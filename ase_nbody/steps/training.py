@@ -32,7 +32,7 @@ from ase_nbody.steps.radial import ParameterGradients
 from ase_nbody.steps.weights import StepWeights
 from ase_nbody.thread_count import threads_worth, using_threads
 
-SMALLEST_SHARE = 1500
+SMALLEST_SHARE = 900
 """Edges per thread below which another thread gains nothing: a pass holds Python's lock for about 4 ms in all."""
 
 
