@@ -272,11 +272,14 @@ def test_the_steps_are_those_that_are_best_for_all_folds_together(
         ([10, 20, 30, 40], [12, 19, 32, 39], 60, 900),  # 0.5 worse, and this is known to 0.9
         ([10, 20, 30, 40], [11, 21, 31, 42], 60, 100),  # worse on each
         ([10, 20, 30, 40], [10, 22, 30, 42], 60, 100),  # 1 worse, and this is known to 0.6
-        ([10, 20, 30, 40], [12, 19, 32, 39], 25.2, 100),  # another candidate is better than the longer training
-        ([10, 20, 30, 40], [12, 18, 29, 39], 24.4, 0),
+        ([10, 20, 30, 40], [11, 21, 31, 42], 24.9, 100),  # no clear difference to one that changes less
+        ([10, 20, 30, 40], [9, 19, 29, 39], 23.9, 900),
+        ([10, 20, 30, 40], [9, 19, 29, 39], 5.0, 0),  # clearly better
+        ([10, 20, 30, 40], [18, 15, 36, 38], 24.0, 100),  # 26.75 would be refused: from scratch it is 26.5
+        ([10, 20, 30, 47], [10, 20, 30, 46.5], 24.0, 0),  # both would
     ],
 )
-def test_the_longer_training_is_taken_unless_the_shorter_is_clearly_better(
+def test_what_changes_most_and_longest_is_taken_unless_something_is_clearly_better(
     short: list[float], long: list[float], other: float, expected: int
 ) -> None:
     def row(name: str, scores: list[float], steps: int) -> Row:
@@ -284,6 +287,7 @@ def test_the_longer_training_is_taken_unless_the_shorter_is_clearly_better(
 
     known = candidates(start_potential())
     rows = [row("start", [90.0] * 4, 0), row("readout", [other] * 4, 0), row("all", short, 100), row("all", long, 900)]
+    rows.append(row_of(SCRATCH, [26.5] * 4, 900))
     assert best_row(rows, list(known.values()), AdaptationSettings()).steps == expected
 
 

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from ase import Atoms, units
 from ase.build import molecule
+from ase.optimize import BFGS
 
 from ase_nbody import NBodyCalculator
 
@@ -42,3 +45,14 @@ def test_a_broken_molecule_ends_the_run(dynamics: ModuleType, monkeypatch: pytes
     calc = NBodyCalculator("organic-start", dtype="float32", outside="ignore")
     found = dynamics.run(calc, molecule("CH3OH"), 300.0, 0.01)
     assert found.steps < 21 and not found.survived and not found.to_json_dict()["survived"]
+
+
+def test_the_temperature_of_harmonic_structures_is_the_one_they_were_drawn_at(dynamics: ModuleType) -> None:
+    calc, kelvin = NBodyCalculator("organic-start", outside="ignore"), 50.0
+    water = molecule("H2O", calculator=calc)
+    BFGS(water, logfile=None).run(fmax=1e-4, steps=300)
+    stiffness, modes = np.linalg.eigh(calc.get_hessian(water).reshape(9, 9))
+    widths = np.sqrt(units.kB * kelvin / stiffness[6:])  # of the three vibrations, without masses
+    drawn = np.random.default_rng(0).normal(size=(1000, 3)) * widths
+    structures = [Atoms(water.numbers, water.positions + (modes[:, 6:] @ x).reshape(3, 3)) for x in drawn]
+    assert dynamics.harmonic_temperature(calc, structures) == pytest.approx(kelvin, rel=0.05)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod
@@ -50,11 +49,17 @@ def row_words(row: Row) -> str:
 
 
 def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: AdaptationSettings) -> Row:
-    """The row with the lowest score of those that may be taken, or the longer training of its candidate.
+    """What changes most, and longest, of the rows that may be taken and are not clearly worse than the best of them.
 
-    Few held-out structures tell two trainings of one candidate apart by chance, and more steps gain on average: the
-    longer one is taken unless it is worse by more than the standard error of the difference, or than another candidate.
-    In the same way a choice falls on the start with new reference energies where that is not clearly worse.
+    Few held-out structures tell trainings apart by chance; on average more weights and more steps gain. Clearly worse
+    is worse by more than the standard error of the difference. In the same way the choice falls on the start with new
+    reference energies where that is not clearly worse than the best. What would be refused, see `refuse_worse`, is
+    taken only where all would be.
+
+    Args:
+        rows: of all that was compared.
+        among: candidates that may be taken, those that change more behind others.
+        settings: of the adaptation.
 
     Raises:
         TooFewStepsError: none had steps enough to be compared, and no such is to be accepted.
@@ -73,19 +78,24 @@ def best_row(rows: Sequence[Row], among: Sequence[AdaptationMethod], settings: A
             f"{', '.join(candidate.words for candidate in among)}: diverged; lower --learning-rate, "
             "or leave out --method"
         )
-    best = min(known, key=lambda row: row.score)
-    limit = min((row.score for row in rows if row.compared and row.candidate is not best.candidate), default=math.inf)
-    longer = [
-        row
-        for row in known
-        if row.candidate is best.candidate
-        and row.steps > best.steps
-        and row.score <= limit
-        and not _clearly_worse(row, best)
-    ]
-    best = max(longer, key=lambda row: row.steps, default=best)
-    starts = [row for row in known if row.candidate is START]
-    return next((row for row in starts if not _clearly_worse(row, best)), best)
+    ceiling = min(row.score for row in _to_be_bettered(rows))
+    good = [row for row in known if row.score <= ceiling] or known
+    of_each = [[row for row in good if row.candidate is candidate] for candidate in among]
+    longest = [max(_near_the_best(several), key=lambda row: row.steps) for several in of_each if several]
+    near = _near_the_best(longest)
+    return near[0] if near[0].candidate is START else near[-1]
+
+
+def _to_be_bettered(rows: Sequence[Row]) -> list[Row]:
+    """The start, and a training from scratch, the longer one."""
+    scratch = [row for row in rows if row.candidate is SCRATCH and row.compared]
+    return [rows[0], *scratch[-1:]]
+
+
+def _near_the_best(rows: Sequence[Row]) -> list[Row]:
+    """Those that are not clearly worse than the one with the lowest score, which is among them."""
+    best = min(rows, key=lambda row: row.score)
+    return [row for row in rows if not _clearly_worse(row, best)]
 
 
 def _clearly_worse(row: Row, other: Row) -> bool:
@@ -121,8 +131,7 @@ def refuse_worse(rows: Sequence[Row], best: Row, settings: AdaptationSettings) -
     Raises:
         WorseModelError: as said.
     """
-    scratch = [row for row in rows if row.candidate is SCRATCH and row.compared]
-    for other in (rows[0], *scratch[-1:]):
+    for other in _to_be_bettered(rows):
         if best.score > other.score and not settings.accept_worse:
             raise WorseModelError(
                 f"{best.candidate.words} would be worse than {other.candidate.words}: held-out {row_words(best)}, "

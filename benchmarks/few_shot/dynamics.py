@@ -3,7 +3,8 @@
     python benchmarks/few_shot/dynamics.py MODEL --structure FILE                      # 100 ps at 500 K, a line of JSON
     python benchmarks/few_shot/dynamics.py MODEL --structure FILE --picoseconds 10
 
-The first structure of FILE is relaxed, and runs by Langevin's equation in float32. Models are made by few_shot.py with
+The first structure of FILE is relaxed, and runs by Langevin's equation in float32. `temperature_of_structures` is that
+at which a harmonic molecule would have the mean energy of all structures of FILE. Models are made by few_shot.py with
 `--keep FOLDER`, or by `nbody adapt`.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -68,9 +69,24 @@ def main() -> None:
     options = _options()
     calc = NBodyCalculator(options.model, dtype="float32", outside="ignore", threads=options.threads)
     begun = time.perf_counter()
-    found = run(calc, read(options.structure), options.temperature, options.picoseconds)
+    structures = read(options.structure, ":")
+    found = run(calc, structures[0], options.temperature, options.picoseconds)
     row = {"model": options.model.stem, "picoseconds": options.picoseconds, **found.to_json_dict()}
+    row["temperature_of_structures"] = harmonic_temperature(calc, structures)
     print(json.dumps(row | {"seconds": time.perf_counter() - begun}))
+
+
+def harmonic_temperature(calc: NBodyCalculator, structures: Sequence[Atoms]) -> float:
+    """Temperature, K, at which a harmonic molecule has the mean energy of its structures above the minimum.
+
+    Args:
+        calc: that gives the energies.
+        structures: of one molecule, the minimum nearest to the first of which counts.
+    """
+    relaxed = _relaxed(calc, structures[0])
+    energies = [found["energy"] for found in calc.calculate_many(structures)]
+    above = float(np.mean(energies)) - relaxed.get_potential_energy()
+    return 2 * above / (units.kB * (3 * len(relaxed) - 6))
 
 
 def run(calc: NBodyCalculator, structure: Atoms, temperature: float, picoseconds: float, seed: int = 0) -> Trajectory:
@@ -83,8 +99,7 @@ def run(calc: NBodyCalculator, structure: Atoms, temperature: float, picoseconds
         picoseconds: of the run.
         seed: of velocities and friction.
     """
-    atoms = Atoms(structure.symbols, structure.positions, calculator=calc)
-    BFGS(atoms, logfile=None).run(fmax=0.02, steps=300)
+    atoms = _relaxed(calc, structure)
     first, second, lengths = neighbor_list("ijd", atoms, natural_cutoffs(atoms, mult=1.2))
     found, pairs = Trajectory(), _pairs(atoms)
     for _ in _steps(atoms, temperature, round(1000 * picoseconds / TIMESTEP), seed):
@@ -98,6 +113,12 @@ def run(calc: NBodyCalculator, structure: Atoms, temperature: float, picoseconds
         if not found.survived:
             break
     return found
+
+
+def _relaxed(calc: NBodyCalculator, structure: Atoms) -> Atoms:
+    atoms = Atoms(structure.symbols, structure.positions, calculator=calc)
+    BFGS(atoms, logfile=None).run(fmax=0.02, steps=300)
+    return atoms
 
 
 def _steps(atoms: Atoms, temperature: float, steps: int, seed: int) -> Iterator[object]:
