@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,8 +15,6 @@ from ase_nbody.potential import Potential, copied_potential
 
 OUTSIDE = ("warn", "raise", "ignore")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
-ATOMS_PER_BATCH = 1000
-"""Atoms in one batch of calculate_many: enough to fill a device, and under 1 GB for the largest preset."""
 
 
 def check_parameters(dtype: str, skin: float, threads: int | None, outside: str) -> None:
@@ -72,17 +69,3 @@ def check_stress_is_defined(atoms: Atoms) -> None:
             f"the stress needs a cell of three vectors, and the cell is {atoms.cell.array.tolist()}; give directions "
             "without atoms beyond a length, such as atoms.center(vacuum=10, axis=2) for a slab"
         )
-
-
-def batches_of_structures(structures: Sequence[Atoms]) -> Iterator[list[int]]:
-    """Numbers of structures that are evaluated together, up to ATOMS_PER_BATCH."""
-    batch: list[int] = []
-    n_atoms = 0
-    for number, atoms in enumerate(structures):
-        if batch and n_atoms + len(atoms) > ATOMS_PER_BATCH:
-            yield batch
-            batch, n_atoms = [], 0
-        batch.append(number)
-        n_atoms += len(atoms)
-    if batch:
-        yield batch

@@ -11,26 +11,28 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from ase_nbody.calculator_inputs import batches_of_structures
 from ase_nbody.contacts import larger_limits
 from ase_nbody.devices import plain_torch, torch_device
 from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.envelope_check import EnvelopeCheck
 from ase_nbody.excursions import Excursions
-from ase_nbody.graph import Graph, batch_graphs
+from ase_nbody.graph import Graph
 from ase_nbody.known_surroundings import DISTANCES
 from ase_nbody.model_information import ModelInformation
 from ase_nbody.model_records import Envelope
 from ase_nbody.neighbour_cache import NeighbourCache
-from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.neighbours import batch_graph, neighbour_graph
 from ase_nbody.potential import Potential, copied_potential, predict
 from ase_nbody.results import Results, results_by_structure
-from ase_nbody.structures import check_structure
+from ase_nbody.structures import batches_of_structures, check_structure
 from ase_nbody.surroundings import SurroundingsWatch, with_surroundings_distances
 from ase_nbody.thread_count import using_threads
 from ase_nbody.timings import Timings
 
 Answer = TypeVar("Answer")
+
+ATOMS_PER_BATCH = 1000
+"""Atoms in one batch of `results_of_many`: enough to fill a device, and under 1 GB for the largest preset."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,9 @@ class Evaluator:
             CalculationFailed: the model gave no finite energy.
         """
         results: list[Results] = []
-        for batch in batches_of_structures(structures):
+        for batch in batches_of_structures(structures, ATOMS_PER_BATCH):
             with self.lock, self.timings.measure("neighbours"):
-                graph = batch_graphs([self._numbered_graph(number, structures[number]) for number in batch])
+                graph = self._batch([structures[number] for number in batch], batch)
             results += self.compared_results(graph, batch)
         return results
 
@@ -197,8 +199,14 @@ class Evaluator:
             self.evaluations += 1
             return question(self.potential, graph)
 
-    def _numbered_graph(self, number: int, atoms: Atoms) -> Graph:
-        try:
-            return self.graph(atoms)
-        except ValueError as error:
-            raise ValueError(f"structure {number}: {error}") from error
+    def _batch(self, structures: Sequence[Atoms], numbers: Sequence[int]) -> Graph:
+        potential = self.potential
+        return batch_graph(
+            structures,
+            potential.cutoff,
+            dtype=potential.dtype,
+            device=potential.device,
+            limits=self.limits,
+            elements=potential.elements,
+            numbers=numbers,
+        )

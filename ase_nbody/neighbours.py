@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from ase import Atoms
@@ -11,7 +14,7 @@ from torch import Tensor
 from ase_nbody.contacts import Table, near_edges
 from ase_nbody.cuda.binned_pairs import binned_pairs
 from ase_nbody.edges import EdgeList
-from ase_nbody.graph import Graph
+from ase_nbody.graph import Graph, batch_graphs
 from ase_nbody.pairs import narrow, neighbour_pairs
 from ase_nbody.structures import check_structure
 
@@ -60,6 +63,81 @@ def neighbour_graph(
         groups=None if groups is None else _group_tensor(groups, len(atoms), device),
         contacts=None if limits is None else near_edges(atoms, edges, shifts, limits, 0.0).to(device),
     )
+
+
+def batch_graph(
+    structures: Sequence[Atoms],
+    cutoff: float,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+    limits: Table | None = None,
+    elements: Sequence[str] | None = None,
+    numbers: Sequence[int] | None = None,
+) -> Graph:
+    """Structures side by side: `batch_graphs` of `neighbour_graph`, and for molecules much faster.
+
+    Args:
+        structures: one at least; they are only read.
+        cutoff: largest distance between neighbours, angstrom.
+        dtype: of positions, cells and shifts.
+        device: where the tensors are put.
+        limits: edges shorter than these are the graph's contacts; nobody looks for contacts if None.
+        elements: chemical symbols that are allowed; None: all.
+        numbers: of the structures, which errors name; None: they do not.
+
+    Returns:
+        A graph of all structures.
+
+    Raises:
+        ValueError: as of `neighbour_graph` and `check_structure`.
+    """
+    check_cutoff(cutoff)
+    for place, atoms in enumerate(structures):
+        with _naming(None if numbers is None else numbers[place]):
+            check_structure(atoms, elements)
+    if len(structures) > 1 and not any(atoms.pbc.any() or "groups" in atoms.arrays for atoms in structures):
+        return _graph_of_molecules(structures, cutoff, dtype, device, limits)
+    graphs = []
+    for place, atoms in enumerate(structures):
+        with _naming(None if numbers is None else numbers[place]):
+            graphs.append(neighbour_graph(atoms, cutoff, dtype=dtype, device=device, limits=limits))
+    return batch_graphs(graphs)
+
+
+def _graph_of_molecules(
+    molecules: Sequence[Atoms], cutoff: float, dtype: torch.dtype, device: torch.device | str, limits: Table | None
+) -> Graph:
+    """Molecules in a row, so far apart that one search for pairs does for all."""
+    sizes = [len(atoms) for atoms in molecules]
+    positions = np.concatenate([atoms.positions for atoms in molecules])
+    starts = np.cumsum([0, *sizes[:-1]])
+    lowest, highest = (extreme.reduceat(positions, starts) for extreme in (np.minimum, np.maximum))  # (B, 3)
+    moves = -lowest
+    moves[1:, 0] += np.cumsum(highest - lowest, axis=0)[:-1, 0] + 2 * cutoff * np.arange(1, len(molecules))
+    row = Atoms(np.concatenate([atoms.numbers for atoms in molecules]), positions + np.repeat(moves, sizes, axis=0))
+    edges, shifts = _pairs(row, cutoff, device)
+    return Graph(
+        atomic_numbers=torch.tensor(row.numbers, dtype=torch.int64, device=device),
+        positions=torch.tensor(positions, dtype=dtype, device=device),
+        cell=torch.tensor(np.stack([atoms.cell.array for atoms in molecules]), dtype=dtype, device=device),
+        pbc=torch.zeros(len(molecules), 3, dtype=torch.bool, device=device),
+        structure=torch.arange(len(molecules), device=device).repeat_interleave(torch.tensor(sizes, device=device)),
+        edges=edges.to(device),
+        shifts=shifts.to(device, dtype),
+        contacts=None if limits is None else near_edges(row, edges, shifts, limits, 0.0).to(device),
+    )
+
+
+@contextmanager
+def _naming(number: int | None) -> Iterator[None]:
+    """Errors with the number of a structure, where it has one."""
+    try:
+        yield
+    except ValueError as error:
+        if number is None:
+            raise
+        raise ValueError(f"structure {number}: {error}") from error
 
 
 def _pairs(atoms: Atoms, cutoff: float, device: torch.device | str) -> tuple[EdgeList, Tensor]:

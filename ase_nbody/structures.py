@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -32,6 +32,20 @@ def check_structure(atoms: Atoms, elements: Sequence[str] | None = None) -> None
         _check_elements(atoms.numbers, elements)
     _check_positions(atoms.positions)
     _check_cell(atoms.cell.array, atoms.pbc)
+
+
+def batches_of_structures(structures: Sequence[Atoms], most_atoms: int) -> Iterator[list[int]]:
+    """Numbers of structures, in their order, in batches of at most so many atoms or of one structure."""
+    batch: list[int] = []
+    n_atoms = 0
+    for number, atoms in enumerate(structures):
+        if batch and n_atoms + len(atoms) > most_atoms:
+            yield batch
+            batch, n_atoms = [], 0
+        batch.append(number)
+        n_atoms += len(atoms)
+    if batch:
+        yield batch
 
 
 def changed_parts(before: Atoms, after: Atoms) -> list[str]:

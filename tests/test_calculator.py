@@ -169,7 +169,7 @@ def test_calculators_of_two_dtypes_agree_and_leave_each_other_alone():
 
 def test_many_are_the_same_as_one_after_another(calculator, monkeypatch):
     structures = [methanol(), crystal("triclinic"), Atoms("H"), fcc111("C", (1, 1, 2), a=4.0), molecule("H2O")]
-    monkeypatch.setattr("ase_nbody.calculator_inputs.ATOMS_PER_BATCH", 11)
+    monkeypatch.setattr("ase_nbody.evaluator.ATOMS_PER_BATCH", 11)
     many = calculator.calculate_many(structures)
     assert calculator.evaluations == len(structures)
     for atoms, found in zip(structures, many, strict=True):

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
+from ase_nbody.contacts import distance_table
 from ase_nbody.graph import Graph, batch_graphs, edge_vectors
 from ase_nbody.neighbour_cache import NeighbourCache
-from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.neighbours import batch_graph, neighbour_graph
 from ase_nbody.pairs import periodic_box
-from ase_nbody.structures import check_structure
+from ase_nbody.structures import batches_of_structures, check_structure
 
 ALL_PBC = list(itertools.product([False, True], repeat=3))
 TRICLINIC = np.array([[4.1, 0.0, 0.0], [1.9, 3.7, 0.0], [-1.3, 2.2, 4.4]])
@@ -244,6 +245,69 @@ def test_tensors_of_a_graph(dtype):
     before = atoms.positions.copy()
     graph.positions.add_(1.0)
     np.testing.assert_array_equal(atoms.positions, before)
+
+
+def cloud(seed: int, n_atoms: int, spread: float = 4.0, **changes) -> Atoms:
+    """A molecule of random atoms, far from the origin."""
+    draw = np.random.default_rng(seed)
+    numbers, place = draw.choice([1, 6, 8], n_atoms), draw.normal(scale=100.0, size=3)
+    return Atoms(numbers, place + spread * draw.random((n_atoms, 3)), **changes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("limits", [None, distance_table({"C-H": 1.0, "O-O": 1.5}, default=0.8)], ids=["", "limits"])
+@pytest.mark.parametrize(
+    "structures",
+    [
+        [cloud(seed, n_atoms) for seed, n_atoms in enumerate((9, 1, 30, 2, 9))],
+        [cloud(0, 4), cloud(1, 4, cell=np.diag([7.0, 8.0, 9.0])), cloud(2, 4, cell=[0.0, 0.0, 3.0])],
+        [cloud(0, 5, spread=4000.0), cloud(1, 12), cloud(2, 3, spread=300.0)],  # atoms that have flown away
+        [Atoms("H", [[0.0, 0.0, 0.0]])] * 3,  # no edges
+        [Atoms("H2", [[7.0, 0.0, 0.0], [7.7, 0.0, 0.0]]), Atoms("H2", [[0.0, 0.0, 0.0], [0.7, 0.0, 0.0]])],
+        [cloud(0, 7)],
+        [cloud(0, 7), bulk("Si"), cloud(1, 7)],
+        [cloud(0, 6), molecule("H2O", tags=[0, 0, 0])],
+    ],
+    ids=["molecules", "cells", "far", "alone", "places", "one", "crystal", "tags"],
+)
+def test_a_batch_has_the_pairs_of_each_structure(structures, limits, dtype):
+    several = [neighbour_graph(atoms, CUTOFF, dtype=dtype, limits=limits) for atoms in structures]
+    joint, each = batch_graph(structures, CUTOFF, dtype=dtype, limits=limits), batch_graphs(several)
+    for name in ("atomic_numbers", "positions", "cell", "pbc", "structure", "shifts", "contacts"):
+        ours, theirs = getattr(joint, name), getattr(each, name)
+        assert (ours is None and theirs is None) or (ours.dtype == theirs.dtype and torch.equal(ours, theirs)), name
+    for name in ("senders", "receivers", "receiver_offsets", "sender_order", "sender_offsets"):
+        assert torch.equal(getattr(joint.edges, name), getattr(each.edges, name)), name
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"), [((4, 4, 4, 9, 1), [[0, 1], [2], [3], [4]]), ((9,), [[0]]), ((8, 1), [[0], [1]]), ((), [])]
+)
+def test_batches_have_at_most_so_many_atoms_or_one_structure(sizes, expected):
+    assert list(batches_of_structures([cloud(0, size) for size in sizes], 8)) == expected
+
+
+def test_a_batch_keeps_groups():
+    grouped = cloud(0, 4)
+    grouped.arrays["groups"] = np.array([0, 1, 1, 0])
+    joint = batch_graph([grouped, grouped], CUTOFF)
+    assert joint.groups is not None and joint.groups.tolist() == [0, 1, 1, 0, 2, 3, 3, 2]
+
+
+@pytest.mark.parametrize("others", [[], [bulk("Si")]], ids=["molecules", "crystal"])
+def test_a_structure_of_a_batch_is_refused_by_its_number(others):
+    bad = molecule("H2O")
+    bad.positions[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"^structure 7: positions are not finite"):
+        batch_graph([*others, molecule("CH4"), bad], CUTOFF, numbers=[*(5 for _ in others), 3, 7])
+    with pytest.raises(ValueError, match=r"^positions are not finite"):
+        batch_graph([*others, bad], CUTOFF)
+    with pytest.raises(ValueError, match=r"^structure 1: element 'C' is not in this model"):
+        batch_graph([molecule("H2O"), molecule("CH4")], CUTOFF, elements=["H", "O"], numbers=[0, 1])
+    ungrouped = molecule("H2O")
+    ungrouped.arrays["groups"] = np.array([0, 2, 2])
+    with pytest.raises(ValueError, match=r"^structure 4: groups must be numbered"):
+        batch_graph([*others, ungrouped], CUTOFF, numbers=[*(5 for _ in others), 4])
 
 
 def test_reading_leaves_atoms_as_they_are():

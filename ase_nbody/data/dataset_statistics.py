@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from ase_nbody.data.dataset import Dataset
 from ase_nbody.graph import closest_distances
-from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.neighbours import batch_graph
+from ase_nbody.structures import batches_of_structures
 
 Floats = NDArray[np.float64]
+
+ATOMS_PER_BATCH = 1000
+"""Atoms whose pairs are searched for at once."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ def statistics(dataset: Dataset, references: Mapping[str, float], cutoff: float)
     if missing:
         raise ValueError(f"no reference energy for {', '.join(missing)}, which occurs in {dataset.source}")
     n_edges, closest = 0, dict[str, float]()
-    for atoms in dataset.structures:
-        graph = neighbour_graph(atoms, cutoff)
+    for batch in batches_of_structures(dataset.structures, ATOMS_PER_BATCH):
+        graph = batch_graph([dataset.structures[number] for number in batch], cutoff)
         n_edges += graph.edges.n_edges
         closest = closest_distances(graph, closest)
     n_atoms = sum(len(atoms) for atoms in dataset.structures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,11 +12,12 @@ from ase_nbody.contacts import larger_limits
 from ase_nbody.data.dataset import Dataset
 from ase_nbody.envelope import EnvelopeReport
 from ase_nbody.envelope_check import EnvelopeCheck
-from ase_nbody.graph import Graph, batch_graphs
-from ase_nbody.neighbours import neighbour_graph
+from ase_nbody.graph import Graph
+from ase_nbody.neighbours import batch_graph
 from ase_nbody.potential import Potential, predict
 from ase_nbody.predictions import ENERGY, Prediction, Property
 from ase_nbody.results import Results, results_by_structure
+from ase_nbody.structures import batches_of_structures
 from ase_nbody.surroundings import with_surroundings_distances
 
 Floats = NDArray[np.float64]
@@ -96,7 +97,7 @@ def evaluation_of(
         raise ValueError("there is nothing to evaluate: the dataset is empty")
     check_elements(potential.elements, dataset)
     check_properties(potential, dataset)
-    batches = list(_batches(dataset, batch_atoms))
+    batches = batches_of_structures(dataset.structures, batch_atoms)
     evaluation = joined([_evaluated(potential, dataset.subset(batch), check) for batch in batches])
     _check_finite(evaluation, dataset.source)
     return evaluation
@@ -190,25 +191,10 @@ def _check_finite(evaluation: Evaluation, source: str) -> None:
         )
 
 
-def _batches(dataset: Dataset, batch_atoms: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    n_atoms = 0
-    for i, atoms in enumerate(dataset.structures):
-        if batch and n_atoms + len(atoms) > batch_atoms:
-            yield batch
-            batch, n_atoms = [], 0
-        batch.append(i)
-        n_atoms += len(atoms)
-    yield batch
-
-
 def _evaluated(potential: Potential, dataset: Dataset, check: EnvelopeCheck | None) -> Evaluation:
     limits = larger_limits(potential.contact_limits, None if check is None else check.limits)
-    graph = batch_graphs(
-        [
-            neighbour_graph(atoms, potential.cutoff, dtype=potential.dtype, device=potential.device, limits=limits)
-            for atoms in dataset.structures
-        ]
+    graph = batch_graph(
+        dataset.structures, potential.cutoff, dtype=potential.dtype, device=potential.device, limits=limits
     )
     prediction = predict(potential, graph, features=check is not None and potential.surroundings is not None)
     references = potential.reference_energies

@@ -11,14 +11,13 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_nbody.data import Dataset, read_dataset
-from ase_nbody.graph import batch_graphs
 from ase_nbody.labelling.sampling.selection import duplicates
 from ase_nbody.labelling.sampling.settings import SPREAD, PickSettings
 from ase_nbody.meta.committee import Committee, committee
 from ase_nbody.model_file import load_model
 from ase_nbody.models_directory import find_model
-from ase_nbody.neighbours import neighbour_graph
-from ase_nbody.structures import check_structure
+from ase_nbody.neighbours import batch_graph
+from ase_nbody.structures import batches_of_structures
 
 BATCH_ATOMS = 500
 
@@ -66,15 +65,12 @@ class Picker:
 
     def _forces(self, structures: Sequence[Atoms]) -> list[NDArray[np.float64]]:
         """`Committee.forces_by_readouts` of each structure, batch by batch."""
-        potential, batch, arrays = self.committee.potential, list[Atoms](), list[NDArray[np.float64]]()
-        for number, atoms in enumerate(structures):
-            check_structure(atoms, potential.elements)
-            batch.append(atoms)
-            if sum(map(len, batch)) >= BATCH_ATOMS or number == len(structures) - 1:
-                graph = batch_graphs([neighbour_graph(one, potential.cutoff, dtype=torch.float64) for one in batch])
-                ends = np.cumsum([len(one) for one in batch])[:-1]
-                arrays += np.split(self.committee.forces_by_readouts(graph), ends)
-                batch = []
+        potential, arrays = self.committee.potential, list[NDArray[np.float64]]()
+        for numbers in batches_of_structures(structures, BATCH_ATOMS):
+            batch = [structures[number] for number in numbers]
+            graph = batch_graph(batch, potential.cutoff, dtype=torch.float64, elements=potential.elements)
+            ends = np.cumsum([len(one) for one in batch])[:-1]
+            arrays += np.split(self.committee.forces_by_readouts(graph), ends)
         return arrays
 
 
