@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ase_nbody.architectures.atom_order import AtomOrder, local_order
 from ase_nbody.architectures.base import Gradients, Work
 from ase_nbody.architectures.compiled import Loaded, load
 from ase_nbody.architectures.readout_arrays import ReadoutArrays
 from ase_nbody.architectures.stepped import SteppedNetwork
 from ase_nbody.compiler.programs import Program
+from ase_nbody.edges import EdgeList
 from ase_nbody.graph import Graph
 from ase_nbody.steps.hand_out import FEATURES
 from ase_nbody.thread_count import thread_count
@@ -119,18 +121,23 @@ def _evaluated(
     timings: Timings,
 ) -> Gradients:
     program, counts = loaded.program, _counts(graph)
-    given = _graph_arrays(graph, types)
+    order = workspace.order(graph)
+    given = _graph_arrays(graph, types, order)
     program.check(given, "graph", counts)
     arrays = {**loaded.arrays, **instead, **given, **program.results(counts), **workspace.arrays(program, counts)}
     addresses = program.addresses(arrays)
     threads = thread_count()
-    program.run(addresses, workspace.shares(program, graph.edges.receiver_offsets, threads), threads, timings)
+    program.run(addresses, workspace.shares(program, given["offsets"], threads), threads, timings)
     d_strain = _sums(arrays["d_strains"].view(-1, 3, 3), graph)
-    d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph)
+    d_vectors = None if graph.vectors is None else _edge_gradients(arrays["d_vectors"], arrays["slots"], graph, order)
     features = arrays[FEATURES].view(graph.n_atoms, -1) if FEATURES in arrays else None
+    energies, d_positions = arrays["energies"], arrays["d_positions"].view(-1, 3)
+    if order is not None:
+        energies, d_positions = order.of_atoms(energies), order.of_atoms(d_positions)
+        features = None if features is None else order.of_atoms(features)
     return Gradients(
-        energies=arrays["energies"],
-        positions=arrays["d_positions"].view(-1, 3),
+        energies=energies,
+        positions=d_positions,
         strain=0.5 * (d_strain + d_strain.transpose(1, 2)),
         vectors=d_vectors,
         features=features,
@@ -144,10 +151,10 @@ def _sums(strains: Tensor, graph: Graph) -> Tensor:
     return torch.zeros_like(graph.cell).index_add_(0, graph.structure, strains)
 
 
-def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph) -> Tensor:
+def _edge_gradients(d_vectors: Tensor, slots: Tensor, graph: Graph, order: AtomOrder | None) -> Tensor:
     """Gradients by the vectors of all edges, (E, 3), from those of the kept ones; zero beyond the cutoff."""
     n_edges = graph.edges.n_edges
-    slots = slots[:n_edges]
+    slots = slots[:n_edges] if order is None else order.of_edges(slots[:n_edges])
     rows = d_vectors[: 3 * n_edges].view(n_edges, 3)[slots.clamp(min=0)]
     return torch.where((slots >= 0).unsqueeze(1), rows, 0.0)
 
@@ -160,6 +167,13 @@ class Workspace:
         self._arrays: dict[str, Tensor] = {}
         self._fits: tuple[Program, dict[str, int]] | None = None
         self._shared: tuple[Program, Tensor, int, dict[str, NDArray[np.int64]]] | None = None
+        self._ordered: tuple[EdgeList, AtomOrder | None] | None = None
+
+    def order(self, graph: Graph) -> AtomOrder | None:
+        """As `local_order`, which a neighbour list that is used again needs only once."""
+        if self._ordered is None or self._ordered[0] is not graph.edges:
+            self._ordered = graph.edges, local_order(graph)
+        return self._ordered[1]
 
     def shares(self, program: Program, offsets: Tensor, threads: int) -> dict[str, NDArray[np.int64]]:
         """As `Program.shares`, which a neighbour list that is used again needs only once."""
@@ -191,13 +205,21 @@ def _counts(graph: Graph) -> dict[str, int]:
     return {"nodes": nodes, "node bounds": nodes + 1, "edges": graph.edges.n_edges, "structures": graph.n_structures}
 
 
-def _graph_arrays(graph: Graph, types: Tensor) -> dict[str, Tensor]:
+def _graph_arrays(graph: Graph, types: Tensor, order: AtomOrder | None) -> dict[str, Tensor]:
     edges, cell, shifts = graph.edges, graph.cell, graph.shifts
+    positions = graph.positions
     if graph.vectors is not None:  # as shifts in a cell of 1 angstrom, so that the program needs no second geometry
         cell = torch.eye(3, dtype=cell.dtype).expand_as(cell)
-        shifts = graph.vectors - (graph.positions[edges.senders] - graph.positions[edges.receivers])
+        shifts = graph.vectors - (positions[edges.senders] - positions[edges.receivers])
+    if order is not None:
+        positions, types, shifts, edges = (
+            positions[order.atoms],
+            types[order.atoms],
+            shifts[order.edges],
+            order.edge_list,
+        )
     return {
-        "positions": graph.positions.contiguous(),
+        "positions": positions.contiguous(),
         "cells": cell.contiguous(),
         "structure": graph.structure,
         "types": types,
