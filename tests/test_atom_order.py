@@ -81,6 +81,32 @@ def test_an_order_has_all_edges_by_receivers_and_by_senders() -> None:
     assert torch.equal(order.of_edges(values[order.edges]), values)
 
 
+def test_every_list_has_its_own_order() -> None:
+    found = potential(torch.float64)
+    graphs = [neighbour_graph(shuffled(crystal((4, 4, 2)), seed), found.cutoff) for seed in (0, 1)]
+    orders = [taken(graph).atoms for graph in graphs]
+    assert not torch.equal(*orders)
+    for graph in (*graphs, graphs[0]):
+        ours, fresh = (n.gradients(graph, Timings()) for n in (found.network, potential(torch.float64).network))
+        assert ours is not None and fresh is not None and torch.equal(ours.positions, fresh.positions)
+
+
+def test_wrapping_changes_no_order() -> None:
+    atoms = shuffled(crystal())
+    wrapped = atoms.copy()
+    wrapped.wrap()
+    orders = [taken(neighbour_graph(one, CUTOFF)).atoms for one in (atoms, wrapped)]
+    assert np.abs(wrapped.positions - atoms.positions).max() > 10 and torch.equal(*orders)
+
+
+def test_the_way_through_a_cluster_has_no_long_jumps() -> None:
+    cluster = shuffled(bulk("Si", cubic=True) * (4, 4, 5))
+    cluster.pbc = False
+    order = taken(neighbour_graph(cluster, 5.0)).atoms.numpy()
+    jumps = np.linalg.norm(np.diff(cluster.positions[order], axis=0), axis=1)
+    assert jumps.max() < 8.5
+
+
 def test_followers_are_of_one_element_and_near() -> None:
     atoms = shuffled(crystal())
     order = taken(neighbour_graph(atoms, CUTOFF))
@@ -108,6 +134,7 @@ def test_small_structures_and_batches_keep_their_order() -> None:
     assert local_order(neighbour_graph(atoms[: FEWEST - 1], 5.0)) is None
     molecules = [neighbour_graph(molecule("C6H6"), 5.0) for _ in range(20)]
     assert local_order(batch_graphs(molecules)) is None
+    assert local_order(batch_graphs([neighbour_graph(atoms, 5.0)] * 2)) is None
 
 
 def test_a_structure_without_edges_has_no_other_order() -> None:

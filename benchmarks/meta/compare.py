@@ -26,6 +26,7 @@ from ase.io import read, write
 
 from ase_nbody.data import evaluate, read_dataset
 from ase_nbody.meta.candidates import SCRATCH, START, AdaptationMethod, AdaptationTask, candidates
+from ase_nbody.meta.closed_form import with_linear_errors
 from ase_nbody.meta.fitting import prepared
 from ase_nbody.meta.meta_settings import InnerSettings, MetaTrainingSettings
 from ase_nbody.meta.meta_train import meta_train
@@ -125,7 +126,9 @@ def adapted(path: Path, data: Path, options: argparse.Namespace) -> dict[str, An
     """Errors of a start on a molecule: with new reference energies only, and after each adaptation."""
     potential, information = load_model(path, dtype=torch.float32)
     frames = read_dataset(data)
-    support = prepared(frames.subset(range(options.support)), potential)
+    support = with_linear_errors(
+        prepared(frames.subset(range(options.support)), potential), potential, float("inf"), time.monotonic
+    )
     test = frames.subset(range(options.support, len(frames)))
     settings = AdaptationSettings(steps=options.steps, accept_worse=True)
 
