@@ -18,7 +18,7 @@ from ase_nbody.steps.folding import folded, folded_with_features
 from ase_nbody.steps.program import program
 from ase_nbody.steps.weights import StepWeights
 
-TABLES = {torch.float32: (3, 1e-6), torch.float64: (7, 1e-10)}
+TABLES = {torch.float32: (3, 1e-6), torch.float64: (7, 2e-11)}
 """Degree of the splines, and their largest error relative to the largest value."""
 
 _KINDS_AT_ONCE = 64  # bounds the memory of models of many elements

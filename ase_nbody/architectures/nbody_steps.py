@@ -43,7 +43,8 @@ def describe(network: GatedNetwork) -> Description:
         below = f"states{number - 1}" if number else "leaves"
         irreps_of |= _irreps_of(gate, number, settings.channels)
         steps += _level(gate, number, below, is_last=number == len(gates) - 1)
-    return Description(tuple(irreps_of.items()), tuple(steps), len(settings.elements), settings.max_degree_edges)
+    size = len(settings.elements), settings.max_degree_edges
+    return Description(tuple(irreps_of.items()), tuple(steps), *size, power=2)
 
 
 def _irreps_of(gate: Gate, number: int, channels: int) -> dict[str, StateIrreps]:

@@ -52,7 +52,8 @@ def describe(settings: NequipSettings, parts: NequipParts) -> Description:
         irreps_of |= _irreps_of(layer, number)
         steps += _layer(layer, number, below, by_kind=by_kind)
     steps += _readout(settings, parts, f"states{len(layers) - 1}", irreps_of)
-    return Description(tuple(irreps_of.items()), tuple(steps), len(settings.elements), settings.max_degree)
+    size = len(settings.elements), settings.max_degree
+    return Description(tuple(irreps_of.items()), tuple(steps), *size, power=2)
 
 
 def _irreps_of(layer: NequipInteraction, number: int) -> dict[str, StateIrreps]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,8 @@ class SevenNetNetwork(SteppedNetwork):
         steps = (*self._interaction(irreps_of), *more)
         breaks = (settings.envelope_start or 0.0,) if settings.envelope == "xplor" else ()
         n_types = len(settings.elements)
-        return Description(tuple(irreps_of.items()), steps, n_types, settings.max_degree, breaks, SINGLE_TABLES)
+        power: Literal[1, 2] = 1 if breaks else 2  # roots of breaks are at no knots
+        return Description(tuple(irreps_of.items()), steps, n_types, settings.max_degree, breaks, SINGLE_TABLES, power)
 
     def _interaction(self, irreps_of: dict[str, StateIrreps]) -> Iterator[Step]:
         """All steps but that which takes off the energies of isolated atoms; adds the irreps of states."""

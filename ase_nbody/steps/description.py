@@ -87,7 +87,8 @@ class Description:
         breaks: distances at which radial functions are not smooth, angstrom.
         single_tables: degree of the splines of radial functions in float32, and their largest error relative to the
             largest value, where others are wanted than usual.
-        power: of the grid of radial tables, 2 for functions that change most at short distances.
+        power: of the grid of radial tables, 2 for functions that change most at short distances: rows of distances that
+            most pairs have are fewer then, and stay in the cache.
     """
 
     states: tuple[tuple[str, StateIrreps], ...]

@@ -11,11 +11,13 @@ start is adapted to some structures of every molecule that was held out, and tes
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
 import json
 import random
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def main() -> None:
     if options.readme:
         text = README.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n{table(read_rows(rows))}{END}{rest.split(END)[1]}", encoding="utf-8")
+        README.write_text(f"{before}{BEGIN}\n{tables(options.folder)}{END}{rest.split(END)[1]}", encoding="utf-8")
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     if not (options.folder / "learnt.xyz").exists():
@@ -70,7 +72,7 @@ def main() -> None:
         for path in sorted(options.folder.glob("start-*.safetensors")):
             for data in sorted(options.folder.glob("held-out-*.xyz")):
                 if (path.stem, data.stem) not in done:
-                    row = adapted(path, data, options)
+                    row = {**errors_of(path, data, options, read_rows(rows)), "start": path.stem}
                     with rows.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
 
@@ -122,9 +124,17 @@ def stem_of(name: str) -> str:
     return f"start-{name.replace(', ', '-').replace(' ', '-').lower()}"
 
 
+def errors_of(path: Path, data: Path, options: argparse.Namespace, known: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A row of `adapted`, as it is known of another start with the same weights: many keep those of the beginning."""
+    weights = load_model(path)[0].network.state_dict()
+    digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()[:12]
+    same = [row for row in known if (row["weights"], row["molecule"]) == (digest, data.stem)]
+    return same[0] if same else {"weights": digest, **adapted(path, data, options)}
+
+
 def adapted(path: Path, data: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Errors of a start on a molecule: with new reference energies only, and after each adaptation."""
-    potential, information = load_model(path, dtype=torch.float32)
+    potential, _ = load_model(path, dtype=torch.float32)
     frames = read_dataset(data)
     support = with_linear_errors(
         prepared(frames.subset(range(options.support)), potential), potential, float("inf"), time.monotonic
@@ -139,8 +149,6 @@ def adapted(path: Path, data: Path, options: argparse.Namespace) -> dict[str, An
 
     known = candidates(potential)
     return {
-        "start": path.stem,
-        "steps_of_training": information.training["steps"],
         "molecule": data.stem,
         "new reference energies": error(START, 1),
         "closed form": error(known["readout"], 1),
@@ -151,16 +159,36 @@ def adapted(path: Path, data: Path, options: argparse.Namespace) -> dict[str, An
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Force errors averaged over molecules, in Markdown."""
-    columns = [c for c in rows[0] if c not in ("start", "steps_of_training", "molecule")]
-    lines = [f"| start | steps | {' | '.join(columns)} |", f"| --- | ---: |{' ---: |' * len(columns)}"]
+def tables(folder: Path) -> str:
+    """Force errors, in Markdown: on systems that are set aside in each training, then on the molecules held out."""
+    rows = read_rows(folder / "rows.jsonl")
+    columns = [c for c in rows[0] if c not in ("start", "weights", "molecule")]
+    trainings = [
+        "| from the beginning, on | steps | set aside, before | best | at the end |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    starts = [f"| start | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
+    of_weights: dict[str, list[str]] = {}
     for name in (JOINT, *INNER):
-        some = [row for row in rows if row["start"] == stem_of(name)]
-        if some:
-            means = [f"{np.mean([row[c] for row in some]):.1f}" for c in columns]
-            lines.append(f"| {name} | {some[0]['steps_of_training']} | {' | '.join(means)} |")
-    return "\n".join(lines) + "\n"
+        history = read_history(folder / f"{stem_of(name)}.history.csv")
+        errors = [1000 * row["forces_mae (eV/angstrom)"] for row in history]
+        trainings.append(
+            f"| {name} | {history[-1]['step']:.0f} | {errors[0]:.1f} | {min(errors):.1f} | {errors[-1]:.1f} |"
+        )
+        for row in rows:
+            if row["start"] == stem_of(name) and name not in of_weights.setdefault(row["weights"], []):
+                of_weights[row["weights"]].append(name)
+    for weights, names in of_weights.items():
+        some = {row["molecule"]: row for row in rows if row["weights"] == weights}.values()
+        means = [f"{np.mean([row[c] for row in some]):.1f}" for c in columns]
+        starts.append(f"| {'; '.join(names)} | {' | '.join(means)} |")
+    return "\n".join([*trainings, "", *starts]) + "\n"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Validations of a training, as numbers where they are."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
