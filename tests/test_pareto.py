@@ -9,7 +9,9 @@ from argparse import Namespace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
+from ase import Atoms
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "pareto"
@@ -18,6 +20,7 @@ ERRORS = {
     "forces_mae_mev_per_angstrom": 40.0,
     "energy_rmse_mev_per_atom": 2.5,
 }
+KINDS = ("shipped", "universal")
 
 
 @pytest.fixture
@@ -42,20 +45,28 @@ def test_front_is_what_nothing_beats_in_both(load):
     assert front({"tied, worse": (1.0, 6.0), "tied": (1.0, 5.0)}) == ["tied"]
 
 
-def test_table_has_sizes_in_their_order_and_says_what_failed(load):
+def test_table_has_boxes_in_their_order_and_says_what_failed(load):
     report, systems = load("report"), load("systems")
     model, repeats = "lammps snap", systems.SYSTEMS["Si"].repeats
     times = [
-        {"part": "times", "symbol": "Si", "model": model, "repeat": repeat, "atoms": 8 * repeat**3}
+        {"part": "times", "system": "Si", "model": model, "repeat": repeat, "atoms": 8 * repeat**3}
         | {"cpu_us": 10.0 * repeat, "wall_us": 20.0 * repeat}
         for repeat in reversed(repeats)
     ]
-    failed = {"part": "errors", "symbol": "Si", "model": "lammps pod", "failed": "Si_param.pod was not trained"}
-    lines = report.table([*times, {"part": "errors", "symbol": "Si", "model": model, **ERRORS}, failed])
-    assert "µs, 64 atoms | µs, 512 atoms | µs, 4096 atoms" in lines[3]
-    assert "| 80 | 40 | 2.5 | 20 | 40 | 80 | 80 |" in next(line for line in lines if line.startswith("| SNAP"))
+    failed = {"part": "errors", "system": "Si", "model": "lammps pod", "failed": "Si_param.pod was not trained"}
+    lines = report.table([*times, {"part": "errors", "system": "Si", "model": model, **ERRORS}, failed])
+    assert "µs, 512 atoms | µs, 4096 atoms" in lines[3]
+    assert "| 80 | 40 | 2.5 | 40 | 80 | 80 |" in next(line for line in lines if line.startswith("| SNAP"))
     assert "- POD: not measured: Si_param.pod was not trained." in lines
     assert "| – | – | – |" in next(line for line in lines if line.startswith("| POD"))
+
+
+def test_energies_of_another_level_of_theory_are_compared_without_their_shift(load):
+    report = load("report")
+    errors = ERRORS | {"energy_rmse_mev_per_atom_without_shift": 1.1}
+    rows = [{"part": "errors", "system": "water", "model": f"ase_nbody {kind}", **errors} for kind in KINDS]
+    lines = [line for line in report.table(rows) if line.startswith("| ours")]
+    assert [line.split(" | ")[4] for line in lines] == ["2.5", "1.1"]
 
 
 def test_a_row_is_measured_once_and_a_failure_again(load, tmp_path, monkeypatch):
@@ -68,7 +79,7 @@ def test_a_row_is_measured_once_and_a_failure_again(load, tmp_path, monkeypatch)
 
     monkeypatch.setattr(run, "measured", measured)
     models = ["lammps snap", "lammps pod", "mace 64x0e"]
-    chosen = Namespace(rows=tmp_path / "rows.jsonl", parts=("errors",), symbol=["Mo"], model=models, boxes=1)
+    chosen = Namespace(rows=tmp_path / "rows.jsonl", parts=("errors",), system=["Mo"], model=models, boxes=1)
     run.measure(None, chosen)
     run.measure(None, chosen)
     assert calls == ["lammps snap", "lammps pod", "lammps pod"]  # MACE has random weights, no errors
@@ -78,6 +89,29 @@ def test_a_row_is_measured_once_and_a_failure_again(load, tmp_path, monkeypatch)
     assert calls[3:] == [*models, "lammps pod"]
     parts = [(row["part"], row["model"]) for row in run.rows_of(chosen.rows)]
     assert sorted(parts) == sorted([("errors", name) for name in models[:2]] + [("times", name) for name in models])
+
+
+def test_again_drops_the_rows_that_are_wanted_and_no_others(load, tmp_path):
+    run = load("run")
+    chosen = Namespace(rows=tmp_path / "rows.jsonl", parts=("times",), system=["Mo"], model=["lammps pod"], boxes=1)
+    wanted, kept = {"part": "times", "system": "Mo", "model": "lammps pod", "repeat": 6}, []
+    for other in ({"part": "errors"}, {"system": "Cu"}, {"model": "lammps snap"}, {"repeat": 12}):
+        row = wanted | other
+        kept.append(row if row["part"] == "times" else {name: row[name] for name in row if name != "repeat"})
+    run.write_rows(chosen.rows, [kept[0], wanted, *kept[1:]])
+    run.forget(chosen)
+    assert run.rows_of(chosen.rows) == kept
+
+
+def test_models_are_wanted_for_their_systems_only(load):
+    run = load("run")
+    models = ["lammps pod", "lammps snap", "ase_nbody medium"]
+    chosen = Namespace(parts=("errors", "times"), system=["Cu", "water"], model=models, boxes=2)
+    keys = [key for keys in run.wanted(chosen) for key in keys]
+    assert {key["model"] for key in keys if key["system"] == "water"} == {"lammps pod"}
+    assert {key["model"] for key in keys if key["system"] == "Cu"} == set(models)
+    repeats = [key["repeat"] for key in keys if key["part"] == "times" and key["model"] == "lammps pod"]
+    assert repeats == [5, 1, 10, 2]
 
 
 def test_models_take_turns_and_the_best_round_counts(load):
@@ -98,12 +132,25 @@ def test_models_take_turns_and_the_best_round_counts(load):
                 raise turns.NotMeasuredError("out of memory")
             return {"cpu_us": value, "wall_us": 10 - value, "pair": 0.1 * value}
 
-    keys = [{"model": name, "symbol": "Si", "repeat": 2} for name in "ab"]
-    rows = run.time_rows([Models([9, 4, 2, 3]), Models([1, 1])], keys, Namespace(models=Path(), rounds=3))
+    keys = [{"model": name, "system": "Si", "repeat": 2} for name in "ab"]
+    rows = run.time_rows([Models([9, 4, 2, 3]), Models([1, 1])], keys, Namespace(data=Path(), models=Path(), rounds=3))
     assert order == ["a", "b", "a", "b", "a", "b", "a"]
     assert [rows[0][name] for name in ("cpu_us", "cpu_us_median", "wall_us", "pair")] == [2, 3, 6, 0.2]
     assert rows[0]["steps"] == run.MOST_STEPS and rows[0]["atoms"] == 64
     assert rows[1]["failed"] == "out of memory" and "cpu_us" not in rows[1]
+
+
+def test_a_slow_model_takes_fewer_rounds(load):
+    run = load("run")
+    second = 1e6 / 64  # microseconds for each of 64 atoms
+
+    class Models:
+        def ask(self, model, do, **request):
+            return {"atoms": 64} if do == "prepare" else {"cpu_us": 12 * second, "wall_us": 12 * second}
+
+    keys = [{"model": "slow", "system": "Si", "repeat": 2}]
+    (row,) = run.time_rows([Models()], keys, Namespace(data=Path(), models=Path(), rounds=8))
+    assert run.PATIENCE == 30.0 and row["steps"] == 1 and row["rounds"] == 3
 
 
 def test_worker_gives_microseconds_for_each_atom_and_step(load):
@@ -117,10 +164,39 @@ def test_velocities_have_the_temperature_and_no_drift(load):
     from ase import units
 
     systems = load("systems")
-    atoms = systems.box("Cu", 5)
-    atoms.set_velocities(systems.speeds(atoms) / (1000 * units.fs))
+    atoms = systems.box("Cu", Path(), 5)
+    atoms.set_velocities(systems.velocities(atoms) / (1000 * units.fs))
     assert atoms.get_temperature() == pytest.approx(systems.TEMPERATURE, rel=0.06)  # spread sqrt(2 / 1500) is 4 %
-    assert abs(atoms.get_momenta().sum(axis=0)).max() < 1e-9
+    assert abs(atoms.get_velocities().mean(axis=0)).max() < 1e-9
+
+
+def test_a_step_moves_atoms_as_far_as_their_thermal_speed(load):
+    from ase import units
+    from ase.calculators.lj import LennardJones
+
+    atoms = Atoms("H500Ar500", positions=10.0 * np.arange(3000).reshape(1000, 3), calculator=LennardJones(rc=3.0))
+    start, timestep = atoms.positions.copy(), 0.5
+    load("worker").calculations(atoms, timestep)(1)
+    moved = ((atoms.positions - start) ** 2).reshape(2, -1).mean(axis=1) ** 0.5
+    expected = np.sqrt(units.kB * 300.0 / atoms.get_masses()[[0, 500]]) * timestep * units.fs
+    assert moved == pytest.approx(expected, rel=0.05)  # spread 1 / sqrt(3000) is 2 %
+
+
+def test_a_box_of_the_liquid_repeats_its_first_structure(load, tmp_path):
+    from ase.build import molecule
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import write
+
+    frames = [molecule("H2O", vacuum=3.0, pbc=True) for _ in range(2)]
+    frames[1].positions += 1.0
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.ones((3, 3)))
+    (tmp_path / "water").mkdir()
+    write(tmp_path / "water" / "water_test.xyz", frames)
+    box = load("systems").box("water", tmp_path, 2)
+    assert len(box) == 24 and box.calc is None and box.pbc.all()
+    assert box.cell.array == pytest.approx(2 * frames[0].cell.array)
+    assert box.positions[:3] == pytest.approx(frames[0].positions, abs=1e-7)
 
 
 def test_request_is_answered_or_says_why_not(load):
@@ -132,7 +208,7 @@ def test_request_is_answered_or_says_why_not(load):
 
 def test_report_writes_between_the_marks_only(load, tmp_path):
     report = load("report")
-    row = {"symbol": "Si", "model": "lammps snap"}
+    row = {"system": "Si", "model": "lammps snap"}
     times = {"part": "times", "repeat": 4, "atoms": 512, "cpu_us": 10.0, "wall_us": 20.0}
     rows = [row | {"part": "errors"} | ERRORS, row | times, row | times | {"model": "nep calorine"}]
     readme = tmp_path / "README.md"

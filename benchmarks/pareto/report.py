@@ -14,7 +14,9 @@ from systems import SYSTEMS
 
 Row = dict[str, Any]
 BEGIN, END = "<!-- table:begin -->\n", "<!-- table:end -->"
-FORCES, ENERGY = "forces_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom"
+FORCES, FORCES_MAE = "forces_rmse_mev_per_angstrom", "forces_mae_mev_per_angstrom"
+ENERGY = "energy_rmse_mev_per_atom"
+SHIFTED = f"{ENERGY}_without_shift"  # of models of another level of theory
 COLOURS = {"ase_nbody": "#0072B2", "lammps": "#D55E00"}  # of Okabe and Ito's palette
 OTHER = "#009E73"
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
@@ -35,26 +37,26 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     plot(rows, folder / "pareto.png")
 
 
-def by_model(rows: Sequence[Row], symbol: str) -> dict[str, dict[str, Row]]:
-    """Rows of each model that has any: "errors", and times by the place of the box among the sizes, "0" to "2"."""
+def by_model(rows: Sequence[Row], system: str) -> dict[str, dict[str, Row]]:
+    """Rows of each model that has any: "errors", and times by the place of the box among the system's, "0" or "1"."""
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row["symbol"] == symbol:
-            place = "errors" if row["part"] == "errors" else str(SYSTEMS[symbol].repeats.index(row["repeat"]))
+        if row["system"] == system:
+            place = "errors" if row["part"] == "errors" else str(SYSTEMS[system].repeats.index(row["repeat"]))
             found.setdefault(row["model"], {})[place] = row
     return {model: found[model] for model in MODELS if model in found}
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """A table for each element; what failed says why below it."""
+    """A table for each system; what failed says why below it."""
     lines: list[str] = []
-    for symbol in SYSTEMS:
-        models = by_model(rows, symbol)
+    for name, system in SYSTEMS.items():
+        models = by_model(rows, name)
         if not models:
             continue
-        sizes = {place: atoms for place in "012" if (atoms := _atoms(models, place))}
+        sizes = {place: atoms for place in "01" if (atoms := _atoms(models, place))}
         head = "".join(f" µs, {atoms} atoms |" for atoms in sizes.values())
-        lines += ["", f"### {symbol}", ""]
+        lines += ["", f"### {system.label}", ""]
         lines += [f"| model | weights | forces RMSE | forces MAE | energy RMSE |{head} wall clock |"]
         lines += ["| --- | --- | ---: | ---: | ---: |" + " ---: |" * (len(sizes) + 1)]
         lines += [_line(model, found, list(sizes)) for model, found in models.items()]
@@ -69,9 +71,10 @@ def _atoms(models: Mapping[str, Mapping[str, Row]], place: str) -> int | None:
 def _line(model: str, found: Mapping[str, Row], sizes: Sequence[str]) -> str:
     weights = {"train": "training files", "other": "other data", "none": "not of these data"}[MODELS[model].learnt]
     errors = found.get("errors", {})
-    cells = [number(errors.get(name)) for name in (FORCES, "forces_mae_mev_per_angstrom", ENERGY)]
+    energy = SHIFTED if MODELS[model].learnt == "other" else ENERGY
+    cells = [number(errors.get(name)) for name in (FORCES, FORCES_MAE, energy)]
     cells += [number(found.get(place, {}).get("cpu_us")) for place in sizes]
-    cells += [number(found.get("1", {}).get("wall_us"))]
+    cells += [number(found.get("0", {}).get("wall_us"))]
     return f"| {MODELS[model].label} ({MODELS[model].dtype}) | {weights} | {' | '.join(cells)} |"
 
 
@@ -101,28 +104,31 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def points_of(models: Mapping[str, Mapping[str, Row]]) -> dict[str, tuple[float, float]]:
-    """Time of the box of the middle size, microseconds, and error of forces, meV/angstrom, of models that have both."""
+    """Time in the first box, microseconds, and error of forces, meV/angstrom, of models that have both."""
     pairs = {
-        model: (found.get("1", {}).get("cpu_us"), found.get("errors", {}).get(FORCES))
+        model: (found.get("0", {}).get("cpu_us"), found.get("errors", {}).get(FORCES))
         for model, found in models.items()
     }
     return {model: pair for model, pair in pairs.items() if None not in pair}
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:
-    """A panel for each element, logarithmic in both; those not of these data have a time only, below."""
-    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(SYSTEMS))
-    for axes, symbol in zip(panels, SYSTEMS, strict=True):
-        _panel(axes, by_model(rows, symbol))
-        axes.set(title=f"{symbol}, mlearn", xlabel="processor µs per atom and step")
-    panels[0].set_ylabel("RMSE of forces, meV/Å")
+    """A panel for each system, logarithmic in both; those not of these data have a time only, below."""
+    figure = Figure(figsize=(10.5, 9.0), layout="constrained")
+    panels = figure.subplots(2, 2)
+    for axes, (name, system) in zip(panels.flat, SYSTEMS.items(), strict=True):
+        _panel(axes, by_model(rows, name))
+        axes.set(title=system.label)
+    for axes in panels[-1]:
+        axes.set_xlabel("processor µs per atom and step")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("RMSE of forces, meV/Å")
     figure.savefig(file, dpi=130)
 
 
 def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
     points = points_of(models)
-    middle = {model: found["1"]["cpu_us"] for model, found in models.items() if "cpu_us" in found.get("1", {})}
+    middle = {model: found["0"]["cpu_us"] for model, found in models.items() if "cpu_us" in found.get("0", {})}
     if not points:
         axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center")
         return
@@ -131,9 +137,10 @@ def _panel(axes: Axes, models: Mapping[str, Mapping[str, Row]]) -> None:
     for model in points:
         axes.plot(*points[model], MARKERS[list(MODELS).index(model)], color=_colour(model), markersize=8)
         _label(axes, model, points[model])
-    lowest = min(error for _, error in points.values())
+    errors = [error for _, error in points.values()]
+    step = (max(errors) / min(errors)) ** 0.1  # between bars
     for place, model in enumerate(sorted(middle.keys() - points.keys(), key=lambda model: middle[model])):
-        below = (middle[model], lowest * 0.72 * 0.86**place)
+        below = (middle[model], min(errors) / step ** (2 + place))
         axes.plot(*below, "|", color=_colour(model), markersize=11, markeredgewidth=2)
         _label(axes, model, below)
     axes.margins(y=0.1)
@@ -148,8 +155,13 @@ def _label(axes: Axes, model: str, point: tuple[float, float]) -> None:
     label = MODELS[model].label + (" (time only)" if MODELS[model].learnt == "none" else "")
     left, right = axes.get_xlim()
     side, shift = ("right", -6) if point[0] ** 2 > left * right else ("left", 6)  # towards the middle of the panel
-    style = {"textcoords": "offset points", "fontsize": 8, "ha": side, "color": _colour(model)}
-    axes.annotate(label, point, xytext=(shift, 5), **style)
+    place = {"ha": side, "xytext": (shift, 5)}
+    if model.startswith("ase_nbody"):
+        label, place = (
+            label.removeprefix("ours, "),
+            {"ha": "center", "xytext": (0, -15)},
+        )  # below, which the front leaves free
+    axes.annotate(label, point, textcoords="offset points", fontsize=8, color=_colour(model), **place)
 
 
 def _colour(model: str) -> str:

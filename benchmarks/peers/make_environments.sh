@@ -17,18 +17,7 @@ python3 -m venv "$folder/symmetrix" # which makes its models of mace-torch's, an
 "$folder/symmetrix/bin/pip" install --quiet torch==2.13.0 mace-torch==0.3.16 symmetrix-xl==0.1.1
 "$folder/torch_geometric/bin/pip" install --quiet scipy # which its DimeNet imports and does not ask for
 
-nequip=$folder/nequip
-compile_nequip() { # DTYPE: a step of training makes the checkpoint that nequip-compile wants
-  rm -rf "$nequip/$1"
-  "$nequip/bin/nequip-train" -cp "$here" -cn nequip "hydra.run.dir=$nequip/$1" "dtype=$1" "frames=$nequip/frames.xyz" &&
-    "$nequip/bin/nequip-compile" "$nequip/$1/last.ckpt" "$nequip/$1.nequip.pt2" \
-      --mode aotinductor --device cpu --target ase
-}
-PYTHONPATH=$here "$nequip/bin/python" -c "
-from ase.io import write
-from structures import labelled, rattled, silicon
-write('$nequip/frames.xyz', labelled(rattled(silicon(2), 2)))"
 export TORCHINDUCTOR_CACHE_DIR=$folder/inductor OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-{ compile_nequip float32 && compile_nequip float64; } || echo "nequip was not compiled; the comparison will say so" >&2
+bash "$here/compile_nequip.sh" "$folder" float32 float64 || echo "nequip was not compiled; the comparison will say so" >&2
 echo '{"do": "train", "structure": "toluene"}' |
-  "$nequip/bin/python" "$here/worker.py" "nequip compiled" float32 "$OMP_NUM_THREADS"
+  "$folder/nequip/bin/python" "$here/worker.py" "nequip compiled" float32 "$OMP_NUM_THREADS"

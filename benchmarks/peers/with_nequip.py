@@ -1,6 +1,6 @@
 """nequip with random weights, eager and compiled: its calculator and one step of training.
 
-Four layers, degree 2, 32 features. The calculator of the compiled model needs what make_environments.sh made with
+Four layers, degree 2, 32 features. The calculator of the compiled model needs what compile_nequip.sh made with
 nequip-compile; for training, torch.compile is nequip's own way (compile_mode).
 """
 
@@ -44,14 +44,15 @@ def calculator(atoms: Atoms, dtype: str, compile_mode: str, device: str = "cpu")
     """The ASE calculator.
 
     Raises:
-        FileNotFoundError: there is no compiled model in this environment.
+        FileNotFoundError: there is no model compiled for as many threads in this environment.
     """
     if compile_mode == "eager":
         made = model(atoms, dtype, compile_mode).eval().to(device)
         return NequIPCalculator(made, device=device, transforms=_transforms(atoms))
-    path = Path(sys.prefix) / f"{dtype}.nequip.pt2"
+    threads = torch.get_num_threads()
+    path = Path(sys.prefix) / f"{dtype}-{threads}.nequip.pt2"
     if not path.exists():
-        raise FileNotFoundError("no compiled model")
+        raise FileNotFoundError(f"no model compiled for {threads} threads")
     return NequIPCalculator.from_compiled_model(path, device=device, chemical_species_to_atom_type_map=True)
 
 
