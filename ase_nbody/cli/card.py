@@ -130,7 +130,7 @@ def _trials(information: ModelInformation) -> Iterator[str]:
         "structure is outside, and commands end with status 3; where it does not, only this table tells."
     )
     yield table
-    yield "`benchmarks/scope.py` makes this table and names its references."
+    yield "Scripts in `benchmarks/` make this table and name its references: `scope.py`, `organic_start/trials.py`."
 
 
 def _maybe(value: float | None) -> str:
