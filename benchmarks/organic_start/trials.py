@@ -6,7 +6,8 @@
         --output labelled.xyz
     python benchmarks/organic_start/trials.py compare MODEL labelled.xyz [--write]
 
-`trials.xyz.gz` are the labels that were made. Scans are rigid: model and PBE are compared on the same structures. --write keeps what was found in the model file.
+`trials.xyz.gz` are the labels that were made. Scans are rigid: model and PBE are compared on the same structures.
+--write keeps what was found in the model file.
 """
 
 from __future__ import annotations
