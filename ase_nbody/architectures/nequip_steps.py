@@ -52,8 +52,7 @@ def describe(settings: NequipSettings, parts: NequipParts) -> Description:
         irreps_of |= _irreps_of(layer, number)
         steps += _layer(layer, number, below, by_kind=by_kind)
     steps += _readout(settings, parts, f"states{len(layers) - 1}", irreps_of)
-    size = len(settings.elements), settings.max_degree
-    return Description(tuple(irreps_of.items()), tuple(steps), *size, power=2)
+    return Description(tuple(irreps_of.items()), tuple(steps), len(settings.elements), settings.max_degree)
 
 
 def _irreps_of(layer: NequipInteraction, number: int) -> dict[str, StateIrreps]:
