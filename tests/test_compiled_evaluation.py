@@ -28,7 +28,7 @@ TOLERANCE = {torch.float64: 2e-11, torch.float32: 2e-4}  # of the largest force 
 def fine_tables(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Tables so fine that float64 shows errors of the code alone."""
     if "shipped" not in request.node.name:
-        monkeypatch.setitem(compiled.TABLES, torch.float64, (7, 2e-13))
+        monkeypatch.setitem(compiled.TABLES, torch.float64, (7, 1e-12))
 
 
 def graph_of(atoms: Atoms, found: Potential) -> Graph:
